@@ -1,0 +1,38 @@
+# visavis: make setup | serve | test | lint | bench
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: setup serve test lint bench clean
+
+setup: $(VENV)/.default          ## .venv with the default install (no torch)
+
+$(VENV)/.default: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "visavis needs Python 3.11 or 3.12; run: make setup PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+serve: $(VENV)/.default          ## the demo, in your browser
+	$(BIN)/visavis serve --open
+
+$(VENV)/.dev: $(VENV)/.default
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -r tests/requirements.txt
+	@touch $@
+
+test: $(VENV)/.dev lint          ## lint, types, and the whole suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev              ## every number this machine can give
+	$(BIN)/python bench/run.py latency
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
