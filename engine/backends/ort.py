@@ -1,0 +1,69 @@
+"""ONNX Runtime backend: the smallest runtime, and the default on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+Buffers = dict[str, NDArray[Any]]
+
+
+class OrtProgram:
+    """One ONNX file on one thread, with bound static buffers for each batch size.
+
+    The batch dimension is whatever symbolic dimension the file names; every other dimension must be static.
+    Raises ValueError when the file cannot be loaded.
+    """
+
+    def __init__(self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]]) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # a second thread doubles the CPU burnt and helps nobody else
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own unexported types
+            raise ValueError(f"{path}: not a network ONNX Runtime can load ({error}); reinstall visavis") from error
+        self._fixed = fixed
+        self._bound = {batch: self._bind(batch) for batch in batch_sizes}
+
+    def inputs(self, batch: int) -> Mapping[str, NDArray[Any]]:
+        """The input buffers for ``batch`` rows, by name."""
+        return self._entry(batch)[1]
+
+    def run(self, batch: int) -> Mapping[str, NDArray[Any]]:
+        """Runs once; returns the output buffers by name, overwritten by the next run."""
+        binding, _, outputs = self._entry(batch)
+        self._session.run_with_iobinding(binding)
+        return outputs
+
+    def _entry(self, batch: int) -> tuple[Any, Buffers, Buffers]:
+        if batch not in self._bound:
+            raise ValueError(f"this program was loaded for batches of {sorted(self._bound)}, got {batch}")
+        return self._bound[batch]
+
+    def _bind(self, batch: int) -> tuple[Any, Buffers, Buffers]:
+        binding = self._session.io_binding()
+        inputs = {node.name: self._buffer(node, batch) for node in self._session.get_inputs()}
+        outputs = {node.name: self._buffer(node, batch) for node in self._session.get_outputs()}
+        for name, buffer in inputs.items():
+            binding.bind_input(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
+        for name, buffer in outputs.items():
+            binding.bind_output(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
+        return binding, inputs, outputs
+
+    def _buffer(self, node: Any, batch: int) -> NDArray[Any]:
+        shape = self._fixed.get(node.name) or tuple(node.shape)
+        shape = tuple(batch if isinstance(side, str) or side in (None, -1) else side for side in shape)
+        return np.zeros(shape, _DTYPES[node.type])
+
+
+def load(path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None) -> OrtProgram:
+    """Loads ``path`` for the given batch sizes. ``fixed`` gives shapes that the file leaves open (-1 = batch)."""
+    return OrtProgram(path, batch_sizes, fixed or {})

@@ -1,0 +1,49 @@
+"""The engine's tunables. ``config.toml`` gives them; these are the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.motion.behaviour import BehaviourConfig
+
+
+@dataclass(frozen=True, slots=True)
+class MotionConfig:
+    """Voice to motion."""
+
+    lookahead: int = 0  # frames of 40 ms the lips wait for: 0, 1 or 2; the voice is delayed to match
+
+
+@dataclass(frozen=True, slots=True)
+class ViewConfig:
+    """How the camera follows the viewer's hand."""
+
+    half_life: float = 0.03  # seconds after which half the way to a new viewpoint is left
+    eye_contact: float = 0.35  # 0: look straight ahead, 1: turn eyes and head fully to a camera that moves aside
+
+
+@dataclass(frozen=True, slots=True)
+class RenderConfig:
+    """The picture."""
+
+    width: int = 512  # pixels, even
+    height: int = 512
+    framing: str = "upper"  # upper | head
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            if side % 2 or not 64 <= side <= 2048:
+                raise ValueError(f"{name} must be an even number from 64 to 2048, got {side}")
+        if self.framing not in ("upper", "head"):
+            raise ValueError(f'framing must be "upper" or "head", got "{self.framing}"')
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Everything the engine reads at start."""
+
+    motion: MotionConfig = MotionConfig()
+    behaviour: BehaviourConfig = BehaviourConfig()
+    view: ViewConfig = ViewConfig()
+    render: RenderConfig = RenderConfig()
