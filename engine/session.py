@@ -19,7 +19,7 @@ from engine.motion.behaviour import BehaviourState
 from engine.motion.frame import Motion
 from engine.motion.lips import LipState
 from engine.parts import Parts
-from engine.render.geometric import RenderState
+from engine.render.geometric import GeometricRenderer, RenderState
 from engine.ring import FrameRing, SampleRing
 from engine.stages import Stages
 from engine.viewpoint import SpringState, Viewpoint
@@ -81,7 +81,7 @@ class Session:
         self.parts = parts
         self.inbox = SampleRing(INBOX_SECONDS * VOICE_RATE)
         self.frames = FrameRing(RING_SLOTS, *parts.renderer.size)
-        self.state = parts.initial_state(seed)
+        self.state = SessionState(**parts.initial_state(seed))
         self.controls = Controls(parts.renderer.default_viewpoint())
 
     @property
@@ -97,6 +97,12 @@ class Session:
     def control(self, controls: Controls) -> None:
         """Sets what the next frame shows. Raises ValueError for a viewpoint that is not finite."""
         self.controls = replace(controls, viewpoint=controls.viewpoint.clamped())
+
+    def wear(self, renderer: GeometricRenderer) -> None:
+        """Changes the avatar or the framing from the next frame on; voice, motion and time go on as they are."""
+        if renderer.size != self.parts.renderer.size:
+            raise ValueError(f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}")
+        self.parts.renderer, self.state.render = renderer, renderer.initial_state()
 
     def step(self) -> Frame | None:
         """The next 40 ms: hear, move, look, paint. None while the voice (or its lookahead) is not there yet."""

@@ -1,0 +1,77 @@
+"""Engine: what all sessions share. Loads avatars once, warms everything up, opens sessions."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from engine import avatar as packs
+from engine.audio.delay import DelayLine
+from engine.audio.logmel import LogMel
+from engine.audio.resample import Decimator
+from engine.audio.vad import Vad
+from engine.avatar import Avatar, Meta
+from engine.clock import VOICE_FRAME
+from engine.config import EngineConfig
+from engine.motion.behaviour import Behaviour
+from engine.motion.lips import LipSync
+from engine.parts import Parts
+from engine.render.geometric import GeometricRenderer
+from engine.session import Session
+from engine.viewpoint import ViewSpring
+from kernels.yuv import to_i420
+
+DEFAULT_AVATAR = "ada"
+
+
+class Engine:
+    """Thread-safe: sessions may be opened from any thread; each is then stepped by one."""
+
+    def __init__(self, config: EngineConfig | None = None, folders: tuple[Path, ...] = ()) -> None:
+        self.config = config or EngineConfig()
+        self._folders = folders
+        self._loaded: dict[Path, Avatar] = {}
+        self._lock = threading.Lock()
+
+    def avatars(self) -> list[Meta]:
+        """Every avatar pack that can be worn, shipped ones first."""
+        return packs.available(self._folders)
+
+    def avatar(self, name: str) -> Avatar:
+        """The avatar called ``name`` (an id or a path), loaded once. Raises AvatarError when it cannot be."""
+        path = packs.find(name, self._folders)
+        with self._lock:
+            if path not in self._loaded:
+                self._loaded[path] = packs.load(path)
+            return self._loaded[path]
+
+    def renderer(self, avatar: str, framing: str | None = None) -> GeometricRenderer:
+        """A renderer for ``avatar`` with buffers of its own."""
+        render = self.config.render
+        return GeometricRenderer(self.avatar(avatar), (render.height, render.width), framing or render.framing)
+
+    def open(self, avatar: str = DEFAULT_AVATAR, *, seed: int = 0, framing: str | None = None) -> Session:
+        """A new session. The same audio, controls and seed give the same Motion, bit for bit."""
+        config = self.config
+        parts = Parts(
+            Decimator(),
+            LogMel(),
+            Vad(),
+            LipSync(lookahead=config.motion.lookahead),
+            DelayLine(config.motion.lookahead * VOICE_FRAME),
+            Behaviour(config.behaviour),
+            ViewSpring(config.view.half_life),
+            self.renderer(avatar, framing),
+            to_i420,
+            config.view.eye_contact,
+        )
+        return Session(parts, seed=seed)
+
+    def warm_up(self) -> None:
+        """Compiles the kernels and runs every network once, so that no viewer waits for it."""
+        session = self.open()
+        for _ in range(3 + self.config.motion.lookahead):
+            session.push_voice(np.zeros(VOICE_FRAME, np.float32))
+            session.step()

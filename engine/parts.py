@@ -1,0 +1,63 @@
+"""Parts: the modules one session is made of, and the state they start in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.audio.delay import DelayLine
+from engine.audio.logmel import LogMel
+from engine.audio.resample import Decimator
+from engine.audio.vad import Vad
+from engine.clock import VOICE_FRAME
+from engine.motion.behaviour import Behaviour
+from engine.motion.lips import LipSync
+from engine.render.geometric import GeometricRenderer
+from engine.viewpoint import SpringState, Viewpoint, ViewSpring
+
+EYE_CONTACT_LIMIT = math.radians(28)  # beyond this a person stops following with head and eyes
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything ``Session.step`` calls. The networks keep static buffers, so a session has its own."""
+
+    decimator: Decimator
+    logmel: LogMel
+    vad: Vad
+    lips: LipSync
+    delay: DelayLine
+    behaviour: Behaviour
+    spring: ViewSpring
+    renderer: GeometricRenderer
+    to_i420: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
+    eye_contact: float
+
+    @property
+    def lookahead(self) -> int:
+        """Frames that the lips wait for."""
+        return self.delay.delay // VOICE_FRAME
+
+    def toward(self, view: Viewpoint) -> tuple[float, float]:
+        """Yaw and pitch, in radians, from the avatar's front toward the camera, as far as it cares to follow."""
+        yaw, pitch = self.eye_contact * view.yaw, self.eye_contact * view.pitch
+        limit = EYE_CONTACT_LIMIT
+        return min(max(yaw, -limit), limit), min(max(pitch, -limit), limit)
+
+    def initial_state(self, seed: int) -> dict[str, Any]:
+        """The state of every part before the first sample, by field name of SessionState."""
+        return {
+            "decimator": self.decimator.initial_state(),
+            "logmel": self.logmel.initial_state(),
+            "vad": self.vad.initial_state(),
+            "lips": self.lips.initial_state(),
+            "delay": self.delay.initial_state(),
+            "behaviour": self.behaviour.initial_state(seed),
+            "view": SpringState(self.renderer.default_viewpoint()),
+            "render": self.renderer.initial_state(),
+        }
