@@ -98,10 +98,16 @@ class Session:
         """Sets what the next frame shows. Raises ValueError for a viewpoint that is not finite."""
         self.controls = replace(controls, viewpoint=controls.viewpoint.clamped())
 
+    def look_now(self) -> None:
+        """Puts the camera where the controls want it, without the spring's way there (a file, not a live viewer)."""
+        self.state.view = SpringState(self.controls.viewpoint)
+
     def wear(self, renderer: GeometricRenderer) -> None:
         """Changes the avatar or the framing from the next frame on; voice, motion and time go on as they are."""
         if renderer.size != self.parts.renderer.size:
-            raise ValueError(f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}")
+            raise ValueError(
+                f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}"
+            )
         self.parts.renderer, self.state.render = renderer, renderer.initial_state()
 
     def step(self) -> Frame | None:
@@ -131,7 +137,15 @@ class Session:
             stages.mark("yuv")
             pts, state.painted = frame_pts(state.painted), state.painted + 1
             return Frame(
-                pts, i420, voice[0], motion, view, state.speech, lips.viseme[0].copy(), controls.seq, stages.times
+                pts,
+                i420,
+                voice[0],
+                motion,
+                view,
+                state.speech,
+                lips.viseme[0].copy(),
+                controls.seq,
+                stages.times,
             )
         return None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.clock import FRAME_SECONDS
 from engine.motion.blink import BlinkState, blink_step
-from engine.motion.frame import ACTION_INDEX, JOINT_INDEX, J, K, Motion, R
+from engine.motion.frame import ACTION_INDEX, JOINT_INDEX, J, Motion, R
 from engine.motion.gaze import GazeState, gaze_step
 from engine.motion.head import HeadState, head_step
 
@@ -82,7 +82,9 @@ class Behaviour:
         head = head_step(state.head, state.rng, state.speaking, accent, toward, dt) * np.float32(config.head)
         face = np.array(lips, np.float32)
         self._express(face, lids, accent, state, dt)
-        motion = Motion(face, np.zeros(R, np.float32), self._eyes(head, toward, state), head, self._body(state, dt))
+        motion = Motion(
+            face, np.zeros(R, np.float32), self._eyes(head, toward, state), head, self._body(state, dt)
+        )
         return motion.clipped(), state
 
     def _eyes(self, head: Array, toward: tuple[float, float], state: BehaviourState) -> Array:

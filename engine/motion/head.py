@@ -36,7 +36,12 @@ class HeadState:
 
 
 def head_step(
-    state: HeadState, rng: np.random.Generator, speaking: bool, accent: bool, toward: tuple[float, float], dt: float
+    state: HeadState,
+    rng: np.random.Generator,
+    speaking: bool,
+    accent: bool,
+    toward: tuple[float, float],
+    dt: float,
 ) -> Array:
     """(6,) axis-angle and translation of the head after ``dt`` seconds. ``toward``: yaw and pitch to the viewer."""
     state.wait -= dt

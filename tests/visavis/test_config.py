@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from visavis.config import Config, ConfigError, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_file_in_the_repository_says_the_defaults() -> None:
+    assert load(ROOT / "config.toml") == Config()
+
+
+def test_a_value_in_the_file_replaces_the_default(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "[render]\nwidth = 640\n")).render.width == 640
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[render]\nwidht = 640", r'unknown key "render\.widht"; did you mean "render\.width"'),
+        ("[redner]\nwidth = 640", r'unknown key "redner"; did you mean "render"'),
+        ('[render]\nwidth = "wide"', r'"render\.width" must be int'),
+        ("[render]\nwidth = true", r'"render\.width" must be int'),
+        ("[render]\nwidth = 511", r"even number"),
+        ('[render]\nframing = "feet"', r"framing must be"),
+        ("render = 3", r'"render" is a section'),
+        ("[render\n", r"config\.toml"),
+    ],
+)
+def test_a_bad_key_or_value_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(write(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "nowhere.toml")

@@ -1,0 +1,183 @@
+"""The command line: ``visavis serve | render | avatars | avatar | devices``."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from visavis import __version__
+
+app = typer.Typer(
+    name="visavis",
+    help="Real-time streaming avatars: a voice moves a face, from any viewpoint.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+avatar_app = typer.Typer(help="Look into avatar packs.", no_args_is_help=True)
+app.add_typer(avatar_app, name="avatar")
+out, err = Console(), Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"visavis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless configured.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port of the page.", min=1, max=65535)] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve the page: talk in the browser, and the avatar talks with you."""
+    from dataclasses import replace
+
+    from streaming.server import serve as run
+
+    from engine.engine import Engine
+    from visavis.config import load
+
+    settings = load(config)
+    changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    settings = replace(settings, server=replace(settings.server, **changes))
+    with err.status("Loading avatars and compiling kernels (once, about half a minute the first time)"):
+        engine = Engine(settings.engine)
+        engine.warm_up()
+    run(settings, engine, open_browser=open_page)
+
+
+@app.command()
+def render(
+    voice: Annotated[Path, typer.Argument(help="Any file with sound: wav, mp3, flac, ogg, m4a, mp4 ...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("out.mp4"),
+    avatar: Annotated[
+        str, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")
+    ] = "ada",
+    viewpoint: Annotated[
+        str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")
+    ] = "0,0",
+    framing: Annotated[str | None, typer.Option(help="upper or head.")] = None,
+    seed: Annotated[int, typer.Option(help="Blinks, gaze and head motion follow from it.", min=0)] = 0,
+    max_minutes: Annotated[float, typer.Option(help="Longest voice to accept.", min=0.01)] = 60.0,
+    config: ConfigOption = None,
+) -> None:
+    """Paint a voice file into a video file."""
+    from engine.clock import FPS
+    from engine.engine import Engine
+    from engine.session import Controls
+    from visavis.config import load
+    from visavis.sound import probe, read_voice
+    from visavis.video import Mp4Writer, frames_of
+
+    info = probe(voice)
+    engine = Engine(load(config).engine)
+    session = engine.open(avatar, seed=seed, framing=framing)
+    view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
+    session.control(Controls(view))
+    session.look_now()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err) as bar, Mp4Writer(output, *session.parts.renderer.size) as video:
+        task = bar.add_task("frames", total=None if info.seconds is None else math.ceil(info.seconds * FPS))
+        for frame, samples in frames_of(session, read_voice(voice, max_seconds=60 * max_minutes)):
+            video.write(frame, samples)
+            bar.advance(task)
+    out.print(
+        f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB"
+    )
+
+
+@app.command()
+def avatars(config: ConfigOption = None) -> None:
+    """List the avatars that can be worn."""
+    from engine.engine import Engine
+    from visavis.config import load
+
+    table = Table("id", "name", "licence", "about", "path")
+    for meta in Engine(load(config).engine).avatars():
+        table.add_row(meta.id, meta.name, meta.licence, meta.description, str(meta.path))
+    out.print(table)
+
+
+@avatar_app.command("check")
+def avatar_check(path: Annotated[Path, typer.Argument(help="The folder of an avatar pack.")]) -> None:
+    """Say everything that is wrong with an avatar pack."""
+    from engine import avatar as packs
+
+    problems = packs.check(path)
+    for problem in problems:
+        err.print(f"[red]x[/] {problem}", highlight=False)
+    if problems:
+        raise typer.Exit(1)
+    meta = packs.load(path).meta
+    out.print(f"[green]ok[/] {meta.name} ({meta.id}), {meta.licence}, {path}")
+
+
+@app.command()
+def devices() -> None:
+    """List what this machine can listen, compute and show with."""
+    from visavis.devices import report
+
+    for title, rows, hint in report():
+        table = Table(title=title, title_justify="left", show_header=False)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table if rows else f"[bold]{title}[/]: none found")
+        if hint:
+            out.print(f"  {hint}", highlight=False, markup=False)
+
+
+def parse_viewpoint(text: str, default: "Viewpoint") -> "Viewpoint":  # noqa: F821, UP037
+    """``YAW,PITCH[,DISTANCE]`` in degrees and metres -> Viewpoint. Raises ValueError with what was expected."""
+    from engine.viewpoint import Viewpoint
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        yaw, pitch, distance = (*numbers, default.distance)[:3]
+        if not 2 <= len(numbers) <= 3:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f'--viewpoint is YAW,PITCH or YAW,PITCH,DISTANCE, e.g. "30,-5", got "{text}"'
+        ) from None
+    return Viewpoint(math.radians(yaw), math.radians(pitch), distance).clamped()
+
+
+def main() -> None:
+    """Entry point: a known error is one line and exit status 2; VISAVIS_DEBUG=1 shows the traceback."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        if os.environ.get("VISAVIS_DEBUG"):
+            raise
+        err.print(f"[red]visavis:[/] {error}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
