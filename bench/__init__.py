@@ -1,0 +1,1 @@
+"""Every number that we publish, and the command that gives it."""

@@ -1,0 +1,108 @@
+"""What a benchmark says: metrics, the machine they were taken on, a table to read and a JSON file to keep."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from visavis.devices import cpu_name, gpu_names
+
+Metric = dict[str, Any]
+Metrics = dict[str, Metric]
+
+
+def value(number: float, unit: str) -> Metric:
+    """One figure."""
+    return {"value": round(float(number), 4), "unit": unit}
+
+
+def spread(samples: Sequence[float], unit: str) -> Metric:
+    """Median, p95 and p99 of ``samples``; raises ValueError when there are none: no figure is made up."""
+    if not len(samples):
+        raise ValueError("no samples were measured")
+    p50, p95, p99 = np.percentile(np.asarray(samples, np.float64), (50, 95, 99))
+    return {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3), "n": len(samples), "unit": unit}
+
+
+def machine() -> dict[str, Any]:
+    """The machine, as far as a reader needs it to judge the figures."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "cpu": cpu_name(),
+        "threads": os.cpu_count(),
+        "gpu": gpu_names(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load_1min": load,
+    }
+
+
+def commit() -> str:
+    """The commit measured, with "+" when files differ from it."""
+    root = Path(__file__).parent
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+        )
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def document(suite: str, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """The JSON document of one run."""
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"suite": suite, "commit": commit(), "date": date, "machine": machine(), "metrics": dict(metrics)}
+
+
+def save(path: Path, result: Mapping[str, Any]) -> None:
+    """Writes ``result`` as JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def show(result: Mapping[str, Any], console: Console) -> None:
+    """Prints ``result`` as a table."""
+    where = result["machine"]
+    table = Table(title=f"{result['suite']} · {result['commit']} · {where['cpu']}, {where['threads']} threads")
+    table.add_column("metric")
+    for column in ("p50", "p95", "p99", "value"):
+        table.add_column(column, justify="right")
+    table.add_column("unit")
+    for name, metric in result["metrics"].items():
+        cells = ["" if metric.get(key) is None else f"{metric[key]:g}" for key in ("p50", "p95", "p99", "value")]
+        table.add_row(name, *cells, metric["unit"])
+    console.print(table)
+
+
+def plot(folder: Path, suite: str, series: Mapping[str, Sequence[float]], unit: str) -> Path:
+    """One PNG with a line per series. Raises ValueError when matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install 'visavis[train]'") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, samples in series.items():
+        axes.plot(samples, label=name, linewidth=0.8)
+    axes.set(xlabel="frame", ylabel=unit, title=suite)
+    axes.legend(fontsize="small")
+    path = folder / f"{suite}.png"
+    figure.savefig(path, dpi=110)
+    return path

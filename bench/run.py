@@ -1,0 +1,53 @@
+"""Benchmarks: ``python bench/run.py SUITE [--quick] [--json FILE] [--plot DIR]``.
+
+A speed is printed only after the correctness check that belongs to it has passed in the same run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import typer  # noqa: E402
+from rich.console import Console  # noqa: E402
+
+from bench import report  # noqa: E402
+
+SUITES: Final = {
+    "latency": "stage by stage, one session, 512 x 512 at 25 fps in real time",
+    "stream": "a real headless Chromium: first frame, fps, glass to glass, A/V skew, control to photon",
+    "motion": "visemes, lip closures and lag on real speech",
+    "kernels": "each kernel against its reference, then its time",
+}
+
+
+def main(
+    suite: Annotated[str, typer.Argument(help="; ".join(f"{name}: {about}" for name, about in SUITES.items()))],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer samples; done within 60 s.")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures here as well.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the samples into this folder.")] = None,
+) -> None:
+    """Measures one suite on this machine."""
+    out, err = Console(), Console(stderr=True)
+    if suite not in SUITES:
+        raise ValueError(f"suites are {', '.join(SUITES)}; got {suite!r}")
+    measured = importlib.import_module(f"bench.{suite}").run(quick=quick, log=err)
+    result = report.document(suite, measured.metrics)
+    report.show(result, out)
+    if json is not None:
+        report.save(json, result)
+        err.print(f"wrote {json}")
+    if plot is not None:
+        err.print(f"wrote {report.plot(plot, suite, measured.series, measured.unit)}")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"[red]bench:[/] {error}", highlight=False)
+        sys.exit(2)
