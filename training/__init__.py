@@ -1,0 +1,1 @@
+"""Offline: data making, choreography and the training of every network. Needs the extra ``train``."""

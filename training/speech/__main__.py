@@ -1,0 +1,116 @@
+"""Makes the speech corpus:  python -m training.speech make --hours 3 --out data/speech"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from training.speech.align import MissingPackage
+from training.speech.corpus import SENTENCES_PER_SHARD, Task, make_shard, voice_named, write_manifest
+from training.speech.text import script, sentences
+from training.speech.voices import VOICES, Voice, installed, require
+
+SECONDS_PER_SENTENCE = 3.0  # a low guess, so that the hours asked for are reached
+VALIDATION_SHARE = 0.03  # of the hours, per trained voice, in held-out sentences
+
+app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
+
+
+def plan(voices: list[Voice], hours: float, seed: int) -> list[Task]:
+    """Every shard to make, voices interleaved so that an interrupted run is already balanced."""
+    pool = sentences()
+    placed: list[tuple[float, Task]] = []
+    for voice in voices:
+        splits = [("speaker", 1.0)] if voice.held_out else [("train", 1.0), ("sentence", VALIDATION_SHARE)]
+        for split, part in splits:
+            lines = script(voice.name, split == "sentence", seed, pool)
+            count = max(1, round(hours * 3600 * voice.share * part / SECONDS_PER_SENTENCE / SENTENCES_PER_SHARD))
+            for index in range(count):
+                start = index * SENTENCES_PER_SHARD
+                batch = tuple(lines[i % len(lines)] for i in range(start, start + SENTENCES_PER_SHARD))
+                task = Task(voice.name, split, index, seed, batch)
+                # Validation comes early, so that a first model can be judged before the corpus is whole.
+                placed.append(((index + 0.5) / count * (1.0 if split == "train" else 0.3), task))
+    return [task for _, task in sorted(placed, key=lambda item: item[0])]
+
+
+@app.command()
+def make(
+    out: Annotated[Path, typer.Option(help="folder of the corpus; an interrupted run continues in it")],
+    hours: Annotated[float, typer.Option(min=0.01, max=200, help="speech to make, in hours")] = 3.0,
+    seed: Annotated[int, typer.Option(help="the same seed makes the same text and voice settings")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="processes")] = os.cpu_count() or 1,
+    voices: Annotated[str, typer.Option(help="comma-separated voice names; default: all that are installed")] = "",
+) -> None:
+    """Speaks, aligns and stores the corpus. Stop it at will; the same command continues it."""
+    console = Console()
+    try:
+        chosen = [voice_named(name) for name in voices.split(",")] if voices else [v for v in VOICES if not v.optional or installed(v)]
+        require(chosen)
+        tasks = plan(chosen, hours, seed)
+    except (MissingPackage, ValueError) as error:
+        console.print(f"[red]{error}")
+        raise typer.Exit(2) from error
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        _make_all(tasks, out, jobs, console)
+    finally:
+        _print_manifest(write_manifest(out, seed), console)
+
+
+def _make_all(tasks: list[Task], out: Path, jobs: int, console: Console) -> None:
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    todo = [task for task in tasks if not (out / task.filename).exists()]
+    with Progress(*columns, console=console) as progress, ProcessPoolExecutor(jobs) as pool:
+        bar = progress.add_task("shards", total=len(tasks), completed=len(tasks) - len(todo))
+        running: set[Future[Path]] = set()
+        queue = iter(todo)
+        try:
+            while True:
+                batch = islice(queue, 2 * jobs - len(running))
+                running |= {pool.submit(make_shard, task, out) for task in batch}
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    progress.advance(bar)
+        except KeyboardInterrupt:
+            console.print("stopping after the shards in hand; the same command continues")
+            raise
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _print_manifest(manifest: dict[str, Any], console: Console) -> None:
+    table = Table("voice", "speaker", "split", "sentences", "minutes", "dropped", "licence")
+    for name, row in manifest["voices"].items():
+        for split, part in row["splits"].items():
+            table.add_row(name, row["speaker"], split, str(part["sentences"]), f"{part['seconds'] / 60:.1f}",
+                          str(part["dropped"]), row["licence"])  # fmt: skip
+    console.print(table)
+
+
+@app.command()
+def info(folder: Annotated[Path, typer.Argument(help="folder of a corpus")]) -> None:
+    """Prints what a corpus holds."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        Console().print(f"[red]no readable manifest.json in {folder}: {error}")
+        raise typer.Exit(2) from error
+    _print_manifest(manifest, Console())
+
+
+if __name__ == "__main__":
+    app()

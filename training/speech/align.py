@@ -1,0 +1,78 @@
+"""Forced alignment of a known sentence with its audio (pocketsphinx, offline, 10 ms grid)."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.speech.phones import PHONE_INDEX, Span
+
+if TYPE_CHECKING:
+    from pocketsphinx import Decoder
+
+
+class MissingPackage(RuntimeError):
+    """A tool that only data making needs is not installed; the message names the package."""
+
+
+def words(text: str) -> list[str]:
+    """The words of ``text`` as the dictionary spells them: lower case, letters and inner apostrophes."""
+    cleaned = re.sub(r"[^a-z' ]+", " ", text.lower().replace("\u2019", "'"))
+    return [word for word in (token.strip("'") for token in cleaned.split()) if word]
+
+
+def _sphinx_path(name: str) -> str:
+    try:
+        from pocketsphinx import get_model_path
+    except ImportError as error:
+        raise MissingPackage("forced alignment needs pocketsphinx: pip install pocketsphinx==5.1.1") from error
+    return str(get_model_path(name))
+
+
+@cache
+def dictionary() -> frozenset[str]:
+    """Every word the aligner can pronounce (the CMU dictionary pocketsphinx ships)."""
+    with open(_sphinx_path("en-us/cmudict-en-us.dict"), encoding="utf-8") as lines:
+        return frozenset(line.split(maxsplit=1)[0] for line in lines if line.strip())
+
+
+@cache
+def _decoder() -> Decoder:
+    model, lexicon = _sphinx_path("en-us/en-us"), _sphinx_path("en-us/cmudict-en-us.dict")
+    from pocketsphinx import Decoder
+
+    # Wide beams: the text is known, so a pruned true path costs a sentence and saves nothing.
+    return Decoder(hmm=model, dict=lexicon, lm=None, loglevel="FATAL", bestpath=False,
+                   beam=1e-90, pbeam=1e-90, wbeam=1e-80)  # fmt: skip
+
+
+def align(pcm: NDArray[np.int16], text: str) -> list[Span] | None:
+    """Phones of ``text`` in ``pcm`` (samples,) at 16 kHz, or None when they cannot be matched.
+
+    Raises ValueError when a word is not in the dictionary.
+    """
+    unknown = [word for word in words(text) if word not in dictionary()]
+    if unknown:
+        raise ValueError(f"not in the pronunciation dictionary: {', '.join(unknown)}")
+    decoder, raw = _decoder(), np.ascontiguousarray(pcm, np.int16).tobytes()
+    decoder.set_align_text(" ".join(words(text)))
+    _decode(decoder, raw)
+    if decoder.hyp() is None:
+        return None
+    decoder.set_alignment()
+    _decode(decoder, raw)
+    alignment = decoder.get_alignment()
+    if alignment is None:
+        return None
+    phones = [phone for word in alignment for phone in word]
+    return [Span(p.start, p.start + p.duration, PHONE_INDEX.get(p.name.rstrip("012"), 0)) for p in phones]
+
+
+def _decode(decoder: Decoder, raw: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(raw, full_utt=True)
+    decoder.end_utt()
