@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from bench.report import Metrics, spread, value
+from bench.report import Measured, spread, value
 from engine.clock import FPS, FRAME_SECONDS, VOICE_FRAME, VOICE_RATE
 from engine.engine import Engine
 from engine.session import Session
@@ -27,15 +26,6 @@ STAGES: Final = {
     "shade_ms": ("shade",),
     "yuv_ms": ("yuv",),
 }
-
-
-@dataclass
-class Measured:
-    """What a suite returns: metrics, and the raw samples for a plot."""
-
-    metrics: Metrics
-    series: dict[str, list[float]] = field(default_factory=dict)
-    unit: str = "ms"
 
 
 def run(*, quick: bool, log: Console) -> Measured:

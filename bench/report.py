@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from visavis.devices import cpu_name, gpu_names
 
 Metric = dict[str, Any]
 Metrics = dict[str, Metric]
+
+
+@dataclass
+class Measured:
+    """What a suite returns: its metrics, and the raw samples (all in ``unit``) for a plot."""
+
+    metrics: Metrics
+    series: dict[str, list[float]] = field(default_factory=dict)
+    unit: str = "ms"
 
 
 def value(number: float, unit: str) -> Metric:

@@ -12,10 +12,10 @@ from typing import Annotated, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import typer  # noqa: E402
-from rich.console import Console  # noqa: E402
+import typer
+from rich.console import Console
 
-from bench import report  # noqa: E402
+from bench import report
 
 SUITES: Final = {
     "latency": "stage by stage, one session, 512 x 512 at 25 fps in real time",
