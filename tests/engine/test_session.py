@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from engine.clock import FRAME, VOICE_FRAME
+from engine.config import EngineConfig, MotionConfig, RenderConfig
+from engine.engine import Engine
+from engine.session import Controls, Frame, Session
+from engine.viewpoint import Viewpoint
+
+SMALL = RenderConfig(width=64, height=64)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(EngineConfig(render=SMALL))
+
+
+def voice(frames: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    beat = 0.5 + 0.5 * np.sin(np.arange(frames * VOICE_FRAME) / 9000)
+    return (0.2 * beat * rng.normal(size=frames * VOICE_FRAME)).astype(np.float32).clip(-1, 1)
+
+
+def play(session: Session, samples: np.ndarray, chunk: int) -> list[tuple[Frame, np.ndarray]]:
+    frames = []
+    for start in range(0, len(samples), chunk):
+        session.push_voice(samples[start : start + chunk])
+        while (frame := session.step()) is not None:
+            frames.append((frame, frame.i420.copy()))
+    return frames
+
+
+@pytest.mark.parametrize("chunk", [480, 960, 1111, 5000])
+def test_frames_do_not_depend_on_how_the_voice_was_cut(engine: Engine, chunk: int) -> None:
+    samples = voice(20)
+    whole = play(engine.open(seed=1), samples, len(samples))
+    cut = play(engine.open(seed=1), samples, chunk)
+    assert len(cut) == len(whole) == 20
+    for (a, picture_a), (b, picture_b) in zip(cut, whole, strict=True):
+        assert np.array_equal(a.motion.pack(), b.motion.pack()) and np.array_equal(picture_a, picture_b)
+
+
+def test_the_voice_goes_out_as_it_came_in_with_the_pts_of_its_frame(engine: Engine) -> None:
+    samples = voice(12)
+    frames = play(engine.open(), samples, 960)
+    assert [frame.pts for frame, _ in frames] == [i * FRAME for i in range(12)]
+    assert np.array_equal(np.concatenate([frame.voice for frame, _ in frames]), samples)
+
+
+def test_lookahead_delays_frames_and_voice_together() -> None:
+    engine = Engine(EngineConfig(motion=MotionConfig(lookahead=1), render=SMALL))
+    samples = voice(12)
+    frames = play(engine.open(), samples, 960)
+    assert len(frames) == 11 and frames[0][0].pts == 0
+    assert np.array_equal(np.concatenate([frame.voice for frame, _ in frames]), samples[: 11 * VOICE_FRAME])
+
+
+def test_there_is_no_frame_before_its_voice(engine: Engine) -> None:
+    session = engine.open()
+    assert session.step() is None
+    session.push_voice(np.zeros(VOICE_FRAME - 1, np.float32))
+    assert session.step() is None and not session.ready
+    session.push_voice(np.zeros(1, np.float32))
+    assert session.step() is not None
+
+
+def test_nan_and_infinity_in_the_voice_do_no_harm(engine: Engine) -> None:
+    session = engine.open()
+    samples = voice(6)
+    samples[1000:3000], samples[4000] = np.nan, np.inf
+    frames = play(session, samples, 960)
+    assert len(frames) == 6
+    assert all(np.isfinite(f.motion.pack()).all() and np.isfinite(f.voice).all() for f, _ in frames)
+
+
+def test_a_voice_that_is_not_fetched_is_refused_and_the_rest_is_kept(engine: Engine) -> None:
+    session = engine.open()
+    with pytest.raises(BufferError, match="too slow"):
+        for _ in range(100):
+            session.push_voice(voice(2))
+    assert session.step() is not None
+
+
+def test_controls_come_back_in_the_frame_that_shows_them(engine: Engine) -> None:
+    session = engine.open()
+    before = play(session, voice(2), 960)
+    session.control(Controls(Viewpoint(yaw=0.9, distance=1.2), seq=7))
+    after = play(session, voice(12), 960)
+    assert [f.control_seq for f, _ in before] == [0, 0] and {f.control_seq for f, _ in after} == {7}
+    yaws = [f.viewpoint.yaw for f, _ in after]
+    assert yaws == sorted(yaws) and yaws[-1] == pytest.approx(0.9, abs=0.01)
+    assert not np.array_equal(before[-1][1], after[-1][1])
+
+
+def test_a_viewpoint_that_is_not_finite_is_refused_and_changes_nothing(engine: Engine) -> None:
+    session = engine.open()
+    controls = session.controls
+    with pytest.raises(ValueError, match="finite"):
+        session.control(Controls(Viewpoint(yaw=float("nan"))))
+    assert session.controls == controls
+
+
+def test_the_avatar_changes_between_two_frames_without_losing_time(engine: Engine) -> None:
+    session = engine.open("ada")
+    first = play(session, voice(3), 960)
+    session.wear(engine.renderer("leo"))
+    second = play(session, voice(3), 960)
+    assert [f.pts // FRAME for f, _ in first + second] == list(range(6))
+    assert not np.array_equal(first[-1][1], second[-1][1])
+
+
+def test_sessions_do_not_touch_each_other(engine: Engine) -> None:
+    samples = voice(8)
+    alone = play(engine.open(seed=2), samples, 960)
+    one, other = engine.open(seed=2), engine.open(seed=5)
+    mixed = []
+    for start in range(0, len(samples), 960):
+        one.push_voice(samples[start : start + 960])
+        other.push_voice(samples[::-1][start : start + 960])
+        for session, keep in ((one, True), (other, False)):
+            while (frame := session.step()) is not None:
+                if keep:
+                    mixed.append((frame, frame.i420.copy()))
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(alone, mixed, strict=True))

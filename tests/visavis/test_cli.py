@@ -1,0 +1,111 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from engine.viewpoint import Viewpoint
+from tests.visavis.test_sound import tone, write
+from visavis import cli
+from visavis.cli import app, parse_viewpoint
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text("[render]\nwidth = 96\nheight = 96\n")
+    return path
+
+
+def test_render_writes_h264_and_aac_of_the_length_of_the_voice(tmp_path: Path, small: Path) -> None:
+    voice = write(tmp_path / "voice.wav", tone(1.5, 16_000)[None], 16_000)
+    out = tmp_path / "out.mp4"
+    done = runner.invoke(app, ["render", str(voice), "-o", str(out), "-c", str(small), "--avatar", "leo"])
+    assert done.exit_code == 0, done.output
+    with av.open(str(out)) as container:
+        picture, sound = container.streams.video[0], container.streams.audio[0]
+        assert (picture.codec_context.name, sound.codec_context.name) == ("h264", "aac")
+        assert (picture.width, picture.height, picture.average_rate) == (96, 96, 25)
+        frames = list(container.decode(video=0))
+        assert len(frames) == 38 and float(frames[0].pts * picture.time_base) == 0.0
+    with av.open(str(out)) as container:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+        assert abs(len(heard) / 48_000 - 1.5) < 0.05
+    assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")
+def test_picture_and_sound_of_a_rendered_file_start_together(tmp_path: Path, small: Path) -> None:
+    voice = write(tmp_path / "voice.wav", tone(1.0, 16_000)[None], 16_000)
+    out = tmp_path / "out.mp4"
+    assert runner.invoke(app, ["render", str(voice), "-o", str(out), "-c", str(small)]).exit_code == 0
+    asked = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", str(out)]
+    streams = json.loads(subprocess.run(asked, capture_output=True, check=True, text=True).stdout)["streams"]
+    starts = [float(stream["start_time"]) for stream in streams]
+    assert max(starts) - min(starts) < 0.003
+
+
+def test_the_same_seed_renders_the_same_file_contents(tmp_path: Path, small: Path) -> None:
+    voice = write(tmp_path / "voice.wav", tone(0.6, 16_000)[None], 16_000)
+    pictures = []
+    for name in ("a.mp4", "b.mp4"):
+        args = ["render", str(voice), "-o", str(tmp_path / name), "-c", str(small), "--seed", "5"]
+        assert runner.invoke(app, args).exit_code == 0
+        with av.open(str(tmp_path / name)) as container:
+            pictures.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]))
+    assert np.array_equal(*pictures)
+
+
+def run_main(args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["visavis", *args])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return int(stopped.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["render", "{tmp}/nowhere.wav"], "no such file"),
+        (["render", "{tmp}/letter.txt", "-o", "{tmp}/out.mp4"], "not a sound file"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/no/such/folder/out.mp4"], "does not exist"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--avatar", "nobody"], "nobody"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--viewpoint", "left"], "YAW,PITCH"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "-c", "{tmp}/bad.toml"], "render.widht"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do_and_leaves_no_file(
+    args: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(tmp_path / "voice.wav", tone(0.2, 16_000)[None], 16_000)
+    (tmp_path / "letter.txt").write_text("dear all")
+    (tmp_path / "bad.toml").write_text("[render]\nwidht = 64\n")
+    code, said = run_main([arg.format(tmp=tmp_path) for arg in args], monkeypatch, capsys)
+    assert code == 2 and message in said.replace("\n", "") and "Traceback" not in said
+    assert not list(tmp_path.glob("*.mp4")) and not list(tmp_path.glob(".*"))
+
+
+def test_avatars_lists_the_two_that_are_shipped() -> None:
+    done = runner.invoke(app, ["avatars"], terminal_width=200)
+    assert done.exit_code == 0 and "ada" in done.output and "leo" in done.output
+
+
+def test_devices_names_the_processor_and_what_is_missing() -> None:
+    done = runner.invoke(app, ["devices"])
+    assert done.exit_code == 0 and "CPU" in done.output and "onnxruntime" in done.output
+
+
+def test_viewpoints_are_degrees_and_are_brought_into_range() -> None:
+    view = parse_viewpoint("30,-5", Viewpoint(distance=1.3))
+    assert view.yaw == pytest.approx(0.5236, abs=1e-3) and view.distance == 1.3
+    assert parse_viewpoint("200,0,1", Viewpoint()).yaw == pytest.approx(1.309, abs=1e-3)
