@@ -1,0 +1,172 @@
+"""Skin of head, neck and hands: which faces to keep, the resting face, and where it lies in the atlas."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar import REGIONS
+from engine.motion.frame import ACTION_INDEX, R
+from training.bake import atlas, mesh, prior
+from training.bake.identities import Identity
+from training.bake.mesh import Part
+from training.bake.prior import Person
+from training.bake.rig import Rig
+
+Array = NDArray[Any]
+PLACES = {
+    "head": atlas.HEAD, "mouth": atlas.MOUTH, "torso": atlas.NECK, "hand_l": atlas.HAND, "hand_r": atlas.HAND,
+}  # fmt: skip
+LIP_OVERLAP = 0.0004  # metres the resting lips press into each other: no gap from any view
+
+
+@cache
+def islands() -> dict[str, Array]:
+    """Faces of the body group by texture island: head, mouth, sockets, torso, hand_l, hand_r."""
+    import scipy.sparse as sparse
+    from scipy.sparse.csgraph import connected_components
+
+    points, uv, groups = prior.template()
+    faces, uv_faces = groups["body"].faces, groups["body"].uv_faces
+    edges = np.concatenate([uv_faces[:, [0, 1]], uv_faces[:, [1, 2]]])
+    graph = sparse.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (len(uv), len(uv)))
+    label = connected_components(graph, directed=False)[1][uv_faces[:, 0]]
+    out: dict[str, Array] = {}
+    for island in np.unique(label):
+        rows = np.flatnonzero(label == island)
+        corner = points[faces[rows]].reshape(-1, 3)
+        low, high = corner.min(0), corner.max(0)
+        if low[1] < -1.3 and high[1] < -1.2:
+            continue  # feet
+        if high[1] < -0.2:
+            name = "hand_l" if low[0] > 0 else "hand_r"
+        elif low[1] < -1.0:
+            name = "torso"
+        elif high[1] > 0.1:
+            name = "head"
+        else:
+            name = "mouth" if low[0] < -0.02 and high[0] > 0.02 else "socket_l" if low[0] > 0 else "socket_r"
+        out[name] = rows
+    return out
+
+
+def resting(person: Person, identity: Identity) -> Person:
+    """The person with the identity's resting expression and closed lips baked into the rest shape."""
+    import dataclasses
+
+    weights = np.zeros(len(ACTION_INDEX), np.float32)
+    for name, weight in identity.rest.items():
+        weights[ACTION_INDEX[name]] = weight
+    still = np.concatenate([prior.EYE_L, prior.EYE_R])
+    shift = np.einsum("a,anc->nc", weights, person.deltas)
+    shift[still] = 0.0
+    rest = person.rest + shift
+    rest = rest + _close_lips(rest, person)
+    return dataclasses.replace(person, rest=rest.astype(np.float32))
+
+
+def lip_seam() -> Array:
+    """Template vertices on the line where the lips' skin meets the inner mouth."""
+    _, _, groups = prior.template()
+    faces = groups["body"].faces
+    return np.intersect1d(faces[islands()["head"]], faces[islands()["mouth"]])
+
+
+def lower_share(person: Person) -> Array:
+    """(N,) 1 where a vertex goes all the way with the jaw, 0 where it stays: tells lower lip from upper."""
+    drop = -person.deltas[ACTION_INDEX["jawOpen"], :, 1]
+    return np.clip(drop / np.percentile(drop[lip_seam()], 95), 0.0, 1.0)
+
+
+def _close_lips(rest: Array, person: Person) -> Array:
+    """Brings the lips together: the gap along the seam, shared by both lips, fading away from the line."""
+    seam, share = lip_seam(), lower_share(person)
+    upper, lower = seam[share[seam] < 0.4], seam[share[seam] > 0.6]
+    upper, lower = upper[np.argsort(rest[upper, 0])], lower[np.argsort(rest[lower, 0])]
+    x = np.abs(rest[:, 0])
+    high = np.interp(rest[:, 0], rest[upper, 0], rest[upper, 1])
+    low = np.interp(rest[:, 0], rest[lower, 0], rest[lower, 1])
+    corner = np.abs(rest[seam, 0]).max()
+    inside = np.clip((corner + 0.002 - x) / 0.006, 0.0, 1.0)
+    gap = (high - low + LIP_OVERLAP) * inside
+    depth = np.interp(rest[:, 0], rest[lower, 0], rest[lower, 2])
+    line = np.where(share > 0.5, low, high)
+    away = (rest[:, 1] - line) ** 2 + (0.6 * (rest[:, 2] - depth)) ** 2
+    fade = np.exp(-away / 0.0075**2) * (x < corner + 0.004)
+    move = np.zeros_like(rest)
+    move[:, 1] = gap * fade * np.where(share > 0.5, 0.55, -0.45) * np.clip(np.abs(share - 0.5) * 4, 0, 1)
+    move[prior.BODY :] = 0.0
+    return move
+
+
+def lip_residual(person: Person) -> Array:
+    """(8, N, 3): principal mouth shape changes that the 52 actions cannot make, one standard deviation each."""
+    near = np.flatnonzero(np.abs(person.deltas[:, : prior.BODY]).max((0, 2)) > 1e-4)
+    actions = person.deltas[:, near].reshape(len(person.deltas), -1).astype(float)
+    basis = np.linalg.svd(actions, full_matrices=False)
+    span = basis[2][basis[1] > 1e-3 * basis[1][0]]
+    shapes = person.shapes[:, near].reshape(len(person.shapes), -1).astype(float)
+    rest = shapes - (shapes @ span.T) @ span
+    # Shape changes drawn with strength of standard deviation 0.35: what people's mouths differ by.
+    _, size, direction = np.linalg.svd(0.35 * rest / np.sqrt(len(shapes)), full_matrices=False)
+    out = np.zeros((R, len(person.rest), 3), np.float32)
+    out[:, near] = (size[:R, None] * direction[:R]).reshape(R, -1, 3)
+    return out
+
+
+def skin_part(person: Person, rig: Rig, hidden: Array) -> Part:
+    """Head, inner mouth, neck and hands in one piece. ``hidden`` (N,) bool: vertices that cloth covers."""
+    _, uv, groups = prior.template()
+    body, island = groups["body"], islands()
+    place, rows, region = np.zeros_like(uv), [], []
+    for name, rect in PLACES.items():
+        faces = island[name]
+        if name != "mouth":
+            faces = faces[~hidden[body.faces[faces]].any(1)]
+        used = np.unique(body.uv_faces[faces])
+        unit = atlas.fit(uv[used], turn=name == "head")
+        if name == "hand_r":
+            unit[:, 0] = 1.0 - unit[:, 0]  # both hands share one painting
+        place[used] = rect.place(unit)
+        rows.append(faces)
+        region.append(_regions(name, faces))
+    kept = np.concatenate(rows)
+    part = from_template(
+        person, rig, "skin", body.faces[kept], body.uv_faces[kept], place, lip_residual(person)
+    )
+    part.region = np.concatenate(region)
+    return part
+
+
+def from_template(
+    person: Person, rig: Rig, name: str, faces: Array, uv_faces: Array, uv: Array, residual: Array | None
+) -> Part:
+    """A part made of template faces; ``uv`` is the atlas place of every texture coordinate."""
+    vertex, coordinate, local = mesh.unify(faces, uv_faces)
+    return Part(
+        name=name, rest=person.rest[vertex].astype(float), faces=local, uv=uv[coordinate],
+        region=np.zeros(len(local), np.uint8), weight=rig.weights(person, vertex),
+        paint=person.template[vertex].astype(float), weld=mesh.first_of(vertex),
+        deltas=person.deltas[:, vertex], residual=None if residual is None else residual[:, vertex],
+        channel={"vertex": vertex, "mpfb": prior.template()[1][coordinate]},
+    )  # fmt: skip
+
+
+def _regions(island: str, faces: Array) -> Array:
+    """Region id of each face: for the head face, lips or neck_ears, from the prior's painted masks."""
+    name = {"mouth": "mouth", "hand_l": "hands", "hand_r": "hands"}.get(island, "neck_ears")
+    region = np.full(len(faces), REGIONS.index(name), np.uint8)
+    if island != "head":
+        return region
+    points, uv, groups = prior.template()
+    middle = uv[groups["body"].uv_faces[faces]].mean(1)
+    row, column = ((1 - middle[:, 1]) * 2047).astype(int), (middle[:, 0] * 2047).astype(int)
+    place = points[groups["body"].faces[faces]].mean(1)
+    ears = prior.mask("ears")[row, column] > 0.5
+    front = ((prior.mask("face")[row, column] > 0.5) | (place[:, 2] > -0.02)) & ~ears & (place[:, 1] > -0.125)
+    region[front] = REGIONS.index("face")
+    region[prior.mask("lips")[row, column] > 0.5] = REGIONS.index("lips")
+    return region

@@ -1,0 +1,75 @@
+"""The people: every choice about a face, its hair and its clothes, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+Colour = tuple[float, float, float]  # sRGB in [0, 1]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person to bake. Colours are sRGB; ``rest`` are action weights baked into the resting face."""
+
+    id: str
+    name: str
+    description: str
+    phenotype: dict[str, float]
+    local: dict[str, float]
+    rest: dict[str, float]
+    skin: Colour
+    lip: Colour
+    hair: Colour
+    hair_tip: Colour
+    iris: Colour
+    cloth: Colour
+    trim: Colour
+    style: str  # of the hair: see hair.STYLES
+    neckline: str  # see clothes.NECKLINES
+    room: tuple[Colour, Colour]
+    brow: float = 1.0
+    freckles: float = 0.0
+    stubble: float = 0.0
+    makeup: float = 0.0
+    lash: float = 1.0
+
+
+def both(**weights: float) -> dict[str, float]:
+    """The same weight for the Left and the Right action."""
+    return {f"{name}{side}": weight for name, weight in weights.items() for side in ("Left", "Right")}
+
+
+def mirrored(**changes: float) -> dict[str, float]:
+    """The same strength for a left and a right local change; underscores stand for hyphens."""
+    return {f"{s}-{name.replace('_', '-')}": value for name, value in changes.items() for s in "lr"}
+
+
+ADA: Final = Identity(
+    id="ada",
+    name="Ada",
+    description="A woman of about thirty with a chestnut bob and a soft green jumper.",
+    phenotype=dict(gender=0.96, age=0.50, muscle=0.45, weight=0.42, height=0.5, proportions=0.7, cupsize=0.4,
+                   firmness=0.6, african=0.08, asian=0.22, caucasian=0.70),  # fmt: skip
+    local={"mouth-angles-up": 0.35, "mouth-scale-horiz-incr": 0.1, "eyebrows-angle-up": 0.2,
+           "nose-scale-horiz-incr": -0.15, "chin-width-incr": -0.1,
+           **mirrored(eye_scale_incr=0.22, cheek_bones_incr=0.15)},  # fmt: skip
+    rest={**both(mouthSmile=0.10, cheekSquint=0.05), "browInnerUp": 0.10},
+    skin=(0.86, 0.67, 0.57), lip=(0.74, 0.40, 0.38), hair=(0.20, 0.115, 0.07), hair_tip=(0.42, 0.27, 0.17),
+    iris=(0.36, 0.40, 0.22), cloth=(0.36, 0.50, 0.46), trim=(0.33, 0.46, 0.43), style="bob", neckline="round",
+    room=((0.80, 0.76, 0.70), (0.52, 0.55, 0.56)), freckles=0.5, makeup=0.5, lash=1.0, brow=0.85,
+)  # fmt: skip
+LEO: Final = Identity(
+    id="leo",
+    name="Leo",
+    description="A man of about thirty with short dark hair, light stubble and a navy jumper.",
+    phenotype=dict(gender=0.06, age=0.52, muscle=0.58, weight=0.47, height=0.55, proportions=0.7, cupsize=0.5,
+                   firmness=0.5, african=0.22, asian=0.18, caucasian=0.60),  # fmt: skip
+    local={"mouth-angles-up": 0.3, "eyebrows-angle-up": 0.15, "chin-width-incr": 0.15,
+           **mirrored(eye_scale_incr=0.12)},  # fmt: skip
+    rest={**both(mouthSmile=0.08, cheekSquint=0.04), "browInnerUp": 0.10},
+    skin=(0.74, 0.54, 0.42), lip=(0.63, 0.38, 0.34), hair=(0.085, 0.062, 0.05), hair_tip=(0.20, 0.15, 0.115),
+    iris=(0.30, 0.19, 0.10), cloth=(0.16, 0.21, 0.31), trim=(0.14, 0.185, 0.28), style="crop", neckline="crew",
+    room=((0.66, 0.69, 0.72), (0.40, 0.43, 0.47)), stubble=0.6,
+)  # fmt: skip
+IDENTITIES: Final = {identity.id: identity for identity in (ADA, LEO)}
