@@ -1,0 +1,131 @@
+"""Blended layer on one CPU core (numba): every see-through triangle adds its texels to the pixels it covers.
+
+Weighted, order-independent transparency (McGuire & Bavoil 2013): no sorting, so no popping and no order to depend on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernels.jit import exact, fast
+from kernels.rasterize.cpu import EDGE_EPS, SNAP, surface
+from kernels.texture import channel, fetch
+
+# An entry: weighted sums of red, green, blue, occlusion, gloss, subsurface, strand (0..6), normal (7..9),
+# tangent (10..12), the weight (13) and weighted depth (14); 15 is the part of the light behind that gets through.
+ENTRY = 16
+CLEAR = 15
+BATCH = 4096  # fragments found before they are textured; plus a row, since a row is never split
+
+
+@fast
+def forget(count, pixel, slot):
+    """Empties ``slot`` where the previous frame used it."""
+    width = slot.shape[1]
+    for k in range(count):
+        slot[pixel[k] // width, pixel[k] % width] = -1
+
+
+@fast
+def add(found, fragment, plane, owner, detail, bias, tangent, texture, start, side, reference, nearness, offsets,
+        slot, pixel, layer, count):  # fmt: skip
+    """Adds ``found`` fragments (N,3) = (triangle, x, y) as far as the opaque samples let them be seen; new count."""
+    one, zero, half = np.float32(1.0), np.float32(0.0), np.float32(0.5)
+    samples, width = offsets.shape[0], slot.shape[1]
+    each = one / np.float32(samples)
+    for i in range(found):
+        t, x, y = fragment[i, 0], fragment[i, 1], fragment[i, 2]
+        z, n0, n1, n2, u, v, _, _ = surface(t, np.float32(x) + half, np.float32(y) + half, plane)
+        q = one / z
+        free = 0
+        for s in range(samples):
+            free += np.int64(nearness[y * samples + s, x] <= q)
+        if free == 0:
+            continue
+        f = owner[t]
+        even, odd = fetch(texture, start, side, u, v, np.int64(max(detail[f] + bias, zero)))
+        own = channel(odd, 1)
+        alpha = own * np.float32(free) * each
+        if alpha < np.float32(1.0 / 256.0):
+            continue
+        k = slot[y, x]
+        if k < 0:
+            if count == pixel.shape[0]:
+                continue
+            k = count
+            slot[y, x], pixel[k] = k, y * width + x
+            for c in range(ENTRY):
+                layer[k, c] = zero
+            layer[k, CLEAR] = one
+            count += 1
+        # Nearer strands hide farther ones: a centimetre in front counts about twice.
+        nearer = min(max(q * reference, np.float32(0.25)), np.float32(2.0))
+        nearer = nearer * nearer * nearer * nearer
+        nearer = nearer * nearer * nearer * nearer
+        weight = alpha * nearer * nearer * nearer * nearer
+        over = weight / own
+        layer[k, 0] += channel(even, 0) * over
+        layer[k, 1] += channel(odd, 0) * over
+        layer[k, 2] += channel(even, 1) * over
+        layer[k, 3] += channel(even, 2) * weight
+        layer[k, 4] += channel(odd, 2) * weight
+        layer[k, 5] += channel(even, 3) * weight
+        layer[k, 6] += channel(odd, 3) * weight
+        facing = -weight if n2 > zero else weight
+        layer[k, 7] += facing * n0
+        layer[k, 8] += facing * n1
+        layer[k, 9] += facing * n2
+        layer[k, 10] += weight * tangent[f, 0]
+        layer[k, 11] += weight * tangent[f, 1]
+        layer[k, 12] += weight * tangent[f, 2]
+        layer[k, 13] += weight
+        layer[k, 14] += weight * z
+        layer[k, CLEAR] *= one - min(alpha, one)
+    return count
+
+
+@exact
+def accumulate(xy, plane, triangle, owner, triangles, detail, bias, tangent, texture, start, side, reference, nearness,
+               offsets, fragment, slot, pixel, layer):  # fmt: skip
+    """Draws the see-through triangles at pixel centres. Returns the number of entries (pixels touched).
+
+    ``nearness`` (S*H, W) is that of the opaque samples; ``slot`` (H,W) must be -1 everywhere; ``reference`` is the
+    depth at which nearness weighs 1. When ``pixel`` is full, further pixels stay as they are.
+    """
+    height, width = slot.shape
+    unit = 1.0 / SNAP
+    found = count = 0
+    for t in range(triangles):
+        a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
+        if xy[b, 1] < xy[a, 1]:
+            a, b = b, a
+        if xy[c, 1] < xy[a, 1]:
+            a, c = c, a
+        if xy[c, 1] < xy[b, 1]:
+            b, c = c, b
+        first = max((np.int64(xy[a, 1]) + 127) >> 8, 0)
+        last = min((np.int64(xy[c, 1]) + 127) >> 8, height)
+        if first >= last:
+            continue
+        ax, ay = xy[a, 0] * unit, xy[a, 1] * unit
+        bx, by = xy[b, 0] * unit, xy[b, 1] * unit
+        cx, cy = xy[c, 0] * unit, xy[c, 1] * unit
+        slope = (cx - ax) / (cy - ay)
+        for y in range(first, last):
+            line = y + 0.5
+            x_long = ax + (line - ay) * slope - 0.5
+            if line < by:
+                x_short = ax + (line - ay) * ((bx - ax) / (by - ay)) - 0.5
+            else:
+                x_short = bx + (line - by) * ((cx - bx) / (cy - by)) - 0.5
+            left = max(np.int64(np.ceil(min(x_long, x_short) - EDGE_EPS)), 0)
+            right = min(np.int64(np.ceil(max(x_long, x_short) - EDGE_EPS)), width)
+            for x in range(left, right):
+                fragment[found, 0], fragment[found, 1], fragment[found, 2] = t, x, y
+                found += 1
+            if found >= BATCH:
+                count = add(found, fragment, plane, owner, detail, bias, tangent, texture, start, side, reference,
+                            nearness, offsets, slot, pixel, layer, count)  # fmt: skip
+                found = 0
+    return add(found, fragment, plane, owner, detail, bias, tangent, texture, start, side, reference, nearness, offsets,
+               slot, pixel, layer, count)  # fmt: skip

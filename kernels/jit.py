@@ -1,0 +1,37 @@
+"""How every numba kernel here is compiled: no GIL, cached on disk, NumPy division (no checks in the loops).
+
+``exact`` keeps IEEE arithmetic as written, which the rasterizer's watertight edges rest on; ``fast`` lets
+LLVM reorder and fuse, which the per-pixel arithmetic needs to become SIMD code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# A helper with many arrays must be inlined: as a call it would pass seven words for each of them, every pixel.
+# NaN and infinity keep their meaning in ``fast``: bad input must stay visible to the checks after it.
+_FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+
+def exact(function: Function) -> Function:
+    """Compiles ``function`` with strict IEEE arithmetic."""
+    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+def fast(function: Function) -> Function:
+    """Compiles ``function`` with reordered and fused arithmetic (results differ in the last bits)."""
+    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)(function))
+
+
+def inlined(function: Function) -> Function:
+    """Like ``fast``, but always made part of the caller: for helpers inside a pixel loop.
+
+    A caller in another file does not see a change here through numba's cache; clear ``__pycache__`` after one.
+    """
+    options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST, "forceinline": True}
+    return cast(Function, numba.njit(**options)(function))

@@ -1,0 +1,202 @@
+"""Rasterizer: a posed triangle mesh to a G-buffer (depth, faces, regions, normals, uv, flow, coverage).
+
+View space is that of a pinhole camera: x to the right of the picture, y down, z away from the eye, in metres.
+Pixel (row, column) has its centre at (column + 1/2, row + 1/2); sampling follows the top-left rule.
+It knows nothing of textures, light or avatars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.rasterize import cpu
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+
+# Sample positions inside a pixel. Row s of a pixel lies at y = (s + 1/2) / S; these are the x of its sample.
+# Four: the rotated grid, which gives near-vertical and near-horizontal edges four steps each.
+CENTRE: Final = np.array([0.5])
+ROTATED_GRID: Final = np.array([0.375, 0.875, 0.125, 0.625])
+NEAR: Final = np.float32(0.05)  # metres
+
+
+class Camera(NamedTuple):
+    """A pinhole camera. ``rotation`` (3,3) and ``translation`` (3,) take world points to view space (f32);
+    ``focal`` in pixels; ``centre`` (x, y) in pixels."""
+
+    rotation: F32
+    translation: F32
+    focal: float
+    centre: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Surfaces that share a pixel with the G-buffer's own: rows [0, count) are valid.
+
+    pixel (N,) flat index, share (N,) of the pixel's samples, face (N,), depth (N,), normal (3,N), uv (2,N).
+    """
+
+    pixel: I32
+    share: F32
+    face: I32
+    depth: F32
+    normal: F32
+    uv: F32
+
+
+@dataclass(frozen=True, slots=True)
+class GBuffer:
+    """What the camera sees, per pixel. Background: depth +inf, face -1, region 0, the rest 0.
+
+    depth (H,W) view-space z, metres; face (H,W) i32; region (H,W) u8; normal (3,H,W) unit, view space;
+    uv (2,H,W); flow (2,H,W) pixels: where this surface point was in the previous picture, minus where it is;
+    coverage (H,W) part of the pixel that is covered at all; share (H,W) part held by this pixel's own surface.
+    """
+
+    depth: F32
+    face: I32
+    region: U8
+    normal: F32
+    uv: F32
+    flow: F32
+    coverage: F32
+    share: F32
+    extras: Extras
+
+    @staticmethod
+    def empty(height: int, width: int, extras: int | None = None) -> GBuffer:
+        """Uninitialised buffers; ``extras`` is the room for further surfaces (default: one a pixel)."""
+        room = height * width if extras is None else extras
+        more = Extras(_i32(room), _f32(room), _i32(room), _f32(room), _f32(3, room), _f32(2, room))
+        size = (height, width)
+        return GBuffer(_f32(*size), _i32(*size), np.empty(size, np.uint8), _f32(3, *size), _f32(2, *size),
+                       _f32(2, *size), _f32(*size), _f32(*size), more)  # fmt: skip
+
+
+class Mesh(NamedTuple):
+    """What stays the same from frame to frame. faces (F,3) i32, counter-clockwise seen from outside; uv (V,2);
+    region (F,) u8; layer (F,) u8: 0 opaque and closed, 1 blended and seen from both sides;
+    material (256,) u8: region id to a class of regions whose border needs no anti-aliasing of its own."""
+
+    faces: I32
+    uv: F32
+    region: U8
+    layer: U8
+    material: U8
+
+
+class Rasterizer:
+    """Static buffers for one mesh and picture size. ``draw`` allocates nothing.
+
+    Raises ValueError on a mesh whose arrays do not fit together.
+    """
+
+    def __init__(self, mesh: Mesh, size: tuple[int, int], samples: int = 4) -> None:
+        check_mesh(mesh)
+        if samples not in (1, 4):
+            raise ValueError(f"samples must be 1 or 4, got {samples}")
+        if min(size) < 1 or max(size) > 8192:
+            raise ValueError(f"picture size must be within 1..8192, got {size[0]}x{size[1]}")
+        height, width = size
+        vertices, faces = len(mesh.uv), len(mesh.faces)
+        self.mesh, self.size, self.samples = mesh, size, samples
+        self.group = mesh.material[mesh.region]
+        corner = mesh.uv[mesh.faces].astype(np.float64)
+        side = corner[:, 1:] - corner[:, :1]
+        self.uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]).astype(np.float32)
+        self.detail = np.zeros(faces, np.float32)  # log2 of the uv length a pixel spans, per face drawn
+        self.offsets = CENTRE if samples == 1 else ROTATED_GRID
+        self.opaque = np.flatnonzero(mesh.layer == 0).astype(np.int32)
+        self.blended = np.flatnonzero(mesh.layer != 0).astype(np.int32)
+        # A face cut by the near plane adds at most two vertices and one triangle.
+        self.place = _f32(vertices + 2 * faces, 3)
+        self.xy = _i32(vertices + 2 * faces, 2)
+        self.record = _f32(vertices + 2 * faces, cpu.RECORD)
+        self.triangle, self.owner = _i32(2 * faces, 3), _i32(2 * faces)
+        self.blended_triangle, self.blended_owner = _i32(2 * faces, 3), _i32(2 * faces)
+        self.plane, self.blended_plane = _f32(2 * faces, 3, cpu.RECORD), _f32(2 * faces, 3, cpu.RECORD)
+        self.count = self.blended_count = 0
+        self.nearness = _f32(height * samples, width)  # 1/z of every sample, 0 = background
+        self.winner = _i32(height * samples, width)
+        self.gbuffer = GBuffer.empty(height, width)
+        self.extra_count = 0
+
+    def draw(self, vertices: F32, normals: F32, camera: Camera, previous: F32 | None, now: F32) -> GBuffer:
+        """Draws the posed mesh: vertices (V,3) and unit normals (V,3) in world space.
+
+        ``now`` (V,3) receives the homogeneous picture positions; give it as ``previous`` with the next frame
+        (None: nothing moved). The returned buffers belong to the rasterizer and live until the next call.
+        """
+        expected = (len(self.mesh.uv), 3)
+        for name, array in (("vertices", vertices), ("normals", normals), ("now", now)):
+            if array.shape != expected or array.dtype != np.float32:
+                raise ValueError(f"{name} must be {expected} float32, got {array.shape} {array.dtype}")
+        self._transform(vertices, normals, camera, previous, now)
+        self._visibility()
+        return self._resolve(camera)
+
+    def _transform(self, vertices: F32, normals: F32, camera: Camera, previous: F32 | None, now: F32) -> None:
+        count, focal = len(vertices), np.float32(camera.focal)
+        cx, cy = np.float32(camera.centre[0]), np.float32(camera.centre[1])
+        place = self.place[:count]
+        cpu.project(vertices, normals, self.mesh.uv, camera.rotation, camera.translation, focal, cx, cy, NEAR,
+                    place if previous is None else previous, place, self.xy, self.record)  # fmt: skip
+        now[:] = place
+        height, width = self.size
+        common: tuple[Any, ...] = (self.place, self.xy, self.record)
+        self.count, spare = cpu.setup(self.mesh.faces, self.opaque, False, NEAR, width, height, count, *common,
+                                      self.triangle, self.owner)  # fmt: skip
+        self.blended_count, _ = cpu.setup(self.mesh.faces, self.blended, True, NEAR, width, height, spare, *common,
+                                          self.blended_triangle, self.blended_owner)  # fmt: skip
+
+    def planes(self, triangle: I32, owner: I32, count: int, plane: F32) -> None:
+        """Prepares ``count`` triangles for interpolation; the opaque ones are done by ``draw``."""
+        cpu.planes(triangle, owner, count, self.xy, self.record, 9, self.uv_area, plane, self.detail)
+
+    def _visibility(self) -> None:
+        self.nearness.fill(0.0)
+        self.winner.fill(-1)
+        self.planes(self.triangle, self.owner, self.count, self.plane)
+        cpu.fill(self.xy, self.plane, self.triangle, self.count, self.offsets, self.nearness, self.winner)
+
+    def _resolve(self, camera: Camera) -> GBuffer:
+        g, e = self.gbuffer, self.gbuffer.extras
+        # Samples of one smooth surface seen edge-on may differ by several pixel widths in depth.
+        tolerance = np.float32(8.0 / camera.focal)
+        self.extra_count = cpu.resolve(
+            self.nearness, self.winner, self.offsets, self.plane, self.owner, self.mesh.region,
+            self.group, tolerance, g.depth, g.face, g.region, g.normal, g.uv, g.flow,
+            g.coverage, g.share, e.pixel, e.share, e.face, e.depth, e.normal, e.uv)  # fmt: skip
+        return g
+
+
+def check_mesh(mesh: Mesh) -> None:
+    """Raises ValueError when the arrays of ``mesh`` do not fit together."""
+    vertices, faces = len(mesh.uv), len(mesh.faces)
+    wanted = {
+        "faces": (mesh.faces, (faces, 3), np.int32),
+        "uv": (mesh.uv, (vertices, 2), np.float32),
+        "region": (mesh.region, (faces,), np.uint8),
+        "layer": (mesh.layer, (faces,), np.uint8),
+        "material": (mesh.material, (256,), np.uint8),
+    }
+    for name, (array, shape, dtype) in wanted.items():
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"mesh.{name} must be {shape} {np.dtype(dtype)}, got {array.shape} {array.dtype}")
+    if faces and not 0 <= mesh.faces.min() <= mesh.faces.max() < vertices:
+        raise ValueError(f"mesh.faces points at vertex {mesh.faces.max()} of {vertices}")
+
+
+def _f32(*shape: int) -> F32:
+    return np.empty(shape, np.float32)
+
+
+def _i32(*shape: int) -> I32:
+    return np.empty(shape, np.int32)

@@ -1,0 +1,320 @@
+"""Rasterizer on one CPU core (numba): project, cut at the near plane, fill the visibility buffer, resolve.
+
+The visibility buffer holds, per sample, the nearest triangle and its nearness (1/z, linear in the picture).
+Attributes are interpolated once per pixel afterwards, so overdraw costs a comparison and not a fetch.
+Watertightness: vertices are snapped to 1/256 pixel and every edge is walked from its upper end with the
+same float64 expression by both triangles that share it, so a sample belongs to exactly one of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernels.jit import exact, fast, inlined
+
+SNAP = 256  # sub-pixel steps
+RECORD = 12  # 1/z, then normal (3), uv (2), previous homogeneous position (3), each over z; padded
+# A crossing of snapped edges that is not on a sample is farther from it than this, so the ceiling is exact.
+EDGE_EPS = 1e-9
+FAR_PIXELS = 2.0e6
+NEAR_Z = 1e-3  # metres; closer than this to the previous eye, a point has no usable flow
+
+
+@fast
+def project(vertices, normals, uv, rotation, translation, focal, cx, cy, near, previous, place, xy, record):
+    """Vertices to the picture. Writes ``place`` (V,3) = (x z, y z, z), ``xy`` (V,2) snapped, ``record`` (V,12)."""
+    for i in range(vertices.shape[0]):
+        a, b, c = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        x = rotation[0, 0] * a + rotation[0, 1] * b + rotation[0, 2] * c + translation[0]
+        y = rotation[1, 0] * a + rotation[1, 1] * b + rotation[1, 2] * c + translation[1]
+        z = rotation[2, 0] * a + rotation[2, 1] * b + rotation[2, 2] * c + translation[2]
+        px, py = focal * x + cx * z, focal * y + cy * z
+        place[i, 0], place[i, 1], place[i, 2] = px, py, z
+        a, b, c = normals[i, 0], normals[i, 1], normals[i, 2]
+        q = np.float32(1.0) / max(z, near)
+        record[i, 0] = q
+        record[i, 1] = (rotation[0, 0] * a + rotation[0, 1] * b + rotation[0, 2] * c) * q
+        record[i, 2] = (rotation[1, 0] * a + rotation[1, 1] * b + rotation[1, 2] * c) * q
+        record[i, 3] = (rotation[2, 0] * a + rotation[2, 1] * b + rotation[2, 2] * c) * q
+        record[i, 4] = uv[i, 0] * q
+        record[i, 5] = uv[i, 1] * q
+        record[i, 6] = previous[i, 0] * q
+        record[i, 7] = previous[i, 1] * q
+        record[i, 8] = previous[i, 2] * q
+        xy[i, 0] = np.int32(np.rint(min(max(px * q, -FAR_PIXELS), FAR_PIXELS) * SNAP))
+        xy[i, 1] = np.int32(np.rint(min(max(py * q, -FAR_PIXELS), FAR_PIXELS) * SNAP))
+
+
+@exact
+def cut_vertex(a, b, near, place, xy, record, new):
+    """Appends, as vertex ``new``, the point of the edge from ``a`` (in front) to ``b`` (behind) at ``near``."""
+    t = (place[a, 2] - near) / (place[a, 2] - place[b, 2])
+    qa, qb, q = record[a, 0], record[b, 0], np.float32(1.0) / near
+    for k in range(2):
+        place[new, k] = place[a, k] + t * (place[b, k] - place[a, k])
+        xy[new, k] = np.int32(np.rint(min(max(place[new, k] * q, -FAR_PIXELS), FAR_PIXELS) * SNAP))
+    place[new, 2] = near
+    record[new, 0] = q
+    for k in range(1, 9):
+        record[new, k] = (record[a, k] / qa + t * (record[b, k] / qb - record[a, k] / qa)) * q
+
+
+@exact
+def area2(xy, a, b, c):
+    """Twice the signed area in square sub-pixels; negative when the corners run counter-clockwise to the eye."""
+    x0, y0 = np.int64(xy[a, 0]), np.int64(xy[a, 1])
+    return (xy[b, 0] - x0) * (xy[c, 1] - y0) - (xy[c, 0] - x0) * (xy[b, 1] - y0)
+
+
+@exact
+def keep(a, b, c, face, both_sides, width, height, xy, triangle, owner, count):
+    """Stores a triangle unless it is flat, turned away or outside the picture; returns the new count."""
+    area = area2(xy, a, b, c)
+    if area == 0 or (area > 0 and not both_sides):
+        return count
+    x0, x1, x2 = xy[a, 0], xy[b, 0], xy[c, 0]
+    y0, y1, y2 = xy[a, 1], xy[b, 1], xy[c, 1]
+    if max(x0, x1, x2) <= 0 or max(y0, y1, y2) <= 0:
+        return count
+    if min(x0, x1, x2) >= width * SNAP or min(y0, y1, y2) >= height * SNAP:
+        return count
+    triangle[count, 0], triangle[count, 1], triangle[count, 2] = a, b, c
+    owner[count] = face
+    return count + 1
+
+
+@exact
+def setup(faces, chosen, both_sides, near, width, height, spare, place, xy, record, triangle, owner):
+    """Triangles to draw, from the ``chosen`` faces: culled, and cut where they reach behind the near plane.
+
+    ``spare`` is the first free vertex row. Returns (triangles, first free vertex row after the cuts).
+    """
+    count = 0
+    for n in range(chosen.shape[0]):
+        f = chosen[n]
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ia, ib, ic = place[a, 2] > near, place[b, 2] > near, place[c, 2] > near
+        inside = np.int64(ia) + np.int64(ib) + np.int64(ic)
+        if inside == 3:
+            count = keep(a, b, c, f, both_sides, width, height, xy, triangle, owner, count)
+        elif inside > 0:
+            lone = inside == 1  # turn the corners so that the one alone on its side comes first
+            if ib == lone:
+                a, b, c = b, c, a
+            elif ic == lone:
+                a, b, c = c, a, b
+            p, q = spare, spare + 1
+            spare += 2
+            if inside == 1:
+                cut_vertex(a, b, near, place, xy, record, p)
+                cut_vertex(a, c, near, place, xy, record, q)
+                count = keep(a, p, q, f, both_sides, width, height, xy, triangle, owner, count)
+            else:
+                cut_vertex(b, a, near, place, xy, record, p)
+                cut_vertex(c, a, near, place, xy, record, q)
+                count = keep(p, b, c, f, both_sides, width, height, xy, triangle, owner, count)
+                count = keep(p, c, q, f, both_sides, width, height, xy, triangle, owner, count)
+    return count, spare
+
+
+@exact
+def planes(triangle, owner, count, xy, record, slots, uv_area, plane, detail):
+    """Attributes as planes over the picture: ``plane`` (T,3,12) = value at corner 0, d/dx, d/dy.
+
+    Slots 0..8 are those of ``record``; slots 9, 10 hold the position itself, in pixels. A quantity over z is
+    linear in the picture, so this is perspective-correct interpolation once divided by slot 0. Only the first
+    ``slots`` are written. ``detail`` (F,) gets log2 of the uv length one pixel spans, for the faces drawn.
+    """
+    unit = 1.0 / SNAP
+    for t in range(count):
+        a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
+        x0, y0 = xy[a, 0] * unit, xy[a, 1] * unit
+        x1, y1 = (xy[b, 0] - xy[a, 0]) * unit, (xy[b, 1] - xy[a, 1]) * unit
+        x2, y2 = (xy[c, 0] - xy[a, 0]) * unit, (xy[c, 1] - xy[a, 1]) * unit
+        over = 1.0 / (x1 * y2 - x2 * y1)
+        bx, by, cx, cy = y2 * over, -x2 * over, -y1 * over, x1 * over
+        for k in range(slots):
+            va = record[a, k]
+            vb, vc = np.float64(record[b, k] - va), np.float64(record[c, k] - va)
+            plane[t, 0, k] = va
+            plane[t, 1, k] = vb * bx + vc * cx
+            plane[t, 2, k] = vb * by + vc * cy
+        plane[t, 0, 9], plane[t, 0, 10] = x0, y0
+        detail[owner[t]] = 0.5 * np.log2((uv_area[owner[t]] + 1e-12) * abs(over))
+
+
+@exact
+def tangents(triangle, owner, count, wanted, place, uv, focal, cx, cy, tangent):
+    """Unit view-space direction in which v grows, ``tangent`` (F,3), for the drawn faces that are ``wanted`` (F,)."""
+    for t in range(count):
+        f = owner[t]
+        if not wanted[f]:
+            continue
+        a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
+        if max(a, b, c) >= uv.shape[0]:
+            tangent[f, 0], tangent[f, 1], tangent[f, 2] = 0.0, 1.0, 0.0  # cut by the near plane: no uv of its own
+            continue
+        u1, u2 = uv[b, 0] - uv[a, 0], uv[c, 0] - uv[a, 0]
+        z1, z2 = place[b, 2] - place[a, 2], place[c, 2] - place[a, 2]
+        x1, x2 = (place[b, 0] - place[a, 0] - cx * z1) / focal, (place[c, 0] - place[a, 0] - cx * z2) / focal
+        y1, y2 = (place[b, 1] - place[a, 1] - cy * z1) / focal, (place[c, 1] - place[a, 1] - cy * z2) / focal
+        v1, v2 = uv[b, 1] - uv[a, 1], uv[c, 1] - uv[a, 1]
+        sign = 1.0 if u1 * v2 - u2 * v1 > 0.0 else -1.0
+        x, y, z = sign * (u1 * x2 - u2 * x1), sign * (u1 * y2 - u2 * y1), sign * (u1 * z2 - u2 * z1)
+        over = 1.0 / max(np.sqrt(x * x + y * y + z * z), 1e-20)
+        tangent[f, 0], tangent[f, 1], tangent[f, 2] = x * over, y * over, z * over
+
+
+@exact
+def fill(xy, plane, triangle, count, offsets, depth, winner):
+    """Draws triangles into ``depth`` (S*H, W) nearness and ``winner`` (S*H, W) triangle, S samples a pixel.
+
+    Sample row k lies at y = (k + 1/2) / S; its samples lie at x = column + offsets[k mod S].
+    A sample on an edge belongs to the triangle to its right, or below (the top-left rule).
+    """
+    rows, width = depth.shape
+    samples = offsets.shape[0]
+    unit = 1.0 / SNAP
+    for t in range(count):
+        a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
+        if xy[b, 1] < xy[a, 1]:
+            a, b = b, a
+        if xy[c, 1] < xy[a, 1]:
+            a, c = c, a
+        if xy[c, 1] < xy[b, 1]:
+            b, c = c, b
+        first = max((2 * samples * np.int64(xy[a, 1]) + SNAP - 1) >> 9, 0)
+        last = min((2 * samples * np.int64(xy[c, 1]) + SNAP - 1) >> 9, rows)
+        if first >= last:
+            continue
+        bend = min(max((2 * samples * np.int64(xy[b, 1]) + SNAP - 1) >> 9, first), last)
+        ax, ay = xy[a, 0] * unit, xy[a, 1] * unit
+        bx, by = xy[b, 0] * unit, xy[b, 1] * unit
+        cx, cy = xy[c, 0] * unit, xy[c, 1] * unit
+        q0, gx, gy = plane[t, 0, 0], plane[t, 1, 0], plane[t, 2, 0]
+        x0, y0 = plane[t, 0, 9], plane[t, 0, 10]
+        long_slope = (cx - ax) / (cy - ay)
+        for half in range(2):
+            if half == 0:
+                begin, end, ox, oy, dx, dy = first, bend, ax, ay, bx - ax, by - ay
+            else:
+                begin, end, ox, oy, dx, dy = bend, last, bx, by, cx - bx, cy - by
+            if begin >= end:
+                continue
+            slope = dx / dy
+            for k in range(begin, end):
+                y = (k + 0.5) / samples
+                shift = offsets[k % samples]
+                x_long = ax + (y - ay) * long_slope - shift
+                x_short = ox + (y - oy) * slope - shift
+                left = max(np.int64(np.ceil(min(x_long, x_short) - EDGE_EPS)), 0)
+                right = min(np.int64(np.ceil(max(x_long, x_short) - EDGE_EPS)), width)
+                q = q0 + gx * np.float32(left + shift - x0) + gy * np.float32(y - y0)
+                for x in range(left, right):
+                    if q > depth[k, x]:
+                        depth[k, x] = q
+                        winner[k, x] = t
+                    q += gx
+
+
+@inlined
+def surface(t, x, y, plane):
+    """Surface point of triangle ``t`` at picture point (x, y) inside it: z, unit normal (3), uv (2), flow (2)."""
+    dx, dy = x - plane[t, 0, 9], y - plane[t, 0, 10]
+    q = plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0]
+    nx = plane[t, 0, 1] + dx * plane[t, 1, 1] + dy * plane[t, 2, 1]
+    ny = plane[t, 0, 2] + dx * plane[t, 1, 2] + dy * plane[t, 2, 2]
+    nz = plane[t, 0, 3] + dx * plane[t, 1, 3] + dy * plane[t, 2, 3]
+    u = plane[t, 0, 4] + dx * plane[t, 1, 4] + dy * plane[t, 2, 4]
+    v = plane[t, 0, 5] + dx * plane[t, 1, 5] + dy * plane[t, 2, 5]
+    px = plane[t, 0, 6] + dx * plane[t, 1, 6] + dy * plane[t, 2, 6]
+    py = plane[t, 0, 7] + dx * plane[t, 1, 7] + dy * plane[t, 2, 7]
+    pz = plane[t, 0, 8] + dx * plane[t, 1, 8] + dy * plane[t, 2, 8]
+    z = np.float32(1.0) / q
+    over = np.float32(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-20))
+    # A point that was behind the eye has no place in the previous picture: its flow is zero.
+    back = np.float32(1.0) / pz if pz * z > NEAR_Z else np.float32(0.0)
+    seen = np.float32(1.0) if pz * z > NEAR_Z else np.float32(0.0)
+    return z, nx * over, ny * over, nz * over, u * z, v * z, px * back - x * seen, py * back - y * seen
+
+
+@fast
+def resolve(depth, winner, offsets, plane, owner, region, group, tolerance,
+            z, face, kind, normal, uv, flow, coverage, share,
+            extra_pixel, extra_share, extra_face, extra_z, extra_normal, extra_uv):  # fmt: skip
+    """Visibility buffer to G-buffer. A pixel that sees several surfaces keeps the largest one in the G-buffer
+    and lists the others as extras with the share of samples each holds. Returns the number of extras.
+
+    Samples are one surface when their ``group`` (F,) is the same and their depths are within ``tolerance``
+    (a fraction of the depth). A surface is looked up at the centroid of its first triangle's samples, which lies
+    inside that triangle: nothing is ever extrapolated.
+    """
+    height, width = z.shape
+    samples = offsets.shape[0]
+    extras = 0
+    each, zero, half = np.float32(1.0 / samples), np.float32(0.0), np.float32(0.5)
+    for y in range(height):
+        top = y * samples
+        for x in range(width):
+            best, q = winner[top, x], depth[top, x]
+            same, joined, own = True, best >= 0, 1
+            sx, sy = offsets[0], 0.5
+            for s in range(1, samples):
+                t = winner[top + s, x]
+                if t == best:
+                    own += 1
+                    sx += offsets[s]
+                    sy += s + 0.5
+                else:
+                    same = False
+                    joined = joined and t >= 0 and group[owner[t]] == group[owner[best]]
+                    joined = joined and abs(depth[top + s, x] - q) <= tolerance * q
+            if same and best < 0:
+                z[y, x], face[y, x], kind[y, x] = np.inf, -1, 0
+                normal[0, y, x] = normal[1, y, x] = normal[2, y, x] = zero
+                uv[0, y, x] = uv[1, y, x] = flow[0, y, x] = flow[1, y, x] = zero
+                coverage[y, x] = share[y, x] = zero
+                continue
+            best_count, covered = samples, samples
+            best_x, best_y = np.float32(x) + half, np.float32(y) + half
+            if joined and not same:
+                best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own * each)
+            elif not same:
+                best, best_count, covered, taken = -1, 0, 0, 0
+                for s in range(samples):
+                    t = winner[top + s, x]
+                    if t < 0 or taken >> s & 1:
+                        continue
+                    kin, q, count, own = group[owner[t]], depth[top + s, x], 0, 0
+                    sx, sy = 0.0, 0.0
+                    for r in range(s, samples):
+                        other = winner[top + r, x]
+                        if other < 0 or taken >> r & 1 or group[owner[other]] != kin:
+                            continue
+                        if r == s or abs(depth[top + r, x] - q) <= tolerance * q:
+                            count += 1
+                            taken |= 1 << r
+                            if other == t:
+                                own += 1
+                                sx += x + offsets[r]
+                                sy += y + (r + 0.5) * each
+                    covered += count
+                    spill, spill_count = t, count
+                    spill_x, spill_y = np.float32(sx / own), np.float32(sy / own)
+                    if count > best_count:
+                        spill, spill_count, best, best_count = best, best_count, t, count
+                        spill_x, spill_y, best_x, best_y = best_x, best_y, spill_x, spill_y
+                    if spill >= 0 and extras < extra_pixel.shape[0]:
+                        ez, e0, e1, e2, eu, ev, _, _ = surface(spill, spill_x, spill_y, plane)
+                        extra_pixel[extras], extra_face[extras] = y * width + x, owner[spill]
+                        extra_share[extras], extra_z[extras] = spill_count * each, ez
+                        extra_normal[0, extras], extra_normal[1, extras], extra_normal[2, extras] = e0, e1, e2
+                        extra_uv[0, extras], extra_uv[1, extras] = eu, ev
+                        extras += 1
+            pz, n0, n1, n2, u, v, f0, f1 = surface(best, best_x, best_y, plane)
+            z[y, x], face[y, x], kind[y, x] = pz, owner[best], region[owner[best]]
+            normal[0, y, x], normal[1, y, x], normal[2, y, x] = n0, n1, n2
+            uv[0, y, x], uv[1, y, x] = u, v
+            flow[0, y, x], flow[1, y, x] = f0, f1
+            coverage[y, x], share[y, x] = covered * each, best_count * each
+    return extras
