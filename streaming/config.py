@@ -1,0 +1,56 @@
+"""Settings of the server and of the media it sends: the ``[server]`` and ``[stream]`` tables of config.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Who may connect, from where, and how many at once."""
+
+    host: str = "127.0.0.1"  # address to listen on; anything but loopback needs `token` and TLS (or `behind_proxy`)
+    port: int = 8765  # TCP port of the page and of signalling; 0 takes any free port
+    token: str = ""  # shared secret asked for by /v1; empty on loopback means open to this machine
+    tls_cert: str = ""  # PEM file of the certificate chain; browsers give no microphone to http:// on a LAN
+    tls_key: str = ""  # PEM file of its private key
+    behind_proxy: bool = False  # true: a reverse proxy in front ends TLS, so plain http is fine here
+    allowed_origins: tuple[str, ...] = ()  # other origins whose pages may open sessions, as "https://host:port"
+    stun: tuple[str, ...] = ()  # STUN servers as "stun:host:port"; only needed across a NAT
+    turn_url: str = ""  # TURN server as "turn:host:port?transport=udp"
+    turn_user: str = ""
+    turn_credential: str = ""
+    max_sessions: int = 4  # peers served at once; the next one is told so with a 503
+    sessions_per_minute: int = 60  # new sessions one address may ask for in a minute (429 above)
+    max_body_kb: int = 128  # largest request body
+    connect_timeout_s: float = 10.0  # an offer whose media has not connected after this is dropped
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"server.port must be 0..65535, got {self.port}")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("server.tls_cert and server.tls_key must be given together")
+        if self.max_sessions < 1:
+            raise ValueError(f"server.max_sessions must be at least 1, got {self.max_sessions}")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """How media is encoded, kept in step and given up on."""
+
+    codec: str = "vp8"  # "vp8" or "h264": tried first; the other stays as what an old browser may fall back to
+    bitrate: int = 2_000_000  # bits per second of video on a good line (2 M suits 512 x 512)
+    bitrate_floor: int = 600_000  # never below this, however bad the line
+    heartbeat_s: float = 6.0  # a page that has not been heard from for so long is gone
+    consent_interval_s: float = 1.0  # seconds between ICE consent checks (aiortc: 5)
+    consent_failures: int = 4  # checks lost in a row that end the connection (aiortc: 6)
+    mic_slack_ms: float = 60.0  # microphone audio later than this is replaced by silence
+    max_backlog_ms: float = 400.0  # voice waiting for the engine beyond this is dropped: late lips are worse
+
+    def __post_init__(self) -> None:
+        if self.codec not in ("vp8", "h264"):
+            raise ValueError(f'stream.codec must be "vp8" or "h264", got "{self.codec}"')
+        if not 100_000 <= self.bitrate_floor <= self.bitrate:
+            raise ValueError(
+                f"stream.bitrate_floor must lie in 100000..stream.bitrate, got {self.bitrate_floor} and {self.bitrate}"
+            )

@@ -1,0 +1,64 @@
+"""The aiortc and aioice defaults that hurt a live avatar, replaced by name at start. No fork.
+
+1. The audio jitter buffer gives a packet out when four more have come: 80 ms. -> at once; MicClock fills gaps.
+2. VP8 is capped at 1.5 Mbit/s, and every estimate of the receiver re-creates the codec. -> sender.py, rate.py
+3. VP8 runs its denoiser and x264 its *medium* preset. -> encoders.py
+4. A vanished browser is noticed after 30 s of unanswered consent checks. -> about 5 s
+5. Sender reports follow the scheduler's jitter. -> sender.py pairs them with the media clock.
+And on a host whose only address is loopback, ICE has nothing to offer. -> it then offers loopback.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aioice.ice
+import aiortc.rtcpeerconnection
+import aiortc.rtcrtpreceiver
+from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
+from aiortc.rtp import RtpPacket
+from aiortc.utils import uint16_add
+
+from streaming.config import StreamConfig
+from streaming.sender import MediaSender
+
+_host_addresses: Final = aioice.ice.get_host_addresses
+
+
+class VoiceJitterBuffer:
+    """For codecs with one packet a frame: gives each packet out as it comes, and drops what is out of order."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """(whether to ask for a key frame: never, the frame to decode or None)."""
+        number = packet.sequence_number
+        behind = 0 if self._last is None else uint16_add(self._last, -number)
+        if self._last is not None and behind < MAX_MISORDER:  # 0 is the same packet again
+            return False, None
+        self._last = number
+        return False, JitterFrame(data=packet._data, timestamp=packet.timestamp)  # type: ignore[attr-defined]
+
+
+def jitter_buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> JitterBuffer | VoiceJitterBuffer:
+    """Stands where aiortc's receiver calls ``JitterBuffer``."""
+    return JitterBuffer(capacity, prefetch, is_video) if is_video else VoiceJitterBuffer()
+
+
+def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    """Addresses to offer in ICE: those of the interfaces, or loopback where there is nothing else."""
+    found = _host_addresses(use_ipv4, use_ipv6)
+    if found:
+        return found
+    return [address for address, wanted in (("127.0.0.1", use_ipv4), ("::1", use_ipv6)) if wanted]
+
+
+def install(config: StreamConfig) -> None:
+    """Puts the replacements in place, for the whole process. Calling it again only updates the settings."""
+    MediaSender.bitrate, MediaSender.bitrate_floor = config.bitrate, config.bitrate_floor
+    aiortc.rtcpeerconnection.RTCRtpSender = MediaSender
+    aiortc.rtcrtpreceiver.JitterBuffer = jitter_buffer
+    aioice.ice.get_host_addresses = host_addresses
+    aioice.ice.CONSENT_INTERVAL = config.consent_interval_s
+    aioice.ice.CONSENT_FAILURES = config.consent_failures

@@ -1,0 +1,200 @@
+"""Control protocol v1: JSON messages on the data channel, strict on the way in (docs/protocol.md).
+
+``parse`` turns one message into a frozen dataclass or raises ProtocolError, which becomes the error reply.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from engine.viewpoint import Viewpoint
+
+VERSION: Final = 1
+MAX_BYTES: Final = 4096
+FRAMINGS: Final = ("upper", "head")
+
+
+class ProtocolError(ValueError):
+    """A message that is refused: ``code`` for programs, ``message`` for people, ``about`` the message's type."""
+
+    def __init__(self, code: str, message: str, about: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.about = code, message, about
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The client's first message: what it is."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetViewpoint:
+    """Where the viewer wants to look from. ``seq`` comes back in the stamps of the first frame that knows it."""
+
+    viewpoint: Viewpoint
+    seq: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetAvatar:
+    """Change who is talking, live."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetFraming:
+    """Change between upper body and head, live."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """True: the engine hears silence, whatever the microphone sends."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Keeps the session alive; ``time`` (client ms) comes back in the pong beside the server's clock."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The client is leaving."""
+
+
+Message = Hello | SetViewpoint | SetAvatar | SetFraming | Mute | Ping | Bye
+Fields = dict[str, Any]
+
+
+def parse(raw: str | bytes) -> Message:
+    """One message. Raises ProtocolError: too_large, bad_json, bad_version, unknown_type or bad_field."""
+    if len(raw) > MAX_BYTES or len(raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")) > MAX_BYTES:
+        raise ProtocolError("too_large", f"a message has at most {MAX_BYTES} bytes, got {len(raw)}")
+    try:
+        fields = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("bad_json", f"not JSON: {str(error)[:120]}") from None
+    if not isinstance(fields, dict):
+        raise ProtocolError("bad_json", f"a message is a JSON object, got {type(fields).__name__}")
+    about = fields.get("type")
+    if not isinstance(about, str):
+        raise ProtocolError("unknown_type", 'a message needs a "type" string')
+    if fields.get("v") != VERSION or isinstance(fields.get("v"), bool):
+        got = str(fields.get("v"))[:20]
+        raise ProtocolError("bad_version", f"this server speaks version {VERSION}, got {got}", about[:40])
+    if about not in _READERS:
+        known = ", ".join(sorted(_READERS))
+        raise ProtocolError("unknown_type", f'unknown type "{about[:40]}"; known: {known}', about[:40])
+    reader = _Reader(about, {key: value for key, value in fields.items() if key not in ("v", "type")})
+    message = _READERS[about](reader)
+    reader.finish()
+    return message
+
+
+def encode(kind: str, **fields: Any) -> str:
+    """One server message as compact JSON. Raises ValueError when a number is not finite."""
+    return json.dumps({"v": VERSION, "type": kind, **fields}, separators=(",", ":"), allow_nan=False)
+
+
+def error(problem: ProtocolError) -> str:
+    """The reply to a refused message."""
+    return encode("error", code=problem.code, message=problem.message, about=problem.about)
+
+
+class _Reader:
+    """Takes typed fields out of one message; what is left over at the end is an error."""
+
+    def __init__(self, about: str, fields: Fields) -> None:
+        self._about, self._fields = about, fields
+
+    def text(self, name: str, limit: int = 100, default: str | None = None) -> str:
+        value = self._take(name, default)
+        if not isinstance(value, str) or len(value) > limit:
+            raise self._bad(name, f"text of at most {limit} characters", value)
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self._take(name, None)
+        if not isinstance(value, bool):
+            raise self._bad(name, "true or false", value)
+        return value
+
+    def number(self, name: str, default: float | None = None) -> float:
+        return self._finite(name, self._take(name, default))
+
+    def count(self, name: str, default: int | None = None) -> int:
+        value = self._take(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+            raise self._bad(name, "a whole number from 0 to 2147483647", value)
+        return value
+
+    def pair(self, name: str, default: tuple[float, float]) -> tuple[float, float]:
+        value = self._take(name, list(default))
+        if not isinstance(value, list) or len(value) != 2:
+            raise self._bad(name, "two numbers", value)
+        return self._finite(name, value[0]), self._finite(name, value[1])
+
+    def finish(self) -> None:
+        if self._fields:
+            name = next(iter(self._fields))
+            raise ProtocolError("bad_field", f'"{self._about}" has no field "{name[:40]}"', self._about)
+
+    def _finite(self, name: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e15:
+            raise self._bad(name, "a number", value)
+        if not math.isfinite(value):
+            raise self._bad(name, "a finite number", value)
+        return float(value)
+
+    def _take(self, name: str, default: object) -> Any:
+        if name in self._fields:
+            return self._fields.pop(name)
+        if default is None:
+            raise ProtocolError("bad_field", f'"{self._about}" needs the field "{name}"', self._about)
+        return default
+
+    def _bad(self, name: str, expected: str, got: object) -> ProtocolError:
+        shown = json.dumps(got, default=str)[:60]
+        return ProtocolError("bad_field", f'"{self._about}.{name}" must be {expected}, got {shown}', self._about)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _read_viewpoint(reader: _Reader) -> SetViewpoint:
+    yaw, pitch, distance = reader.number("yaw"), reader.number("pitch"), reader.number("distance")
+    pan_x, pan_y = reader.pair("pan", (0.0, 0.0))
+    view = Viewpoint(yaw, pitch, distance, pan_x, pan_y).clamped()
+    return SetViewpoint(view, reader.count("seq", 0), reader.number("t", 0.0))
+
+
+def _read_framing(reader: _Reader) -> SetFraming:
+    name = reader.text("name")
+    if name not in FRAMINGS:
+        raise ProtocolError("bad_field", f'"framing.name" must be one of {", ".join(FRAMINGS)}', "framing")
+    return SetFraming(name)
+
+
+_READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
+    "hello": lambda reader: Hello(reader.text("client", default="unnamed")),
+    "viewpoint": _read_viewpoint,
+    "avatar": lambda reader: SetAvatar(reader.text("id")),
+    "framing": _read_framing,
+    "mute": lambda reader: Mute(reader.flag("on")),
+    "ping": lambda reader: Ping(reader.number("t")),
+    "bye": lambda reader: Bye(),
+}

@@ -1,0 +1,187 @@
+"""An RTP sender for our tracks: own encoders in own threads, exact sender reports, a bitrate with hysteresis.
+
+Takes the place of aiortc's RTCRtpSender (see patches.py). A track that is not ours is sent by aiortc's code.
+Three things differ. Video is encoded by encoders.py. REMB and loss feed BitrateLadder instead of re-creating the
+codec at every estimate. And sender reports pair RTP time with the *media* clock that sound and picture share,
+not with the moment a packet happened to leave, so a receiver's lip-sync is exact (RFC 3550 section 6.4.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import numpy as np
+from aiortc.codecs.opus import OpusEncoder
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    AnyRtcpPacket,
+    RtcpPsfbPacket,
+    RtcpRrPacket,
+    RtcpSrPacket,
+    unpack_remb_fci,
+)
+
+from engine.clock import SAMPLE_RATE, VOICE_RATE, VOICE_RATIO
+from streaming.encoders import VIDEO_CLOCK, VideoEncoder, open_encoder
+from streaming.rate import BitrateLadder
+from streaming.tracks import OutFrame, VideoTrack, VoicePacket, VoiceTrack
+
+NTP_EPOCH: Final = 2_208_988_800  # seconds from 1900 to 1970
+ENCODERS: Final = ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2), thread_name_prefix="encode")
+OPUS_DELAY: Final = 312  # samples of look-ahead in libopus' voip mode: the decoder's output is late by them
+
+
+@dataclass(slots=True)
+class SentWindow:
+    """Bits per second over the last two seconds."""
+
+    sizes: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, now: float, size: int) -> float:
+        self.sizes.append((now, size))
+        while self.sizes[0][0] < now - 2.0:
+            self.sizes.popleft()
+        return sum(size for _, size in self.sizes) * 8 / 2.0
+
+
+class MediaSender(RTCRtpSender):
+    """Sends a VideoTrack or a VoiceTrack; anything else as aiortc does."""
+
+    bitrate: int = 2_000_000
+    bitrate_floor: int = 600_000
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ladder = BitrateLadder(self.bitrate, self.bitrate_floor)
+        self._video: VideoEncoder | None = None
+        self._opus: OpusEncoder | None = None
+        self._key = False
+        self._sent = SentWindow()
+        self._sent_rate = 0.0
+        self._origin: int | None = None  # RTP time of pts 0
+        self._previous: tuple[int, OutFrame | None] | None = None  # RTP time asked for, and the frame
+
+    @property
+    def sent_rate(self) -> float:
+        """Bits per second of payload over the last two seconds."""
+        return self._sent_rate
+
+    def rtp_time(self, pts: int) -> int | None:
+        """The RTP timestamp that media time ``pts`` carries on the wire, once known."""
+        if self._origin is None:
+            return None
+        return (self._origin + pts * self._clock_rate // SAMPLE_RATE) & 0xFFFFFFFF
+
+    @property
+    def _clock_rate(self) -> int:
+        return VIDEO_CLOCK if self.kind == "video" else VOICE_RATE
+
+    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        track = self.track
+        if not isinstance(track, VideoTrack | VoiceTrack):
+            return await super()._next_encoded_frame(codec)
+        self._note_previous(track)
+        data = await track.recv()
+        if not self._enabled:
+            return None
+        loop = asyncio.get_running_loop()
+        if isinstance(data, OutFrame):
+            payloads = await loop.run_in_executor(ENCODERS, self._encode_video, codec, data)
+            stamp = data.pts * VIDEO_CLOCK // SAMPLE_RATE
+            self._previous = (stamp, data)
+        else:
+            payloads = self._encode_voice(data)  # 0.1 ms: not worth a thread
+            stamp = data.pts * VOICE_RATIO
+            self._previous = (stamp, None)
+        self._sent_rate = self._sent.add(time.monotonic(), sum(map(len, payloads)))
+        level = None if isinstance(data, OutFrame) else _level(data)
+        return RTCEncodedFrame(payloads, stamp, level) if payloads else None
+
+    def _note_previous(self, track: VideoTrack | VoiceTrack) -> None:
+        """aiortc asks for the next frame right after the last packet of the previous one was sent."""
+        if self._previous is None:
+            return
+        stamp, frame = self._previous
+        self._previous = None
+        if self._origin is None:
+            self._origin = (self._RTCRtpSender__rtp_timestamp - stamp) & 0xFFFFFFFF  # type: ignore[attr-defined]
+        if frame is not None and isinstance(track, VideoTrack):
+            frame.stamps["rtp"] = self.rtp_time(frame.pts)
+            frame.stamps["sent"] = time.monotonic() * 1e3
+            track.sent(frame)
+
+    def _encode_video(self, codec: RTCRtpCodecParameters, frame: OutFrame) -> list[bytes]:
+        if self._video is None:
+            self._video = open_encoder(codec.mimeType, self._ladder.rate)
+        self._video.bitrate = self._ladder.rate
+        key, self._key = self._key, False
+        start = time.monotonic()
+        payloads = self._video.encode(frame.i420, frame.pts * VIDEO_CLOCK // SAMPLE_RATE, key)
+        frame.stamps["encode"] = (time.monotonic() - start) * 1e3
+        frame.stamps["bytes"] = sum(map(len, payloads))
+        return payloads
+
+    def _encode_voice(self, packet: VoicePacket) -> list[bytes]:
+        if self._opus is None:
+            self._opus = OpusEncoder()
+        frame = av.AudioFrame.from_ndarray(packet.samples[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = VOICE_RATE, packet.pts * VOICE_RATIO, Fraction(1, VOICE_RATE)
+        payloads, _ = self._opus.encode(frame)
+        return payloads
+
+    def _send_keyframe(self) -> None:
+        self._key = True
+        super()._send_keyframe()
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        now = time.monotonic()
+        if isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_APP:
+            try:
+                estimate, ssrcs = unpack_remb_fci(packet.fci)
+            except ValueError:
+                return
+            if self._ssrc in ssrcs:
+                self._ladder.update(now, self._sent_rate, estimate=estimate)
+            return
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == self._ssrc:
+                    self._ladder.update(now, self._sent_rate, loss=report.fraction_lost / 256)
+        await super()._handle_rtcp_packet(packet)
+
+    async def _send_rtcp(self, packets: list[AnyRtcpPacket]) -> None:
+        track = self.track
+        report = packets[0] if packets else None
+        if isinstance(track, VideoTrack | VoiceTrack) and isinstance(report, RtcpSrPacket):
+            moment = self._media_moment(track, report.sender_info.rtp_timestamp)
+            if moment is None:
+                return  # nothing sent yet, or the clocks are not paired yet: say nothing rather than guess
+            report.sender_info.ntp_timestamp = int((moment + NTP_EPOCH) * 2**32)
+            self._RTCRtpSender__lsr = (report.sender_info.ntp_timestamp >> 16) & 0xFFFFFFFF
+        await super()._send_rtcp(packets)
+
+    def _media_moment(self, track: VideoTrack | VoiceTrack, rtp: int) -> float | None:
+        """Unix time of RTP time ``rtp`` on the one line shared by sound and picture."""
+        if self._origin is None:
+            return None
+        about = track.queue.sent_pts * self._clock_rate // SAMPLE_RATE
+        since = about + ((rtp - self._origin - about + 2**31) & 0xFFFFFFFF) - 2**31  # RTP time wraps, media time does not
+        delay = OPUS_DELAY / VOICE_RATE if self.kind == "audio" else 0.0
+        start = track.queue.ntp_time(0)
+        return None if start is None else start + since / self._clock_rate - delay
+
+
+def _level(packet: VoicePacket) -> int:
+    """RFC 6464 audio level in dBov, -127 (silence) to 0."""
+    power = float(np.mean(np.square(packet.samples, dtype=np.float64)))
+    return -127 if power < 1.0 else max(-127, min(0, round(10 * np.log10(power / 32768.0**2))))

@@ -1,0 +1,110 @@
+"""Serves the page and its sessions until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import ssl
+import sys
+import webbrowser
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from engine.engine import Engine
+from streaming import patches
+from streaming.app import Server
+from streaming.config import ServerConfig, StreamConfig
+from streaming.guard import ServeError, check_bind, is_loopback
+
+log = logging.getLogger(__name__)
+SWITCH_S: Final = 0.001  # a painting thread gives the event loop its turn after so long (Python's default: 5 ms)
+
+
+class Settings(Protocol):
+    """The part of the configuration that serving needs."""
+
+    @property
+    def server(self) -> ServerConfig: ...
+
+    @property
+    def stream(self) -> StreamConfig: ...
+
+
+def serve(
+    config: Settings, engine: Engine, open_browser: bool = False, ready: Callable[[str], None] | None = None
+) -> None:
+    """Blocks until interrupted. ``ready`` hears the page's address. Raises ServeError when it cannot start."""
+    check_bind(config.server)
+    patches.install(config.stream)
+    sys.setswitchinterval(SWITCH_S)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, engine, open_browser, ready or _announce))
+
+
+async def _serve(config: Settings, engine: Engine, open_browser: bool, ready: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    runner, address = await start(config, engine)
+    try:
+        ready(address)
+        if open_browser:
+            await loop.run_in_executor(None, webbrowser.open, address)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def start(config: Settings, engine: Engine) -> tuple[web.AppRunner, str]:
+    """Listens, and returns the runner (``cleanup`` ends everything) and the page's address."""
+    server = config.server
+    application = Server(engine, server, config.stream).application()
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    site = web.TCPSite(runner, server.host, server.port, ssl_context=_tls(server), reuse_address=True)
+    try:
+        await site.start()
+    except OSError as problem:
+        await runner.cleanup()
+        raise ServeError(_bind_hint(server, problem)) from problem
+    port = runner.addresses[0][1]
+    host = "localhost" if is_loopback(server.host) else server.host
+    return runner, f"{'https' if server.tls_cert else 'http'}://{host}:{port}/"
+
+
+def _bind_hint(server: ServerConfig, problem: OSError) -> str:
+    if problem.errno == errno.EADDRINUSE:
+        return f"port {server.port} is busy: stop what listens there, or choose another with --port {server.port + 1}"
+    if problem.errno == errno.EACCES:
+        return f"port {server.port} needs administrator rights: choose one above 1023 with --port 8765"
+    if problem.errno == errno.EADDRNOTAVAIL:
+        return f"{server.host} is not an address of this machine: set server.host to one that is, or 127.0.0.1"
+    return f"cannot listen on {server.host}:{server.port}: {problem.strerror or problem}"
+
+
+def _tls(server: ServerConfig) -> ssl.SSLContext | None:
+    if not server.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(server.tls_cert, server.tls_key)
+    except (ssl.SSLError, OSError) as problem:
+        raise ServeError(f"server.tls_cert / tls_key cannot be used: {problem}") from problem
+    return context
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # Windows has none
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _announce(address: str) -> None:
+    print(f"Visavis is at {address}  (stop with Ctrl+C)", flush=True)

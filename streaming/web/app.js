@@ -1,0 +1,305 @@
+// The page: wires the controls to a Connection, a voice source, the orbit and the waterfall.
+
+import { ask, Connection, ServerRefusal } from "./connection.js";
+import { Orbit } from "./orbit.js";
+import { audio, decodeFile, decodeSample, meter, microphone, microphones, playback, SourceError } from "./sources.js";
+import { ROW_NOTES, Waterfall } from "./waterfall.js";
+
+const $ = (id) => document.getElementById(id);
+const query = new URLSearchParams(location.search);
+const bench = query.has("bench") ? await import("./marker.js") : null;
+
+const state = {
+  token: new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? "",
+  connection: null, source: "mic", voice: null, file: null, avatar: null, framing: "upper",
+  muted: false, listen: false, listenChosen: false, captureMs: 20,
+};
+const waterfall = new Waterfall($("waterfall"), $("total"), $("figures"));
+$("waterfall").title = ROW_NOTES;
+const orbit = new Orbit($("stage"), (view) => { const seq = state.connection?.look(view); bench?.looked(seq); });
+const video = $("video");
+
+// Words.
+
+function say(text, kind) { $("status").textContent = text; $("status").dataset.state = kind; }
+function complain(problem) {
+  const known = problem instanceof ServerRefusal || problem instanceof SourceError || typeof problem === "string";
+  if (!known) console.error(problem);
+  $("alert-text").textContent = typeof problem === "string" ? problem : known ? problem.message : `Something broke on this page: ${problem.message}`;
+  $("alert").hidden = false;
+}
+function forgive() { $("alert").hidden = true; }
+$("alert-close").onclick = forgive;
+
+// The session.
+
+async function start() {
+  if (state.connection) return stop();
+  forgive();
+  audio(); // inside the click, or the browser keeps it silent
+  const connection = state.connection = new Connection(state.token);
+  bench?.begun(connection);
+  listenTo(connection);
+  say("Connecting", "busy");
+  reflect();
+  speak().catch(complain); // in parallel: the picture does not wait for the permission prompt
+  try {
+    await connection.open({ avatar: state.avatar, framing: state.framing, marker: bench !== null });
+    if (state.voice) await connection.speak(state.voice.track);
+  } catch (problem) {
+    if (state.connection !== connection) return;
+    stop();
+    if (problem.status === 401) return askForToken();
+    complain(problem);
+  }
+}
+
+function stop(reason) {
+  state.connection?.close();
+  state.connection = null;
+  quiet();
+  orbit.enabled = false;
+  video.srcObject = null;
+  $("stage").classList.remove("live");
+  say(reason ?? "Not connected", reason ? "lost" : "idle");
+  waterfall.reset();
+  reflect();
+}
+
+function listenTo(connection) {
+  const mine = (handler) => (event) => { if (state.connection === connection) handler(event.detail); };
+  connection.addEventListener("track", mine(({ stream }) => {
+    if (video.srcObject !== stream) { video.srcObject = stream; bench?.playing(stream); }
+    reflectListen();
+    video.play().catch(() => { state.listen = false; reflectListen(); video.play().catch(complain); });
+  }));
+  connection.addEventListener("hello", mine((hello) => {
+    state.avatar = hello.avatar;
+    state.framing = hello.framing;
+    orbit.settle(hello.viewpoint);
+    reflect();
+  }));
+  connection.addEventListener("stamps", mine((stamps) => { waterfall.stamps(stamps, connection, state.captureMs); bench?.stamps(stamps); }));
+  connection.addEventListener("refused", mine(({ message }) => { complain(message); reflect(); }));
+  connection.addEventListener("state", mine(({ state: now, reason }) => {
+    if (now === "connected") say("Connected", "live");
+    else if (now === "disconnected") say("Connection lost, waiting", "lost");
+    else if (now === "ended") stop(`The server ended the session: ${reason}`);
+    else if (now === "failed" || now === "closed") {
+      stop("Connection lost");
+      complain("The media connection failed. If page and server are on different networks, the server needs a TURN server (turn_url in config.toml).");
+    }
+  }));
+}
+
+function shown(now, metadata) {
+  if (state.connection && video.srcObject) {
+    if (!$("stage").classList.contains("live")) firstFrame();
+    waterfall.frame(metadata);
+    bench?.frame(video, metadata);
+  }
+  video.requestVideoFrameCallback(shown);
+}
+function firstFrame() {
+  $("stage").classList.add("live");
+  orbit.enabled = true;
+  $("hint").hidden = true;
+  void $("hint").offsetWidth; // restarts its animation
+  $("hint").hidden = false;
+}
+video.requestVideoFrameCallback(shown);
+setInterval(() => { const pc = state.connection?.pc; if (pc?.connectionState === "connected") waterfall.poll(pc); }, 1000);
+
+// The voice.
+
+async function speak() {
+  quiet();
+  const kind = state.source, connection = state.connection;
+  if (!connection) return;
+  if (kind === "file" && !state.file) { $("file").click(); return; }
+  let voice;
+  if (kind === "mic") {
+    voice = await microphone($("device").value, !state.listen);
+    fillDevices();
+  } else {
+    const buffer = kind === "file" ? state.file : await decodeSample();
+    voice = playback(buffer, () => { if (state.voice === voice) { quiet(); reflect(); } });
+  }
+  if (state.connection !== connection || state.source !== kind) return voice.stop();
+  const latency = voice.track.getSettings().latency ?? 0;
+  state.captureMs = 20 + (kind === "mic" ? 1000 * Math.min(latency, 0.1) : 0);
+  const stopMeter = meter(voice.track, $("meter"));
+  state.voice = { ...voice, stop: () => { stopMeter(); voice.stop(); } };
+  voice.track.enabled = !state.muted;
+  bench?.heard(voice.track);
+  await connection.speak(voice.track);
+  if (voice.begin) await whenConnected(connection, voice.begin);
+  reflect();
+}
+
+/** A file begins when somebody can hear it. */
+async function whenConnected(connection, begin) {
+  while (state.connection === connection && connection.pc?.connectionState !== "connected") await new Promise((r) => setTimeout(r, 30));
+  if (state.connection === connection) begin();
+}
+
+function quiet() {
+  state.voice?.stop();
+  state.voice = null;
+  state.connection?.speak(null).catch(() => {});
+}
+
+async function fillDevices() {
+  const select = $("device"), chosen = select.value;
+  const options = (await microphones()).map((d, k) => new Option(d.label || `Microphone ${k + 1}`, d.deviceId));
+  select.replaceChildren(new Option("Default microphone", ""), ...options);
+  select.value = chosen;
+}
+
+async function choose(file) {
+  if (!file) return;
+  forgive();
+  $("file-name").textContent = "Reading…";
+  try {
+    state.file = await decodeFile(file);
+    $("file-name").textContent = `${file.name} (${state.file.duration.toFixed(1)} s)`;
+    if (state.connection) await speak();
+  } catch (problem) {
+    state.file = null;
+    $("file-name").textContent = "Choose a sound file, or drop one here";
+    complain(problem);
+  }
+}
+
+// Controls.
+
+function press(group, name, value) {
+  for (const button of $(group).querySelectorAll("button")) {
+    const on = button.dataset[name] === value;
+    button.setAttribute("aria-checked", on);
+    button.tabIndex = on ? 0 : -1;
+  }
+}
+function radio(group, name, chosen) {
+  $(group).addEventListener("click", (e) => { const b = e.target.closest("button"); if (b) chosen(b.dataset[name]); });
+  $(group).addEventListener("keydown", (e) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[e.key];
+    if (!step) return;
+    e.preventDefault();
+    const buttons = [...$(group).querySelectorAll("button")];
+    const next = buttons[(buttons.indexOf(document.activeElement) + step + buttons.length) % buttons.length];
+    next.focus();
+    next.click();
+  });
+}
+
+function reflect() {
+  const running = state.connection !== null;
+  $("start").textContent = running ? "Stop" : "Start";
+  $("start").dataset.running = running;
+  $("begin").disabled = running;
+  $("begin-label").textContent = { mic: "Start talking", file: "Play the file", sample: "Play the sample" }[state.source];
+  $("mute").disabled = !running;
+  $("mute").setAttribute("aria-pressed", state.muted);
+  $("mute").textContent = state.muted ? "Muted" : "Mute";
+  press("source", "source", state.source);
+  press("framing", "framing", state.framing);
+  press("avatars", "avatar", state.avatar);
+  for (const kind of ["mic", "file", "sample"]) $(`${kind}-panel`).hidden = kind !== state.source;
+  $("echo-note").hidden = state.source !== "mic";
+  const preview = document.querySelector(`#avatars button[data-avatar="${CSS.escape(state.avatar ?? "")}"] img`);
+  $("poster").hidden = !preview?.src;
+  if (preview?.src && $("poster").src !== preview.src) $("poster").src = preview.src;
+  reflectListen();
+}
+function reflectListen() {
+  const on = state.listenChosen ? state.listen : state.source !== "mic";
+  state.listen = on;
+  video.muted = !on;
+  $("listen").setAttribute("aria-pressed", on);
+  $("listen").textContent = on ? "Voice on" : "Voice off";
+}
+
+$("begin").onclick = $("start").onclick = start;
+$("mute").onclick = () => {
+  state.muted = !state.muted;
+  if (state.voice) state.voice.track.enabled = !state.muted;
+  state.connection?.mute(state.muted);
+  reflect();
+};
+$("listen").onclick = () => {
+  state.listenChosen = true;
+  state.listen = !state.listen;
+  reflectListen();
+  if (state.source === "mic" && state.connection) speak().catch(complain); // the echo canceller follows the loudspeaker
+};
+radio("source", "source", (kind) => {
+  state.source = kind;
+  state.listenChosen = false;
+  forgive();
+  reflect();
+  if (state.connection) speak().catch(complain);
+  else if (kind === "file" && !state.file) $("file").click();
+});
+radio("framing", "framing", (name) => { state.framing = name; state.connection?.frame(name); reflect(); });
+radio("avatars", "avatar", (id) => { state.avatar = id; state.connection?.wear(id); reflect(); });
+$("device").onchange = () => { if (state.connection) speak().catch(complain); };
+$("file").onchange = (e) => { choose(e.target.files[0]); e.target.value = ""; };
+for (const type of ["dragover", "drop", "dragleave"]) {
+  addEventListener(type, (e) => {
+    e.preventDefault();
+    $("drop").classList.toggle("over", type === "dragover");
+    if (type === "drop" && e.dataTransfer.files.length) { state.source = "file"; reflect(); choose(e.dataTransfer.files[0]); }
+  });
+}
+addEventListener("keydown", (e) => {
+  if (e.key === "m" && !e.ctrlKey && !e.metaKey && !e.target.closest("input, select") && state.connection) $("mute").click();
+});
+addEventListener("pagehide", () => state.connection?.close());
+addEventListener("resize", () => waterfall.draw());
+
+// Avatars, and the token they may need.
+
+async function loadAvatars() {
+  try {
+    const found = await (await ask("v1/avatars", state.token)).json();
+    state.avatar ??= found.avatars.some((a) => a.id === found.default) ? found.default : found.avatars[0]?.id ?? null;
+    $("avatars").replaceChildren(...found.avatars.map(card));
+    reflect();
+    await Promise.all(found.avatars.map(showPreview));
+    reflect();
+  } catch (problem) {
+    if (problem.status === 401) askForToken(); else complain(problem);
+  }
+}
+function card({ id, name, description }) {
+  const button = document.createElement("button"), picture = document.createElement("img"), label = document.createElement("span");
+  button.type = "button";
+  button.dataset.avatar = id;
+  button.title = description;
+  button.setAttribute("role", "radio");
+  button.setAttribute("aria-label", name);
+  picture.alt = "";
+  label.textContent = name;
+  button.append(picture, label);
+  return button;
+}
+async function showPreview({ id }) {
+  const response = await ask(`v1/avatars/${encodeURIComponent(id)}/preview.png`, state.token).catch(() => null);
+  const picture = document.querySelector(`#avatars button[data-avatar="${CSS.escape(id)}"] img`);
+  if (response && picture) picture.src = URL.createObjectURL(await response.blob());
+}
+function askForToken() {
+  $("token-dialog").showModal();
+  $("token-dialog").onclose = () => {
+    state.token = $("token").value.trim();
+    if (!state.token) return;
+    sessionStorage.setItem("token", state.token);
+    loadAvatars();
+  };
+}
+
+reflect();
+fillDevices();
+await loadAvatars();
+if (bench) window.visavis = { state, waterfall, bench };

@@ -1,0 +1,187 @@
+"""The thread that steps one session. Everything slow happens here or in numpy, never on the event loop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO
+from engine.engine import Engine
+from engine.render.geometric import GeometricRenderer
+from engine.session import Controls, Frame, Session
+from engine.viewpoint import Viewpoint
+from streaming.marker import OnsetFinder, paint
+from streaming.tracks import OutFrame
+
+log = logging.getLogger(__name__)
+Voice = NDArray[np.float32]
+OPENERS: Final = ThreadPoolExecutor(1, thread_name_prefix="open")  # loads avatars, one at a time
+STAGES_SHOWN: Final = ("mel", "vad", "motion", "body", "raster", "shade", "yuv")
+
+
+class Listener(Protocol):
+    """Hears of the worker's doings, on the worker's thread: must only hand them over."""
+
+    def frame(self, frame: OutFrame) -> None: ...
+    def opened(self, avatar: str, framing: str, view: Viewpoint) -> None: ...
+    def refused(self, about: str, problem: Exception) -> None: ...
+    def died(self, problem: Exception) -> None: ...
+
+
+class SessionWorker:
+    """Owns a Session and its thread. Methods may be called from any thread; none of them waits, except ``join``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        avatar: str,
+        framing: str,
+        seed: int,
+        listener: Listener,
+        *,
+        marker: bool = False,
+        max_backlog_ms: float = 400.0,
+    ) -> None:
+        self._engine, self._listener, self._seed = engine, listener, seed
+        self._avatar, self._framing = avatar, framing
+        self._onsets = OnsetFinder() if marker else None
+        self._backlog = max(int(max_backlog_ms * VOICE_RATE / 1000), 2 * VOICE_FRAME)
+        self._wake = threading.Condition()
+        self._voice: deque[tuple[Voice, float]] = deque()
+        self._waiting = 0  # samples in _voice
+        self._jobs: deque[Callable[[Session], None]] = deque(maxlen=16)
+        self._controls = self._applied = Controls(Viewpoint())
+        self._stopping = False
+        self._arrivals: deque[tuple[int, float]] = deque()  # (48 kHz samples pushed so far, server ms)
+        self._pushed = 0
+        self._painted = 0
+        self.dropped_ms = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"session-{avatar}", daemon=True)
+
+    def start(self) -> None:
+        """Opens the session and steps it from then on."""
+        self._thread.start()
+
+    def push(self, voice: Voice) -> None:
+        """Appends 48 kHz voice. Beyond the backlog limit the oldest goes: late lips are worse than a gap."""
+        with self._wake:
+            self._voice.append((voice, time.monotonic() * 1e3))
+            self._waiting += len(voice)
+            while self._waiting > self._backlog and len(self._voice) > 1:
+                dropped, _ = self._voice.popleft()
+                self._waiting -= len(dropped)
+                self.dropped_ms += len(dropped) * 1000 / VOICE_RATE
+            self._wake.notify()
+
+    def look(self, view: Viewpoint, seq: int) -> None:
+        """Asks for a viewpoint from the next frame on."""
+        self._controls = Controls(view, seq)
+
+    def change(self, about: str, avatar: str | None = None, framing: str | None = None) -> None:
+        """Changes who is seen, or how much of them, once loaded; ``Listener.refused`` hears when that cannot be."""
+        OPENERS.submit(self._prepare, about, avatar, framing)
+
+    def stop(self) -> None:
+        """Asks the thread to end after the frame it is at."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def join(self, timeout: float) -> bool:
+        """Waits for the end of the thread; False when it has not come."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            session = self._engine.open(self._avatar, seed=self._seed, framing=self._framing)
+            self._tell_opened(session)
+            while self._wait():
+                self._take(session)
+                while not self._stopping and (frame := self._step(session)) is not None:
+                    self._listener.frame(frame)
+        except Exception as problem:  # the edge of the thread: whatever it was, the peer must hear of it
+            log.exception("session of %s died", self._avatar)
+            self._listener.died(problem)
+
+    def _wait(self) -> bool:
+        with self._wake:
+            while not (self._voice or self._jobs or self._stopping):
+                self._wake.wait()
+            return not self._stopping
+
+    def _take(self, session: Session) -> None:
+        with self._wake:
+            chunks, self._waiting = list(self._voice), 0
+            jobs = list(self._jobs)
+            self._voice.clear()
+            self._jobs.clear()
+        for job in jobs:
+            job(session)
+        for voice, arrived in chunks:
+            session.push_voice(voice)
+            self._pushed += len(voice)
+            self._arrivals.append((self._pushed, arrived))
+
+    def _step(self, session: Session) -> OutFrame | None:
+        controls = self._controls
+        if controls is not self._applied:
+            session.control(controls)
+            self._applied = controls
+        wall, start = time.time(), time.monotonic() * 1e3
+        frame = session.step()
+        if frame is None:
+            return None
+        stamps = self._stamps(frame, start)
+        if self._onsets is not None:
+            onset = self._onsets.step(frame.voice)
+            paint(frame.i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
+        self._painted += 1
+        return OutFrame(frame.pts, frame.i420, frame.voice, stamps)
+
+    def _stamps(self, frame: Frame, start: float) -> dict[str, object]:
+        """When the middle of the frame's voice arrived, when work on it began and ended (server ms)."""
+        middle = frame.pts * VOICE_RATIO + VOICE_FRAME // 2
+        while len(self._arrivals) > 1 and self._arrivals[0][0] < middle:
+            self._arrivals.popleft()
+        arrived = self._arrivals[0][1] if self._arrivals else start
+        stages = {name: round(frame.stages.get(name, 0.0), 2) for name in STAGES_SHOWN}
+        return {
+            "pts": frame.pts,
+            "seq": frame.control_seq,
+            "arrived": arrived,
+            "start": start,
+            "done": time.monotonic() * 1e3,
+            "stages": stages,
+            "speaking": round(float(frame.speaking), 3),
+        }
+
+    def _prepare(self, about: str, avatar: str | None, framing: str | None) -> None:
+        """Loads on another thread while the old picture goes on, then has the session put it on."""
+        avatar, framing = avatar or self._avatar, framing or self._framing
+        try:
+            renderer = self._engine.renderer(avatar, framing)
+        except (ValueError, OSError) as problem:
+            self._listener.refused(about, problem)
+            return
+        with self._wake:
+            self._jobs.append(lambda session: self._wear(session, renderer, avatar, framing))
+            self._wake.notify()
+
+    def _wear(self, session: Session, renderer: GeometricRenderer, avatar: str, framing: str) -> None:
+        session.wear(renderer)
+        if framing != self._framing:
+            session.control(Controls(renderer.default_viewpoint(), session.controls.seq))
+        self._avatar, self._framing = avatar, framing
+        self._tell_opened(session)
+
+    def _tell_opened(self, session: Session) -> None:
+        self._listener.opened(self._avatar, self._framing, session.controls.viewpoint)

@@ -1,0 +1,124 @@
+"""A stand-in for the engine with its API: cheap pictures whose mouth follows the voice, no models, no avatars."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from engine.avatar import AvatarError, Meta
+from engine.clock import VOICE_FRAME, VOICE_RATE, frame_pts
+from engine.motion.frame import Motion
+from engine.ring import FrameRing, SampleRing
+from engine.session import Controls, Frame
+from engine.viewpoint import Viewpoint
+
+NAMES = ("ada", "ben")
+
+
+@dataclass
+class DoubleRenderer:
+    avatar: str
+    framing: str
+    side: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.side, self.side
+
+    def default_viewpoint(self) -> Viewpoint:
+        return Viewpoint(distance=1.6 if self.framing == "upper" else 1.05)
+
+
+class DoubleSession:
+    """Paints a head-shaped disc; yaw moves it sideways, distance scales it, loud voice opens its mouth."""
+
+    def __init__(self, renderer: DoubleRenderer, cost_s: float) -> None:
+        self.parts = SimpleNamespace(renderer=renderer)
+        self.inbox = SampleRing(2 * VOICE_RATE)
+        self.frames = FrameRing(8, renderer.side, renderer.side)
+        self.controls = Controls(renderer.default_viewpoint())
+        self.painted = 0
+        self.cost_s = cost_s
+        rng = np.random.default_rng(3)
+        self._grain = rng.integers(0, 6, (renderer.side, renderer.side), np.uint8)
+
+    def push_voice(self, samples: np.ndarray) -> None:
+        self.inbox.write(np.asarray(samples, np.float32))
+
+    def control(self, controls: Controls) -> None:
+        self.controls = controls
+
+    def wear(self, renderer: DoubleRenderer) -> None:
+        self.parts.renderer = renderer
+
+    def step(self) -> Frame | None:
+        if self.inbox.available < VOICE_FRAME:
+            return None
+        start = time.perf_counter()
+        voice = self.inbox.read(VOICE_FRAME)
+        view, renderer, side = self.controls.viewpoint, self.parts.renderer, self.parts.renderer.side
+        picture = self.frames.claim()
+        luma = picture[:side]
+        y, x = np.ogrid[:side, :side]
+        cx, cy, r = side * (0.5 + 0.3 * view.yaw), side * (0.55 - 0.3 * view.pitch), side * 0.36 / view.distance
+        head = (x - cx) ** 2 + ((y - cy) * 0.8) ** 2 < r * r
+        luma[:] = 40 + self._grain
+        luma[head] = (150 if renderer.avatar == "ada" else 110) + self._grain[head]
+        half = int(r * (0.04 + min(float(np.sqrt(np.mean(voice**2))) * 3, 0.4)))
+        top, left = int(cy + r * 0.45), int(cx - r * 0.3)
+        luma[max(top - half, 0) : top + half, max(left, 0) : left + int(r * 0.6)] = 60
+        picture[side:] = 118
+        time.sleep(max(self.cost_s - (time.perf_counter() - start), 0))
+        took = (time.perf_counter() - start) * 1e3
+        pts, self.painted = frame_pts(self.painted), self.painted + 1
+        stages = {"mel": 0.2, "vad": 0.3, "motion": 1.0, "body": 0.5, "raster": took * 0.3, "shade": took * 0.6, "yuv": 0.4}
+        return Frame(
+            pts, picture, voice, Motion.rest(), view, 0.0, np.zeros(15, np.float32), self.controls.seq, stages
+        )
+
+
+@dataclass
+class DoubleEngine:
+    """``cost_s`` is how long a frame takes; ``fail_open`` makes every session die at once."""
+
+    folder: Path
+    side: int = 256
+    cost_s: float = 0.005
+    fail_open: bool = False
+    opened: list[DoubleSession] = field(default_factory=list)
+
+    def avatars(self) -> list[Meta]:
+        found = []
+        for name in NAMES:
+            path = self.folder / name
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "preview.png").write_bytes(_png(150 if name == "ada" else 90))
+            found.append(Meta(name, name.title(), "1", "CC0-1.0", "tests", "none", "made here", "a disc", {}, path))
+        return found
+
+    def renderer(self, avatar: str, framing: str | None = None) -> DoubleRenderer:
+        if avatar not in NAMES:
+            raise AvatarError(f'no avatar "{avatar}"')
+        return DoubleRenderer(avatar, framing or "upper", self.side)
+
+    def open(self, avatar: str = "ada", *, seed: int = 0, framing: str | None = None) -> DoubleSession:
+        if self.fail_open:
+            raise AvatarError("this engine never opens")
+        self.opened = [*self.opened[-3:], DoubleSession(self.renderer(avatar, framing), self.cost_s)]
+        return self.opened[-1]
+
+    def warm_up(self) -> None:
+        pass
+
+
+def _png(level: int) -> bytes:
+    """A 64 x 64 picture of one colour."""
+    rows = b"".join(b"\0" + bytes((level, level // 2, 140)) * 64 for _ in range(64))
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
