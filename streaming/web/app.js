@@ -302,4 +302,4 @@ function askForToken() {
 reflect();
 fillDevices();
 await loadAvatars();
-if (bench) window.visavis = { state, waterfall, bench };
+if (bench) window.visavis = { state, waterfall, orbit, bench };

@@ -7,7 +7,7 @@ const HOLD_MS = 500;
 const canvas = new OffscreenCanvas(64, 64);
 const ctx = canvas.getContext("2d", { willReadFrequently: true });
 
-/** All times in performance.now() milliseconds. `frames`: [shown, stamp age in ms, seq, onset, number]. */
+/** All times in performance.now() milliseconds. `frames`: [shown, stamp age in ms, seq, onset, number, presented]. */
 export const record = { begun: null, first: null, frames: [], unread: 0, looks: [], spoken: [], heard: [], stamps: 0, server: {} };
 
 export function begun() { record.begun = performance.now(); }
@@ -21,7 +21,7 @@ export function frame(video, metadata) {
   if (!read) { record.unread++; return; }
   const wall = (performance.timeOrigin + now) * 10;
   const age = ((wall - read.stamp) % 4294967296) / 10;
-  record.frames.push([now, age, read.seq, read.onset, read.number]);
+  record.frames.push([now, age, read.seq, read.onset, read.number, metadata.presentedFrames]);
 }
 
 function decode(video) {

@@ -12,6 +12,7 @@ const ROWS = [
   ["jitter buffer", "#f58f6c", "Receive, order, keep lips with the voice"],
   ["decode + show", "#e8708a", "Decompress, compose, screen"],
 ];
+const HEIGHT = 204; // also in index.html and style.css
 const MOTION = ["mel", "vad", "motion"];
 
 const mean = (list) => list.reduce((a, b) => a + b, 0) / list.length;
@@ -79,14 +80,14 @@ export class Waterfall {
   }
 
   draw() {
-    const { canvas } = this, scale = devicePixelRatio || 1, width = canvas.clientWidth || 316, height = 224;
+    const { canvas } = this, scale = devicePixelRatio || 1, width = canvas.clientWidth || 316, height = HEIGHT;
     if (canvas.width !== Math.round(width * scale)) { canvas.width = Math.round(width * scale); canvas.height = height * scale; }
     const ctx = canvas.getContext("2d"), font = getComputedStyle(document.body).fontFamily;
     ctx.setTransform(scale, 0, 0, scale, 0, 0);
     ctx.clearRect(0, 0, width, height);
     const means = this.means();
     const sum = means ? Object.values(means).reduce((a, b) => a + b, 0) : 0;
-    const span = Math.max(120, Math.ceil((sum * 1.02) / 60) * 60), left = 92, right = 40, per = (width - left - right) / span;
+    const span = Math.max(120, Math.ceil((sum * 1.02) / 60) * 60), left = 100, right = 40, per = (width - left - right) / span;
     ctx.font = `12px ${font}`; ctx.textBaseline = "middle";
     for (let ms = 0; ms <= span; ms += span / 4) {
       const x = Math.round(left + ms * per) + 0.5;
@@ -95,7 +96,7 @@ export class Waterfall {
     }
     let at = 0;
     ROWS.forEach(([name, colour], k) => {
-      const y = 14 + k * 25;
+      const y = 12 + k * 23;
       ctx.fillStyle = "#a2a9b6"; ctx.textAlign = "left"; ctx.fillText(name, 0, y);
       if (!means) return;
       const ms = means[name], x = left + at * per;
