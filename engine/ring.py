@@ -71,9 +71,7 @@ class FrameRing:
 
     def __init__(self, slots: int, height: int, width: int) -> None:
         if slots < 2 or height % 2 or width % 2 or min(height, width) < 2:
-            raise ValueError(
-                f"a frame ring needs 2 slots or more and even sides, got {slots} of {width}x{height}"
-            )
+            raise ValueError(f"a frame ring needs 2 slots or more and even sides, got {slots} of {width}x{height}")
         self._pictures: Picture = np.zeros((slots, height * 3 // 2, width), np.uint8)
         self._claimed = 0
 

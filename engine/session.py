@@ -105,9 +105,7 @@ class Session:
     def wear(self, renderer: GeometricRenderer) -> None:
         """Changes the avatar or the framing from the next frame on; voice, motion and time go on as they are."""
         if renderer.size != self.parts.renderer.size:
-            raise ValueError(
-                f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}"
-            )
+            raise ValueError(f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}")
         self.parts.renderer, self.state.render = renderer, renderer.initial_state()
 
     def step(self) -> Frame | None:

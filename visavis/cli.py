@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engine.viewpoint import Viewpoint
 from visavis import __version__
 
 app = typer.Typer(
@@ -26,9 +27,7 @@ avatar_app = typer.Typer(help="Look into avatar packs.", no_args_is_help=True)
 app.add_typer(avatar_app, name="avatar")
 out, err = Console(), Console(stderr=True)
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")
-]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]
 
 
 def _version(wanted: bool) -> None:
@@ -49,9 +48,7 @@ def _root(
 @app.command()
 def serve(
     config: ConfigOption = None,
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless configured.")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless configured.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the page.", min=1, max=65535)] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
@@ -64,8 +61,8 @@ def serve(
     from visavis.config import load
 
     settings = load(config)
-    changes = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    settings = replace(settings, server=replace(settings.server, **changes))
+    server = replace(settings.server, host=host or settings.server.host, port=port or settings.server.port)
+    settings = replace(settings, server=server)
     with err.status("Loading avatars and compiling kernels (once, about half a minute the first time)"):
         engine = Engine(settings.engine)
         engine.warm_up()
@@ -76,9 +73,7 @@ def serve(
 def render(
     voice: Annotated[Path, typer.Argument(help="Any file with sound: wav, mp3, flac, ogg, m4a, mp4 ...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("out.mp4"),
-    avatar: Annotated[
-        str, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")
-    ] = "ada",
+    avatar: Annotated[str, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")] = "ada",
     viewpoint: Annotated[
         str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")
     ] = "0,0",
@@ -107,9 +102,7 @@ def render(
         for frame, samples in frames_of(session, read_voice(voice, max_seconds=60 * max_minutes)):
             video.write(frame, samples)
             bar.advance(task)
-    out.print(
-        f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB"
-    )
+    out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()
@@ -152,19 +145,15 @@ def devices() -> None:
             out.print(f"  {hint}", highlight=False, markup=False)
 
 
-def parse_viewpoint(text: str, default: "Viewpoint") -> "Viewpoint":  # noqa: F821, UP037
+def parse_viewpoint(text: str, default: Viewpoint) -> Viewpoint:
     """``YAW,PITCH[,DISTANCE]`` in degrees and metres -> Viewpoint. Raises ValueError with what was expected."""
-    from engine.viewpoint import Viewpoint
-
     try:
         numbers = [float(part) for part in text.split(",")]
         yaw, pitch, distance = (*numbers, default.distance)[:3]
         if not 2 <= len(numbers) <= 3:
             raise ValueError
     except ValueError:
-        raise ValueError(
-            f'--viewpoint is YAW,PITCH or YAW,PITCH,DISTANCE, e.g. "30,-5", got "{text}"'
-        ) from None
+        raise ValueError(f'--viewpoint is YAW,PITCH or YAW,PITCH,DISTANCE, e.g. "30,-5", got "{text}"') from None
     return Viewpoint(math.radians(yaw), math.radians(pitch), distance).clamped()
 
 

@@ -61,11 +61,7 @@ def _build(kind: type[T], table: dict[str, Any], path: str, prefix: str) -> T:
             hint = f'did you mean "{prefix}{close[0]}"?' if close else f"known keys: {', '.join(known)}"
             raise ConfigError(f'{path}: unknown key "{name}"; {hint}')
         values[key] = _value(hints[key], value, path, name)
-    missing = [
-        n
-        for n, f in known.items()
-        if n not in values and f.default is MISSING and f.default_factory is MISSING
-    ]
+    missing = [n for n, f in known.items() if n not in values and f.default is MISSING and f.default_factory is MISSING]
     if missing:
         raise ConfigError(f'{path}: "{prefix}{missing[0]}" must be given')
     try:

@@ -71,7 +71,7 @@ def _microphones() -> Section:
         infos = [audio.get_device_info_by_index(i) for i in range(audio.get_device_count())]
     finally:
         audio.terminate()
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (str(info["index"]), str(info["name"]), f"{int(info['defaultSampleRate'])} Hz")
         for info in infos
         if info["maxInputChannels"]

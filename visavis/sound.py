@@ -69,21 +69,19 @@ def read_voice(path: Path, *, max_seconds: float) -> Iterator[Samples]:
                 f"{path}: the sound breaks off after {total / VOICE_RATE:.1f} s ({error.strerror})"
             ) from error
     if total == 0:
-        raise SoundError(
-            f"{path}: there is no sound in it (0 samples); record it again or choose another file"
-        )
+        raise SoundError(f"{path}: there is no sound in it (0 samples); record it again or choose another file")
 
 
 def _finite(frame: av.AudioFrame) -> av.AudioFrame:
     """The same frame with NaN and infinity as silence: a resampler would smear one bad sample over many."""
     if not frame.format.name.startswith(("flt", "dbl")):
         return frame
-    samples = frame.to_ndarray()
+    samples = frame.to_ndarray().astype(np.float32, copy=False)
     if np.isfinite(samples).all():
         return frame
-    clean = av.AudioFrame.from_ndarray(
-        np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0), frame.format.name, frame.layout.name
-    )
+    finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    planar = "fltp" if frame.format.is_planar else "flt"
+    clean = av.AudioFrame.from_ndarray(finite, planar, frame.layout.name)
     clean.sample_rate = frame.sample_rate
     return clean
 

@@ -50,9 +50,7 @@ class Decimator:
         for row in range(voice.shape[0]):
             for start in range(0, voice.shape[1], BLOCK):
                 block = line[row, start : start + BLOCK + TAPS - 1]
-                windows = np.lib.stride_tricks.sliding_window_view(block, TAPS)[
-                    VOICE_RATIO - 1 :: VOICE_RATIO
-                ]
+                windows = np.lib.stride_tricks.sliding_window_view(block, TAPS)[VOICE_RATIO - 1 :: VOICE_RATIO]
                 out[row, start // VOICE_RATIO : (start + BLOCK) // VOICE_RATIO] = windows @ self._taps
         state.tail = line[:, -(TAPS - 1) :].copy()
         return out, state

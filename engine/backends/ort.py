@@ -29,9 +29,7 @@ class OrtProgram:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own unexported types
-            raise ValueError(
-                f"{path}: not a network ONNX Runtime can load ({error}); reinstall visavis"
-            ) from error
+            raise ValueError(f"{path}: not a network ONNX Runtime can load ({error}); reinstall visavis") from error
         self._fixed = fixed
         self._bound = {batch: self._bind(batch) for batch in batch_sizes}
 
@@ -66,8 +64,6 @@ class OrtProgram:
         return np.zeros(shape, _DTYPES[node.type])
 
 
-def load(
-    path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None
-) -> OrtProgram:
+def load(path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None) -> OrtProgram:
     """Loads ``path`` for the given batch sizes. ``fixed`` gives shapes that the file leaves open (-1 = batch)."""
     return OrtProgram(path, batch_sizes, fixed or {})

@@ -82,9 +82,7 @@ class Behaviour:
         head = head_step(state.head, state.rng, state.speaking, accent, toward, dt) * np.float32(config.head)
         face = np.array(lips, np.float32)
         self._express(face, lids, accent, state, dt)
-        motion = Motion(
-            face, np.zeros(R, np.float32), self._eyes(head, toward, state), head, self._body(state, dt)
-        )
+        motion = Motion(face, np.zeros(R, np.float32), self._eyes(head, toward, state), head, self._body(state, dt))
         return motion.clipped(), state
 
     def _eyes(self, head: Array, toward: tuple[float, float], state: BehaviourState) -> Array:

@@ -54,9 +54,7 @@ class Channel(NamedTuple):
 
 CHANNELS: Final[tuple[Channel, ...]] = (
     Channel("face", (K,), 0.0, 1.0, "weight", "ARKit face actions, in the order of ACTIONS"),
-    Channel(
-        "lip", (R,), -3.0, 3.0, "std", "lip residual: what the 52 actions cannot say, in standard deviations"
-    ),
+    Channel("lip", (R,), -3.0, 3.0, "std", "lip residual: what the 52 actions cannot say, in standard deviations"),
     Channel(
         "gaze",
         (2,),
@@ -66,9 +64,7 @@ CHANNELS: Final[tuple[Channel, ...]] = (
         "eye yaw (+ to the viewer's right) and pitch (+ up), on top of the head",
     ),
     Channel("head", (6,), -1.5, 1.5, "rad, m", "head rotation as axis-angle, then its translation"),
-    Channel(
-        "joints", (J, 3), -3.2, 3.2, "rad", "axis-angle per joint of JOINTS; hand rows: curl, spread, thumb"
-    ),
+    Channel("joints", (J, 3), -3.2, 3.2, "rad", "axis-angle per joint of JOINTS; hand rows: curl, spread, thumb"),
 )
 SIZE: Final = sum(int(np.prod(channel.shape)) for channel in CHANNELS)
 
@@ -90,9 +86,7 @@ class Motion:
 
     def pack(self) -> Array:
         """All channels as one flat vector, (SIZE,) float32, in the order of CHANNELS."""
-        return np.concatenate([np.ravel(getattr(self, channel.name)) for channel in CHANNELS]).astype(
-            np.float32
-        )
+        return np.concatenate([np.ravel(getattr(self, channel.name)) for channel in CHANNELS]).astype(np.float32)
 
     @staticmethod
     def unpack(flat: Array) -> Motion:

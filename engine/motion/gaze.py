@@ -71,9 +71,7 @@ def _look(state: GazeState, yaw: float, pitch: float) -> None:
 
 
 def _stay(away: bool, speaking: bool, rng: np.random.Generator) -> float:
-    mean, deviation = (
-        (AWAY_TALK if away else MUTUAL_TALK) if speaking else (AWAY_LISTEN if away else MUTUAL_LISTEN)
-    )
+    mean, deviation = (AWAY_TALK if away else MUTUAL_TALK) if speaking else (AWAY_LISTEN if away else MUTUAL_LISTEN)
     return float(np.clip(rng.normal(mean, deviation), 0.3, 3.0 * mean))
 
 

@@ -15,9 +15,7 @@ def test_two_half_steps_equal_one_step(half_life: float, dt: float) -> None:
     one, _ = spring.step(TARGET, state, dt)
     _, middle = spring.step(TARGET, state, dt / 2)
     two, _ = spring.step(TARGET, middle, dt / 2)
-    assert two.yaw == pytest.approx(one.yaw, abs=1e-9) and two.distance == pytest.approx(
-        one.distance, abs=1e-9
-    )
+    assert two.yaw == pytest.approx(one.yaw, abs=1e-9) and two.distance == pytest.approx(one.distance, abs=1e-9)
 
 
 def test_half_the_way_is_left_after_the_half_life() -> None:

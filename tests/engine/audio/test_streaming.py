@@ -77,9 +77,7 @@ def test_log_mel_puts_a_tone_into_its_mel_bin() -> None:
     time = np.arange(10 * FRAME) / SAMPLE_RATE
     peaks = []
     for hertz in (200, 1000, 4000):
-        mel, _ = LogMel().step(
-            np.sin(2 * np.pi * hertz * time)[None].astype(np.float32), LogMel.initial_state()
-        )
+        mel, _ = LogMel().step(np.sin(2 * np.pi * hertz * time)[None].astype(np.float32), LogMel.initial_state())
         peaks.append(int(mel[0, 8:].mean(0).argmax()))
     assert peaks == sorted(peaks) and peaks[0] < 15 < peaks[1] < 45 < peaks[2]
 

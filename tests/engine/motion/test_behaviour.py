@@ -9,9 +9,7 @@ SILENCE = np.full((4, 80), -1.0, np.float32)
 LIPS = np.zeros(K, np.float32)
 
 
-def run(
-    seconds: float, seed: int = 0, speech: float = 0.0, config: BehaviourConfig | None = None
-) -> np.ndarray:
+def run(seconds: float, seed: int = 0, speech: float = 0.0, config: BehaviourConfig | None = None) -> np.ndarray:
     behaviour = Behaviour(config)
     state = behaviour.initial_state(seed)
     voice = np.random.default_rng(5)
