@@ -7,9 +7,22 @@ LLVM reorder and fuse, which the per-pixel arithmetic needs to become SIMD code.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+# Scalars inside a compiled function: numba gives them the types the arithmetic asks for.
+Real: TypeAlias = Any  # float32 unless said otherwise
+Int: TypeAlias = Any
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,5 +46,4 @@ def inlined(function: Function) -> Function:
 
     A caller in another file does not see a change here through numba's cache; clear ``__pycache__`` after one.
     """
-    options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST, "forceinline": True}
-    return cast(Function, numba.njit(**options)(function))
+    return cast(Function, numba.njit(nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)(function))

@@ -4,25 +4,43 @@ Bytes of a texel, low to high: red, green, blue (sRGB, times alpha), alpha, occl
 Packing eight bytes in one word makes a bilinear fetch sixteen integer multiplications for all channels together.
 """
 
+# numba, not mypy, decides the types of scalars in compiled code.
+# mypy: disable-error-code="operator, assignment, call-overload, arg-type"
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.jit import inlined
+from kernels.jit import F32, U8, Int, Real, inlined
 
 _EVEN = np.uint64(0x00FF00FF00FF00FF)
 
 
-@dataclass(frozen=True, slots=True)
-class Texture:
-    """A mip pyramid. texels (N,) u64, all levels one after another; start (L,) first texel of a level; side of level 0."""
+class Texture(NamedTuple):
+    """A mip pyramid: texels (N,) u64, level after level; start (L,) first texel of each; side of level 0."""
 
     texels: NDArray[np.uint64]
     start: NDArray[np.int64]
     side: int
+
+
+class Paint(NamedTuple):
+    """What the faces of one picture wear.
+
+    tangent (F,3) view-space strand direction; detail (F,) log2 of the uv length a pixel spans; bias: log2 of the
+    texture's side, and mip levels to add; region (F,); cavity (256,): region to 0, or a class of overhung regions;
+    reach (3,): for each class, metres below a lid or lip until it is in the light, times the focal length.
+    """
+
+    texture: Texture
+    tangent: F32
+    detail: F32
+    bias: Real
+    region: U8
+    cavity: U8
+    reach: F32
 
 
 def build(albedo: NDArray[np.uint8], surface: NDArray[np.uint8]) -> Texture:
@@ -70,10 +88,11 @@ def _halve(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @inlined
-def fetch(texels, start, side, u, v, level):
+def fetch(texture: Texture, u: Real, v: Real, level: Int) -> tuple[Int, Int]:
     """Bilinear texel at (u, v), clamped at the border: even and odd channels as four 16-bit fields each (65280 = 1)."""
+    texels, start = texture.texels, texture.start
     level = min(max(level, 0), start.shape[0] - 1)
-    size = side >> level
+    size = texture.side >> level
     x, y = u * np.float32(size) - np.float32(0.5), v * np.float32(size) - np.float32(0.5)
     limit = np.float32(size - 1)
     x, y = min(max(x, np.float32(0.0)), limit), min(max(y, np.float32(0.0)), limit)
@@ -94,6 +113,6 @@ def fetch(texels, start, side, u, v, level):
 
 
 @inlined
-def channel(fields, place):
+def channel(fields: Int, place: Int) -> Real:
     """Field ``place`` (0..3) of one half of a fetched texel, as a float in [0, 1]."""
     return np.float32(np.int64(fields >> np.uint64(16 * place) & np.uint64(0xFFFF))) * np.float32(1.0 / 65280.0)

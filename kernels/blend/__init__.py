@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.blend import cpu
 from kernels.rasterize import Rasterizer
-from kernels.texture import Texture
-
-F32 = NDArray[np.float32]
-I32 = NDArray[np.int32]
+from kernels.texture import Paint
 
 
 class BlendedLayer:
@@ -27,18 +23,16 @@ class BlendedLayer:
         self.fragment = np.empty((cpu.BATCH + width, 3), np.int32)
         self.count = 0
 
-    def draw(self, raster: Rasterizer, tangent: F32, texture: Texture, bias: float, reference: float) -> int:
+    def draw(self, raster: Rasterizer, paint: Paint, reference: float) -> int:
         """Accumulates the blended faces of the frame that ``raster`` has just drawn; returns the entries made.
 
-        tangent (F,3) view-space strand direction; ``bias`` mip levels to add to log2(texels a pixel spans);
-        ``reference`` depth in metres at which nearness weighs 1.
+        ``reference`` is the depth, in metres, at which nearness weighs 1.
         """
         cpu.forget(self.count, self.pixel, self.slot)
         triangle, owner, count = raster.blended_triangle, raster.blended_owner, raster.blended_count
         raster.planes(triangle, owner, count, raster.blended_plane)
         self.count = cpu.accumulate(
-            raster.xy, raster.blended_plane, triangle, owner, count, raster.detail,
-            np.float32(bias + np.log2(texture.side)), tangent, texture.texels, texture.start, texture.side,
-            np.float32(reference), raster.nearness, raster.offsets, self.fragment, self.slot, self.pixel,
-            self.layer)  # fmt: skip
+            raster.xy, raster.blended_plane, triangle, owner, count, paint, np.float32(reference),
+            raster.buffer.nearness, self.fragment, self.slot, self.pixel, self.layer,
+        )  # fmt: skip
         return self.count

@@ -3,13 +3,16 @@
 Weighted, order-independent transparency (McGuire & Bavoil 2013): no sorting, so no popping and no order to depend on.
 """
 
+# numba, not mypy, decides the types of scalars in compiled code.
+# mypy: disable-error-code="operator, assignment, call-overload, arg-type"
 from __future__ import annotations
 
 import numpy as np
 
-from kernels.jit import exact, fast
-from kernels.rasterize.cpu import EDGE_EPS, SNAP, surface
-from kernels.texture import channel, fetch
+from kernels.jit import F32, I32, Int, Real, exact, fast
+from kernels.rasterize.cpu import EDGE_EPS, SNAP
+from kernels.rasterize.resolve import surface
+from kernels.texture import Paint, channel, fetch
 
 # An entry: weighted sums of red, green, blue, occlusion, gloss, subsurface, strand (0..6), normal (7..9),
 # tangent (10..12), the weight (13) and weighted depth (14); 15 is the part of the light behind that gets through.
@@ -19,7 +22,7 @@ BATCH = 4096  # fragments found before they are textured; plus a row, since a ro
 
 
 @fast
-def forget(count, pixel, slot):
+def forget(count: Int, pixel: I32, slot: I32) -> None:
     """Empties ``slot`` where the previous frame used it."""
     width = slot.shape[1]
     for k in range(count):
@@ -27,11 +30,13 @@ def forget(count, pixel, slot):
 
 
 @fast
-def add(found, fragment, plane, owner, detail, bias, tangent, texture, start, side, reference, nearness, offsets,
-        slot, pixel, layer, count):  # fmt: skip
+def add(
+    found: Int, fragment: I32, plane: F32, owner: I32, paint: Paint, reference: Real, nearness: F32, samples: Int,
+    slot: I32, pixel: I32, layer: F32, count: Int,
+) -> Int:  # fmt: skip
     """Adds ``found`` fragments (N,3) = (triangle, x, y) as far as the opaque samples let them be seen; new count."""
     one, zero, half = np.float32(1.0), np.float32(0.0), np.float32(0.5)
-    samples, width = offsets.shape[0], slot.shape[1]
+    width, detail, tangent = slot.shape[1], paint.detail, paint.tangent
     each = one / np.float32(samples)
     for i in range(found):
         t, x, y = fragment[i, 0], fragment[i, 1], fragment[i, 2]
@@ -43,7 +48,7 @@ def add(found, fragment, plane, owner, detail, bias, tangent, texture, start, si
         if free == 0:
             continue
         f = owner[t]
-        even, odd = fetch(texture, start, side, u, v, np.int64(max(detail[f] + bias, zero)))
+        even, odd = fetch(paint.texture, u, v, np.int64(max(detail[f] + paint.bias, zero)))
         own = channel(odd, 1)
         alpha = own * np.float32(free) * each
         if alpha < np.float32(1.0 / 256.0):
@@ -85,14 +90,17 @@ def add(found, fragment, plane, owner, detail, bias, tangent, texture, start, si
 
 
 @exact
-def accumulate(xy, plane, triangle, owner, triangles, detail, bias, tangent, texture, start, side, reference, nearness,
-               offsets, fragment, slot, pixel, layer):  # fmt: skip
+def accumulate(
+    xy: I32, plane: F32, triangle: I32, owner: I32, triangles: Int, paint: Paint, reference: Real, nearness: F32,
+    fragment: I32, slot: I32, pixel: I32, layer: F32,
+) -> Int:  # fmt: skip
     """Draws the see-through triangles at pixel centres. Returns the number of entries (pixels touched).
 
     ``nearness`` (S*H, W) is that of the opaque samples; ``slot`` (H,W) must be -1 everywhere; ``reference`` is the
     depth at which nearness weighs 1. When ``pixel`` is full, further pixels stay as they are.
     """
     height, width = slot.shape
+    samples = nearness.shape[0] // height
     unit = 1.0 / SNAP
     found = count = 0
     for t in range(triangles):
@@ -124,8 +132,8 @@ def accumulate(xy, plane, triangle, owner, triangles, detail, bias, tangent, tex
                 fragment[found, 0], fragment[found, 1], fragment[found, 2] = t, x, y
                 found += 1
             if found >= BATCH:
-                count = add(found, fragment, plane, owner, detail, bias, tangent, texture, start, side, reference,
-                            nearness, offsets, slot, pixel, layer, count)  # fmt: skip
+                count = add(
+                    found, fragment, plane, owner, paint, reference, nearness, samples, slot, pixel, layer, count
+                )
                 found = 0
-    return add(found, fragment, plane, owner, detail, bias, tangent, texture, start, side, reference, nearness, offsets,
-               slot, pixel, layer, count)  # fmt: skip
+    return add(found, fragment, plane, owner, paint, reference, nearness, samples, slot, pixel, layer, count)

@@ -7,17 +7,15 @@ It knows nothing of textures, light or avatars.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from kernels.jit import F32, I32, U8
 from kernels.rasterize import cpu
+from kernels.rasterize.resolve import Buffer, Extras, GBuffer, resolve
 
-F32 = NDArray[np.float32]
-I32 = NDArray[np.int32]
-U8 = NDArray[np.uint8]
+__all__ = ["CENTRE", "NEAR", "Buffer", "Camera", "Extras", "GBuffer", "Mesh", "Rasterizer", "check_mesh"]
 
 # Sample positions inside a pixel. Row s of a pixel lies at y = (s + 1/2) / S; these are the x of its sample.
 # Four: the rotated grid, which gives near-vertical and near-horizontal edges four steps each.
@@ -36,48 +34,12 @@ class Camera(NamedTuple):
     centre: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """Surfaces that share a pixel with the G-buffer's own: rows [0, count) are valid.
-
-    pixel (N,) flat index, share (N,) of the pixel's samples, face (N,), depth (N,), normal (3,N), uv (2,N).
-    """
-
-    pixel: I32
-    share: F32
-    face: I32
-    depth: F32
-    normal: F32
-    uv: F32
-
-
-@dataclass(frozen=True, slots=True)
-class GBuffer:
-    """What the camera sees, per pixel. Background: depth +inf, face -1, region 0, the rest 0.
-
-    depth (H,W) view-space z, metres; face (H,W) i32; region (H,W) u8; normal (3,H,W) unit, view space;
-    uv (2,H,W); flow (2,H,W) pixels: where this surface point was in the previous picture, minus where it is;
-    coverage (H,W) part of the pixel that is covered at all; share (H,W) part held by this pixel's own surface.
-    """
-
-    depth: F32
-    face: I32
-    region: U8
-    normal: F32
-    uv: F32
-    flow: F32
-    coverage: F32
-    share: F32
-    extras: Extras
-
-    @staticmethod
-    def empty(height: int, width: int, extras: int | None = None) -> GBuffer:
-        """Uninitialised buffers; ``extras`` is the room for further surfaces (default: one a pixel)."""
-        room = height * width if extras is None else extras
-        more = Extras(_i32(room), _f32(room), _i32(room), _f32(room), _f32(3, room), _f32(2, room))
-        size = (height, width)
-        return GBuffer(_f32(*size), _i32(*size), np.empty(size, np.uint8), _f32(3, *size), _f32(2, *size),
-                       _f32(2, *size), _f32(*size), _f32(*size), more)  # fmt: skip
+def empty_gbuffer(height: int, width: int) -> GBuffer:
+    """Uninitialised buffers, with room for one further surface a pixel."""
+    size, room = (height, width), height * width
+    extras = Extras(_i32(room), _f32(room), _i32(room), _f32(room), _f32(3, room), _f32(2, room))
+    planes = (_f32(3, *size), _f32(2, *size), _f32(2, *size), _f32(*size), _f32(*size))
+    return GBuffer(_f32(*size), _i32(*size), np.empty(size, np.uint8), *planes, extras)
 
 
 class Mesh(NamedTuple):
@@ -123,9 +85,8 @@ class Rasterizer:
         self.blended_triangle, self.blended_owner = _i32(2 * faces, 3), _i32(2 * faces)
         self.plane, self.blended_plane = _f32(2 * faces, 3, cpu.RECORD), _f32(2 * faces, 3, cpu.RECORD)
         self.count = self.blended_count = 0
-        self.nearness = _f32(height * samples, width)  # 1/z of every sample, 0 = background
-        self.winner = _i32(height * samples, width)
-        self.gbuffer = GBuffer.empty(height, width)
+        self.buffer = Buffer(_f32(height * samples, width), _i32(height * samples, width))
+        self.gbuffer = empty_gbuffer(height, width)
         self.extra_count = 0
 
     def draw(self, vertices: F32, normals: F32, camera: Camera, previous: F32 | None, now: F32) -> GBuffer:
@@ -150,37 +111,41 @@ class Rasterizer:
                     place if previous is None else previous, place, self.xy, self.record)  # fmt: skip
         now[:] = place
         height, width = self.size
-        common: tuple[Any, ...] = (self.place, self.xy, self.record)
-        self.count, spare = cpu.setup(self.mesh.faces, self.opaque, False, NEAR, width, height, count, *common,
-                                      self.triangle, self.owner)  # fmt: skip
-        self.blended_count, _ = cpu.setup(self.mesh.faces, self.blended, True, NEAR, width, height, spare, *common,
-                                          self.blended_triangle, self.blended_owner)  # fmt: skip
+        for chosen, both_sides in ((self.opaque, False), (self.blended, True)):
+            triangle, owner = (self.blended_triangle, self.blended_owner) if both_sides else (self.triangle, self.owner)
+            drawn, count = cpu.setup(
+                self.mesh.faces, chosen, both_sides, NEAR, width, height, count,
+                self.place, self.xy, self.record, triangle, owner,
+            )  # fmt: skip
+            if both_sides:
+                self.blended_count = drawn
+            else:
+                self.count = drawn
 
     def planes(self, triangle: I32, owner: I32, count: int, plane: F32) -> None:
         """Prepares ``count`` triangles for interpolation; the opaque ones are done by ``draw``."""
         cpu.planes(triangle, owner, count, self.xy, self.record, 9, self.uv_area, plane, self.detail)
 
     def _visibility(self) -> None:
-        self.nearness.fill(0.0)
-        self.winner.fill(-1)
+        nearness, winner = self.buffer
+        nearness.fill(0.0)
+        winner.fill(-1)
         self.planes(self.triangle, self.owner, self.count, self.plane)
-        cpu.fill(self.xy, self.plane, self.triangle, self.count, self.offsets, self.nearness, self.winner)
+        cpu.fill(self.xy, self.plane, self.triangle, self.count, self.offsets, nearness, winner)
 
     def _resolve(self, camera: Camera) -> GBuffer:
-        g, e = self.gbuffer, self.gbuffer.extras
         # Samples of one smooth surface seen edge-on may differ by several pixel widths in depth.
         tolerance = np.float32(8.0 / camera.focal)
-        self.extra_count = cpu.resolve(
-            self.nearness, self.winner, self.offsets, self.plane, self.owner, self.mesh.region,
-            self.group, tolerance, g.depth, g.face, g.region, g.normal, g.uv, g.flow,
-            g.coverage, g.share, e.pixel, e.share, e.face, e.depth, e.normal, e.uv)  # fmt: skip
-        return g
+        self.extra_count = resolve(
+            self.buffer, self.offsets, self.plane, self.owner, self.mesh.region, self.group, tolerance, self.gbuffer
+        )
+        return self.gbuffer
 
 
 def check_mesh(mesh: Mesh) -> None:
     """Raises ValueError when the arrays of ``mesh`` do not fit together."""
     vertices, faces = len(mesh.uv), len(mesh.faces)
-    wanted = {
+    wanted: dict[str, tuple[np.ndarray[Any, Any], tuple[int, ...], Any]] = {
         "faces": (mesh.faces, (faces, 3), np.int32),
         "uv": (mesh.uv, (vertices, 2), np.float32),
         "region": (mesh.region, (faces,), np.uint8),

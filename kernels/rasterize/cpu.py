@@ -6,22 +6,37 @@ Watertightness: vertices are snapped to 1/256 pixel and every edge is walked fro
 same float64 expression by both triangles that share it, so a sample belongs to exactly one of them.
 """
 
+# numba, not mypy, decides the types of scalars in compiled code.
+# mypy: disable-error-code="operator, assignment, call-overload, arg-type"
 from __future__ import annotations
 
 import numpy as np
 
-from kernels.jit import exact, fast, inlined
+from kernels.jit import F32, F64, I32, Flags, Int, Real, exact, fast
 
 SNAP = 256  # sub-pixel steps
 RECORD = 12  # 1/z, then normal (3), uv (2), previous homogeneous position (3), each over z; padded
 # A crossing of snapped edges that is not on a sample is farther from it than this, so the ceiling is exact.
 EDGE_EPS = 1e-9
 FAR_PIXELS = 2.0e6
-NEAR_Z = 1e-3  # metres; closer than this to the previous eye, a point has no usable flow
 
 
 @fast
-def project(vertices, normals, uv, rotation, translation, focal, cx, cy, near, previous, place, xy, record):
+def project(
+    vertices: F32,
+    normals: F32,
+    uv: F32,
+    rotation: F32,
+    translation: F32,
+    focal: Real,
+    cx: Real,
+    cy: Real,
+    near: Real,
+    previous: F32,
+    place: F32,
+    xy: I32,
+    record: F32,
+) -> None:
     """Vertices to the picture. Writes ``place`` (V,3) = (x z, y z, z), ``xy`` (V,2) snapped, ``record`` (V,12)."""
     for i in range(vertices.shape[0]):
         a, b, c = vertices[i, 0], vertices[i, 1], vertices[i, 2]
@@ -46,7 +61,7 @@ def project(vertices, normals, uv, rotation, translation, focal, cx, cy, near, p
 
 
 @exact
-def cut_vertex(a, b, near, place, xy, record, new):
+def cut_vertex(a: Int, b: Int, near: Real, place: F32, xy: I32, record: F32, new: Int) -> None:
     """Appends, as vertex ``new``, the point of the edge from ``a`` (in front) to ``b`` (behind) at ``near``."""
     t = (place[a, 2] - near) / (place[a, 2] - place[b, 2])
     qa, qb, q = record[a, 0], record[b, 0], np.float32(1.0) / near
@@ -60,14 +75,26 @@ def cut_vertex(a, b, near, place, xy, record, new):
 
 
 @exact
-def area2(xy, a, b, c):
+def area2(xy: I32, a: Int, b: Int, c: Int) -> Int:
     """Twice the signed area in square sub-pixels; negative when the corners run counter-clockwise to the eye."""
     x0, y0 = np.int64(xy[a, 0]), np.int64(xy[a, 1])
     return (xy[b, 0] - x0) * (xy[c, 1] - y0) - (xy[c, 0] - x0) * (xy[b, 1] - y0)
 
 
 @exact
-def keep(a, b, c, face, both_sides, width, height, xy, triangle, owner, count):
+def keep(
+    a: Int,
+    b: Int,
+    c: Int,
+    face: Int,
+    both_sides: Int,
+    width: Int,
+    height: Int,
+    xy: I32,
+    triangle: I32,
+    owner: I32,
+    count: Int,
+) -> Int:
     """Stores a triangle unless it is flat, turned away or outside the picture; returns the new count."""
     area = area2(xy, a, b, c)
     if area == 0 or (area > 0 and not both_sides):
@@ -84,7 +111,20 @@ def keep(a, b, c, face, both_sides, width, height, xy, triangle, owner, count):
 
 
 @exact
-def setup(faces, chosen, both_sides, near, width, height, spare, place, xy, record, triangle, owner):
+def setup(
+    faces: I32,
+    chosen: I32,
+    both_sides: Int,
+    near: Real,
+    width: Int,
+    height: Int,
+    spare: Int,
+    place: F32,
+    xy: I32,
+    record: F32,
+    triangle: I32,
+    owner: I32,
+) -> tuple[Int, Int]:
     """Triangles to draw, from the ``chosen`` faces: culled, and cut where they reach behind the near plane.
 
     ``spare`` is the first free vertex row. Returns (triangles, first free vertex row after the cuts).
@@ -118,7 +158,9 @@ def setup(faces, chosen, both_sides, near, width, height, spare, place, xy, reco
 
 
 @exact
-def planes(triangle, owner, count, xy, record, slots, uv_area, plane, detail):
+def planes(
+    triangle: I32, owner: I32, count: Int, xy: I32, record: F32, slots: Int, uv_area: F32, plane: F32, detail: F32
+) -> None:
     """Attributes as planes over the picture: ``plane`` (T,3,12) = value at corner 0, d/dx, d/dy.
 
     Slots 0..8 are those of ``record``; slots 9, 10 hold the position itself, in pixels. A quantity over z is
@@ -144,7 +186,18 @@ def planes(triangle, owner, count, xy, record, slots, uv_area, plane, detail):
 
 
 @exact
-def tangents(triangle, owner, count, wanted, place, uv, focal, cx, cy, tangent):
+def tangents(
+    triangle: I32,
+    owner: I32,
+    count: Int,
+    wanted: Flags,
+    place: F32,
+    uv: F32,
+    focal: Real,
+    cx: Real,
+    cy: Real,
+    tangent: F32,
+) -> None:
     """Unit view-space direction in which v grows, ``tangent`` (F,3), for the drawn faces that are ``wanted`` (F,)."""
     for t in range(count):
         f = owner[t]
@@ -166,7 +219,7 @@ def tangents(triangle, owner, count, wanted, place, uv, focal, cx, cy, tangent):
 
 
 @exact
-def fill(xy, plane, triangle, count, offsets, depth, winner):
+def fill(xy: I32, plane: F32, triangle: I32, count: Int, offsets: F64, depth: F32, winner: I32) -> None:
     """Draws triangles into ``depth`` (S*H, W) nearness and ``winner`` (S*H, W) triangle, S samples a pixel.
 
     Sample row k lies at y = (k + 1/2) / S; its samples lie at x = column + offsets[k mod S].
@@ -215,106 +268,3 @@ def fill(xy, plane, triangle, count, offsets, depth, winner):
                         depth[k, x] = q
                         winner[k, x] = t
                     q += gx
-
-
-@inlined
-def surface(t, x, y, plane):
-    """Surface point of triangle ``t`` at picture point (x, y) inside it: z, unit normal (3), uv (2), flow (2)."""
-    dx, dy = x - plane[t, 0, 9], y - plane[t, 0, 10]
-    q = plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0]
-    nx = plane[t, 0, 1] + dx * plane[t, 1, 1] + dy * plane[t, 2, 1]
-    ny = plane[t, 0, 2] + dx * plane[t, 1, 2] + dy * plane[t, 2, 2]
-    nz = plane[t, 0, 3] + dx * plane[t, 1, 3] + dy * plane[t, 2, 3]
-    u = plane[t, 0, 4] + dx * plane[t, 1, 4] + dy * plane[t, 2, 4]
-    v = plane[t, 0, 5] + dx * plane[t, 1, 5] + dy * plane[t, 2, 5]
-    px = plane[t, 0, 6] + dx * plane[t, 1, 6] + dy * plane[t, 2, 6]
-    py = plane[t, 0, 7] + dx * plane[t, 1, 7] + dy * plane[t, 2, 7]
-    pz = plane[t, 0, 8] + dx * plane[t, 1, 8] + dy * plane[t, 2, 8]
-    z = np.float32(1.0) / q
-    over = np.float32(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-20))
-    # A point that was behind the eye has no place in the previous picture: its flow is zero.
-    back = np.float32(1.0) / pz if pz * z > NEAR_Z else np.float32(0.0)
-    seen = np.float32(1.0) if pz * z > NEAR_Z else np.float32(0.0)
-    return z, nx * over, ny * over, nz * over, u * z, v * z, px * back - x * seen, py * back - y * seen
-
-
-@fast
-def resolve(depth, winner, offsets, plane, owner, region, group, tolerance,
-            z, face, kind, normal, uv, flow, coverage, share,
-            extra_pixel, extra_share, extra_face, extra_z, extra_normal, extra_uv):  # fmt: skip
-    """Visibility buffer to G-buffer. A pixel that sees several surfaces keeps the largest one in the G-buffer
-    and lists the others as extras with the share of samples each holds. Returns the number of extras.
-
-    Samples are one surface when their ``group`` (F,) is the same and their depths are within ``tolerance``
-    (a fraction of the depth). A surface is looked up at the centroid of its first triangle's samples, which lies
-    inside that triangle: nothing is ever extrapolated.
-    """
-    height, width = z.shape
-    samples = offsets.shape[0]
-    extras = 0
-    each, zero, half = np.float32(1.0 / samples), np.float32(0.0), np.float32(0.5)
-    for y in range(height):
-        top = y * samples
-        for x in range(width):
-            best, q = winner[top, x], depth[top, x]
-            same, joined, own = True, best >= 0, 1
-            sx, sy = offsets[0], 0.5
-            for s in range(1, samples):
-                t = winner[top + s, x]
-                if t == best:
-                    own += 1
-                    sx += offsets[s]
-                    sy += s + 0.5
-                else:
-                    same = False
-                    joined = joined and t >= 0 and group[owner[t]] == group[owner[best]]
-                    joined = joined and abs(depth[top + s, x] - q) <= tolerance * q
-            if same and best < 0:
-                z[y, x], face[y, x], kind[y, x] = np.inf, -1, 0
-                normal[0, y, x] = normal[1, y, x] = normal[2, y, x] = zero
-                uv[0, y, x] = uv[1, y, x] = flow[0, y, x] = flow[1, y, x] = zero
-                coverage[y, x] = share[y, x] = zero
-                continue
-            best_count, covered = samples, samples
-            best_x, best_y = np.float32(x) + half, np.float32(y) + half
-            if joined and not same:
-                best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own * each)
-            elif not same:
-                best, best_count, covered, taken = -1, 0, 0, 0
-                for s in range(samples):
-                    t = winner[top + s, x]
-                    if t < 0 or taken >> s & 1:
-                        continue
-                    kin, q, count, own = group[owner[t]], depth[top + s, x], 0, 0
-                    sx, sy = 0.0, 0.0
-                    for r in range(s, samples):
-                        other = winner[top + r, x]
-                        if other < 0 or taken >> r & 1 or group[owner[other]] != kin:
-                            continue
-                        if r == s or abs(depth[top + r, x] - q) <= tolerance * q:
-                            count += 1
-                            taken |= 1 << r
-                            if other == t:
-                                own += 1
-                                sx += x + offsets[r]
-                                sy += y + (r + 0.5) * each
-                    covered += count
-                    spill, spill_count = t, count
-                    spill_x, spill_y = np.float32(sx / own), np.float32(sy / own)
-                    if count > best_count:
-                        spill, spill_count, best, best_count = best, best_count, t, count
-                        spill_x, spill_y, best_x, best_y = best_x, best_y, spill_x, spill_y
-                    if spill >= 0 and extras < extra_pixel.shape[0]:
-                        ez, e0, e1, e2, eu, ev, _, _ = surface(spill, spill_x, spill_y, plane)
-                        extra_pixel[extras], extra_face[extras] = y * width + x, owner[spill]
-                        extra_share[extras], extra_z[extras] = spill_count * each, ez
-                        extra_normal[0, extras], extra_normal[1, extras], extra_normal[2, extras] = e0, e1, e2
-                        extra_uv[0, extras], extra_uv[1, extras] = eu, ev
-                        extras += 1
-            pz, n0, n1, n2, u, v, f0, f1 = surface(best, best_x, best_y, plane)
-            z[y, x], face[y, x], kind[y, x] = pz, owner[best], region[owner[best]]
-            normal[0, y, x], normal[1, y, x], normal[2, y, x] = n0, n1, n2
-            uv[0, y, x], uv[1, y, x] = u, v
-            flow[0, y, x], flow[1, y, x] = f0, f1
-            coverage[y, x], share[y, x] = covered * each, best_count * each
-    return extras

@@ -8,21 +8,19 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.blend import BlendedLayer
+from kernels.jit import F32, U8, Flags
 from kernels.rasterize import Camera, Rasterizer
 from kernels.rasterize import cpu as raster_cpu
 from kernels.shade import cpu
+from kernels.shade.cpu import EYE, MOUTH
+from kernels.shade.light import LANES, RUN, Scene
 from kernels.shade.lights import STUDIO, Lights
 from kernels.shade.shadow import ShadowMap
-from kernels.texture import Texture, to_linear, to_srgb
-
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
+from kernels.texture import Paint, Texture, to_linear, to_srgb
 
 __all__ = ["EYE", "MOUTH", "STUDIO", "Lights", "Material", "Shader"]
-EYE, MOUTH = cpu.EYE, cpu.MOUTH
 # Metres below the lid, or the lip, over which an eye or the inside of the mouth comes fully into the light.
 REACH: Final = {EYE: 0.0045, MOUTH: 0.006}
 ENCODE_STEPS: Final = 4096
@@ -35,7 +33,7 @@ class Material(NamedTuple):
 
     texture: Texture
     cavity: U8
-    strand: NDArray[np.bool_]
+    strand: Flags
 
 
 class Shader:
@@ -52,11 +50,10 @@ class Shader:
         self.shadow, self.blended = ShadowMap(raster.mesh), BlendedLayer(raster.size)
         self.tangent = np.zeros((len(raster.mesh.faces), 3), np.float32)
         self.canvas = np.empty((height, width, 3), np.float32)
-        self.lane, self.place = np.zeros((cpu.LANES, cpu.RUN), np.float32), np.empty(cpu.RUN, np.int64)
-        self.reach = np.zeros(256, np.float32)
+        self.lane, self.place = np.zeros((LANES, RUN), np.float32), np.empty(RUN, np.int64)
         steps = np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32)
         self.encode = np.rint(to_srgb(steps) * 255).astype(np.uint8)
-        self.decode = to_linear(np.arange(256, dtype=np.float32) / 255)
+        self.decode = to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
 
     def draw(self, vertices: F32, camera: Camera, target: F32, distance: float, rgb: U8, alpha: U8) -> None:
         """Paints into ``rgb`` (H,W,3) and ``alpha`` (H,W). vertices (V,3): the pose that was rasterized;
@@ -64,28 +61,25 @@ class Shader:
         lamps, up = self.lights.seen_by(camera.rotation)
         world_to_map = self.shadow.to_map(self.lights.lamps[0, :3], target)
         moment = self.shadow.draw(vertices, world_to_map)
-        lens = np.array([1 / camera.focal, *camera.centre], np.float32)
-        to_light = _from_view(world_to_map, camera)
-        common = (lens, to_light, moment, lamps, self.lights.ambient, up, np.float32(self.lights.exposure), self.lane)
+        scene = Scene(
+            np.array([1 / camera.focal, *camera.centre], np.float32), _from_view(world_to_map, camera), moment,
+            lamps, self.lights.ambient, up, np.float32(self.lights.exposure), self.lane,
+        )  # fmt: skip
         self._tangents(camera)
-        self._opaque(camera, common)
-        layer, texture = self.blended, self.material.texture
-        layer.draw(self.raster, self.tangent, texture, BIAS, distance)
-        cpu.shade_layer(layer.count, layer.pixel, layer.layer, *common, rgb.shape[1])
-        cpu.compose(self.canvas, self.raster.gbuffer.coverage, layer.slot, layer.layer, self.background, self.decode,
-                    self.encode, rgb, alpha)  # fmt: skip
+        raster, layer, g, paint = self.raster, self.blended, self.raster.gbuffer, self._paint(camera)
+        cpu.shade_pixels(g, paint, scene, self.place, self.canvas)
+        cpu.shade_extras(raster.extra_count, g, paint, scene, self.canvas)
+        layer.draw(raster, paint, distance)
+        cpu.shade_layer(layer.count, layer.pixel, layer.layer, rgb.shape[1], scene)
+        cpu.compose(
+            self.canvas, g.coverage, layer.slot, layer.layer, self.background, self.decode, self.encode, rgb, alpha
+        )
 
-    def _opaque(self, camera: Camera, common: tuple[object, ...]) -> None:
-        r, g, m = self.raster, self.raster.gbuffer, self.material
-        bias = np.float32(BIAS + np.log2(m.texture.side))
-        texture = (m.texture.texels, m.texture.start, m.texture.side, bias)
-        for cavity, reach in REACH.items():
-            self.reach[cavity] = reach * camera.focal
-        cpu.shade_pixels(g.depth, g.face, g.region, g.normal, g.uv, g.share, r.detail, self.tangent, m.cavity,
-                         self.reach, *texture, *common, self.place, self.canvas)  # fmt: skip
-        e = g.extras
-        cpu.shade_extras(r.extra_count, e.pixel, e.share, e.face, e.depth, e.normal, e.uv, r.mesh.region, r.detail,
-                         self.tangent, m.cavity, *texture, *common, self.canvas)  # fmt: skip
+    def _paint(self, camera: Camera) -> Paint:
+        material, raster = self.material, self.raster
+        reach = np.array([0.0, REACH[EYE], REACH[MOUTH]], np.float32) * np.float32(camera.focal)
+        bias = np.float32(BIAS + np.log2(material.texture.side))
+        return Paint(material.texture, self.tangent, raster.detail, bias, raster.mesh.region, material.cavity, reach)
 
     def _tangents(self, camera: Camera) -> None:
         r = self.raster

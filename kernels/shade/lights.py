@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
+Triple = tuple[float, float, float]
 
 
 class Lights(NamedTuple):
@@ -21,8 +22,7 @@ class Lights(NamedTuple):
     exposure: float
 
     @staticmethod
-    def of(lamps: list[tuple[tuple[float, float, float], tuple[float, float, float]]],
-           above: tuple[float, float, float], below: tuple[float, float, float], exposure: float) -> Lights:  # fmt: skip
+    def of(lamps: list[tuple[Triple, Triple]], above: Triple, below: Triple, exposure: float) -> Lights:
         """Lights from (direction, colour) of key, fill and rim; directions need not be unit."""
         rows = []
         for direction, colour in lamps:

@@ -1,20 +1,20 @@
 """Shadow map of the key lamp: depth moments of the opaque mesh seen from the lamp, blurred (variance shadow map)."""
 
+# numba, not mypy, decides the types of scalars in compiled code.
+# mypy: disable-error-code="operator, assignment, call-overload, arg-type"
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels import rasterize
-from kernels.jit import fast
+from kernels.jit import F32, I32, Int, fast
 from kernels.rasterize import cpu as raster
 
-F32 = NDArray[np.float32]
 FAR = 1.0  # metres behind the point the lamp aims at; nothing farther casts or receives a shadow
 
 
 @fast
-def project(vertices, to_map, xy, record):
+def project(vertices: F32, to_map: F32, xy: I32, record: F32) -> None:
     """World vertices to the lamp's map: ``xy`` snapped pixels, ``record`` slot 0 the nearness FAR - distance."""
     for i in range(vertices.shape[0]):
         a, b, c = vertices[i, 0], vertices[i, 1], vertices[i, 2]
@@ -27,7 +27,7 @@ def project(vertices, to_map, xy, record):
 
 
 @fast
-def visible(faces, chosen, size, xy, triangle, owner):
+def visible(faces: I32, chosen: I32, size: Int, xy: I32, triangle: I32, owner: I32) -> Int:
     """The ``chosen`` faces that look toward the lamp; returns how many."""
     count = 0
     for n in range(chosen.shape[0]):
@@ -37,7 +37,7 @@ def visible(faces, chosen, size, xy, triangle, owner):
 
 
 @fast
-def moments(nearness, radius, line, moment):
+def moments(nearness: F32, radius: Int, line: F32, moment: F32) -> None:
     """Distance and squared distance, box-blurred over (2 radius + 1)^2 texels: ``moment`` (S,S,2)."""
     size = nearness.shape[0]
     far, over = np.float32(FAR), np.float32(1.0 / (2 * radius + 1))
@@ -77,7 +77,7 @@ class ShadowMap:
         self.line, self.moment = np.empty((size, size, 2), np.float32), np.empty((size, size, 2), np.float32)
 
     def to_map(self, direction: F32, target: F32) -> F32:
-        """World to map (3,4): texel x, texel y, metres behind the plane through ``target``. ``direction`` points at the lamp."""
+        """World to map (3,4): texel x, texel y, metres behind ``target``'s plane, for a lamp in ``direction``."""
         forward = -np.asarray(direction, np.float64)
         right = np.cross(forward, (0.0, 1.0, 0.0))
         right /= np.linalg.norm(right)
