@@ -3,8 +3,8 @@
 Each phone pulls on three groups of actions (jaw, lip rounding, lip spreading) with a strength and a reach of its
 own; a pose is the dominance-weighted mean (Cohen & Massaro 1993, eq. 1-3). Jaw and lips are separate groups, as in
 JALI (Edwards et al. 2016): a bilabial closes the lips over whatever the jaw is doing. Closure (P B M) and the
-labiodental pose (F V) are not blended: they are tracks of their own, composed on top by `engine.motion.generator.compose`,
-so that no neighbour can hold the lips apart.
+labiodental pose (F V) are not blended: they are tracks of their own, composed on top by `engine.motion.generator`, so
+that no neighbour can hold the lips apart.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def _g(jaw: float, strength: tuple[float, float, float], **targets: float) -> Ge
     return Gesture({"jawOpen": jaw, **targets}, strength)
 
 
-# Shapes: F funnel, P pucker, and so on are spelled as ARKit names without their side.
+# Actions that come in pairs are spelled without their side.
 _IY = {"mouthSmile": 0.3, "mouthStretch": 0.4, "mouthLowerDown": 0.35, "mouthUpperUp": 0.25}
 _IH = {"mouthSmile": 0.12, "mouthStretch": 0.28, "mouthLowerDown": 0.3, "mouthUpperUp": 0.18}
 _EH = {"mouthSmile": 0.08, "mouthStretch": 0.28, "mouthLowerDown": 0.3, "mouthUpperUp": 0.18}
 _SH = {"mouthFunnel": 0.42, "mouthPucker": 0.38, "mouthUpperUp": 0.12, "mouthLowerDown": 0.12}
 _ALVEOLAR = {"mouthStretch": 0.15, "mouthLowerDown": 0.2, "mouthUpperUp": 0.1}
-_VOWEL, _WEAK = (1.0, 1.0, 1.0), (0.35, 0.06, 0.12)
+_VOWEL = (1.0, 1.0, 1.0)
 GESTURES: Final[dict[str, Gesture]] = {
     "SIL": _g(0.0, (0.5, 0.4, 0.4)),
     "AA": _g(0.31, _VOWEL, mouthLowerDown=0.25, mouthUpperUp=0.15),
@@ -64,16 +64,16 @@ GESTURES: Final[dict[str, Gesture]] = {
     "OH": _g(0.17, (1.0, 1.1, 1.0), mouthFunnel=0.4, mouthPucker=0.45),
     "W": _g(0.04, (0.8, 1.4, 1.0), mouthFunnel=0.15, mouthPucker=0.85),
     "Y": _g(0.05, (0.6, 0.6, 0.8), **_IY),
-    "R": _g(0.07, (0.5, 0.8, 0.5), mouthFunnel=0.38, mouthPucker=0.35),
-    "L": _g(0.13, (0.5, 0.1, 0.2), **_ALVEOLAR),
-    "N": _g(0.09, _WEAK, **_ALVEOLAR),
-    "T": _g(0.07, (0.5, 0.06, 0.15), **_ALVEOLAR),
-    "D": _g(0.08, (0.45, 0.06, 0.15), **_ALVEOLAR),
-    "S": _g(0.03, (0.9, 0.25, 0.5), mouthStretch=0.32, mouthSmile=0.08, mouthLowerDown=0.35, mouthUpperUp=0.18),
-    "SH": _g(0.05, (0.9, 0.9, 0.6), **_SH),
-    "TH": _g(0.12, (0.6, 0.15, 0.3), tongueOut=0.25, mouthStretch=0.12, mouthLowerDown=0.2, mouthUpperUp=0.1),
-    "DH": _g(0.11, (0.5, 0.1, 0.25), tongueOut=0.15, mouthStretch=0.12, mouthLowerDown=0.2, mouthUpperUp=0.1),
-    "K": _g(0.12, _WEAK, mouthLowerDown=0.15, mouthUpperUp=0.08),
+    "R": _g(0.06, (0.7, 0.8, 0.5), mouthFunnel=0.38, mouthPucker=0.35),
+    "L": _g(0.12, (0.6, 0.1, 0.2), **_ALVEOLAR),
+    "N": _g(0.07, (0.7, 0.06, 0.15), **_ALVEOLAR),
+    "T": _g(0.05, (1.0, 0.06, 0.2), **_ALVEOLAR),
+    "D": _g(0.06, (0.9, 0.06, 0.2), **_ALVEOLAR),
+    "S": _g(0.03, (1.3, 0.25, 0.5), mouthStretch=0.32, mouthSmile=0.08, mouthLowerDown=0.35, mouthUpperUp=0.18),
+    "SH": _g(0.04, (1.2, 1.0, 0.6), **_SH),
+    "TH": _g(0.10, (0.8, 0.15, 0.3), tongueOut=0.25, mouthStretch=0.12, mouthLowerDown=0.2, mouthUpperUp=0.1),
+    "DH": _g(0.09, (0.7, 0.1, 0.25), tongueOut=0.15, mouthStretch=0.12, mouthLowerDown=0.2, mouthUpperUp=0.1),
+    "K": _g(0.11, (0.5, 0.06, 0.12), mouthLowerDown=0.15, mouthUpperUp=0.08),
     "F": _g(0.06, (0.7, 0.1, 0.2)),
     "P": _g(0.07, (0.5, 0.05, 0.08)),
 }  # fmt: skip
@@ -82,8 +82,8 @@ GLIDES: Final = {"AY": ("AA", "IY"), "AW": ("AE", "UW"), "EY": ("EH", "IY"), "OW
 GLIDE_TURN: Final = 0.55
 
 # e-folding reach of a gesture beyond its own span, in hops of 10 ms: (before, after) per group. Rounding is
-# prepared early; the jaw is heavy and slow; the spread muscles follow the sound.
-REACH: Final = ((5.0, 6.0), (7.5, 6.0), (4.5, 5.0))
+# prepared early; jaw and spreading follow the sound.
+REACH: Final = ((4.0, 4.5), (7.0, 5.5), (4.0, 4.5))
 CORE: Final = 0.3  # share of a span at each end in which the gesture is already giving way
 
 # How much of a bilabial's span the lips are shut: a stop's label holds its burst too.

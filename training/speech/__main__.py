@@ -54,7 +54,11 @@ def make(
     """Speaks, aligns and stores the corpus. Stop it at will; the same command continues it."""
     console = Console()
     try:
-        chosen = [voice_named(name) for name in voices.split(",")] if voices else [v for v in VOICES if not v.optional or installed(v)]
+        chosen = (
+            [voice_named(name) for name in voices.split(",")]
+            if voices
+            else [v for v in VOICES if not v.optional or installed(v)]
+        )
         require(chosen)
         tasks = plan(chosen, hours, seed)
     except (MissingPackage, ValueError) as error:

@@ -50,6 +50,11 @@ def _decoder() -> Decoder:
                    beam=1e-90, pbeam=1e-90, wbeam=1e-80)  # fmt: skip
 
 
+def forget() -> None:
+    """Drops what the aligner adapted to (its running cepstral mean), so that what follows is repeatable."""
+    _decoder.cache_clear()
+
+
 def align(pcm: NDArray[np.int16], text: str) -> list[Span] | None:
     """Phones of ``text`` in ``pcm`` (samples,) at 16 kHz, or None when they cannot be matched.
 

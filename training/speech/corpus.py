@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from engine.clock import HOP, SAMPLE_RATE
-from training.speech.align import align
+from training.speech.align import align, forget
 from training.speech.phones import Span
 from training.speech.voices import VOICES, Speech, Voice, synthesize
 
@@ -63,6 +64,7 @@ def make_shard(task: Task, folder: Path) -> Path:
     """Speaks, re-pitches and aligns the task's lines, and writes the shard whole or not at all."""
     rng = random.Random(f"{task.seed}/{task.filename}")
     utterances = []
+    forget()
     for text, speech in zip(task.lines, synthesize(voice_named(task.voice), task.lines, rng), strict=True):
         pcm = _as_16k(speech, rng)
         spans = align(pcm, text)
@@ -105,7 +107,7 @@ def read_shard(path: Path) -> Iterator[Utterance]:
     try:
         with np.load(path, allow_pickle=False) as shard:
             pcm, lengths, spans, counts, texts = (shard[k] for k in ("pcm", "lengths", "spans", "counts", "texts"))
-    except (OSError, KeyError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, BadZipFile) as error:
         raise ValueError(f"{path} is not a whole speech shard ({error}); delete it and run make again") from error
     voice = path.name.split("-")[1]
     sample, span = 0, 0

@@ -90,7 +90,7 @@ def _festival(voice: str) -> Speak:
             commands += [
                 f"(Parameter.set 'Duration_Stretch {rng.uniform(0.85, 1.2):.3f})",
                 f'(set! utterance (SynthText "{line.replace(chr(34), "")}"))',
-                f"(utt.save.wave utterance \"{folder}/{index}.wav\" 'riff)",
+                f'(utt.save.wave utterance "{folder}/{index}.wav" \'riff)',
             ]
         _run(["festival", "--pipe"], "\n".join(commands) + "\n")
         return [_wav(folder / f"{index}.wav") for index in range(len(lines))]

@@ -1,0 +1,96 @@
+"""torch -> ONNX (opset 17, the tracer), and half-precision weights. The exported graph equals eager within 1e-4."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from engine.audio.logmel import BINS
+from engine.clock import HOPS_PER_FRAME
+from engine.motion.frame import K
+from engine.motion.generator import GeneratorConfig, LipGenerator
+from engine.motion.lips import VISEMES
+
+OPSET = 17
+TOLERANCE = 1e-4  # largest absolute difference to eager, float32, on the same machine
+
+
+class LipStep(nn.Module):
+    """The graph that is exported: one frame of every head, with lip contacts sharpened and composed.
+
+    mel (B, 4, 80), state (B, S) -> face_L (B, 52) and viseme_L (B, 15) for each lookahead L, next state (B, S).
+    """
+
+    def __init__(self, net: LipGenerator) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, mel: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+        mouths, following = self.net(mel, state)
+        faces = [self.net.face(mouth, head)[:, 0] for head, mouth in enumerate(mouths)]
+        visemes = [torch.softmax(mouth.viseme[:, 0], dim=1) for mouth in mouths]
+        return (*faces, *visemes, following)
+
+
+def lip_names(config: GeneratorConfig) -> list[str]:
+    """Names of the exported outputs, in order."""
+    return [f"{kind}_{lookahead}" for kind in ("face", "viseme") for lookahead in config.lookaheads] + ["next_state"]
+
+
+def export_lips(net: LipGenerator, path: Path) -> None:
+    """Writes the step graph with a free batch size, whole or not at all."""
+    step = LipStep(net).eval()
+    names = lip_names(net.config)
+    inputs = (torch.zeros(2, HOPS_PER_FRAME, BINS), net.initial_state(2))
+    temporary = path.with_suffix(".tmp")
+    torch.onnx.export(
+        step, inputs, str(temporary), input_names=["mel", "state"], output_names=names, opset_version=OPSET,
+        dynamic_axes={name: {0: "batch"} for name in ["mel", "state", *names]}, dynamo=False,
+    )  # fmt: skip
+    _describe(temporary, net)
+    os.replace(temporary, path)
+
+
+def _describe(path: Path, net: LipGenerator) -> None:
+    """Puts the sizes into the file (metadata, output shapes) and proves that it is a valid model."""
+    import onnx
+
+    model = onnx.load(str(path))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "visavis.motion", json.dumps({"format": 1, **asdict(net.config)})
+    sizes = {"face": K, "viseme": len(VISEMES), "next": net.state_size}
+    for output in model.graph.output:
+        batch, values = output.type.tensor_type.shape.dim[0], output.type.tensor_type.shape.dim[1]
+        batch.dim_param, values.dim_value = "batch", sizes[output.name.split("_")[0]]
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def save_weights(net: LipGenerator, path: Path) -> None:
+    """Writes the weights in half precision with the network's sizes in the header, whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach().half().contiguous() for name, value in net.state_dict().items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, str(temporary), metadata={"config": json.dumps(asdict(net.config))})
+    os.replace(temporary, path)
+
+
+def load_weights(path: Path) -> LipGenerator:
+    """The network saved by :func:`save_weights`. Raises ValueError for another file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            sizes = json.loads(file.metadata()["config"])
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold lip weights: {error}") from error
+    net = LipGenerator(GeneratorConfig.from_json(sizes))
+    net.load_state_dict(tensors)
+    return net.eval()

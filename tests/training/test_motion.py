@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from engine.motion.generator import GeneratorConfig, LipGenerator
+from training import motion
+from training.motion import app, learning_rate, network, restore
+from training.motion_data import Streams
+from training.motion_loss import LossWeights, lip_loss
+from training.motion_score import calibrate, event_score, score, widened
+from training.speech import corpus
+
+from .test_motion_data import sentences
+
+SMALL = GeneratorConfig(stem=8, width=16, dilations=(1, 2))
+
+
+class Small:
+    """GeneratorConfig whose defaults are small."""
+
+    from_json = staticmethod(GeneratorConfig.from_json)
+
+    def __new__(cls) -> GeneratorConfig:  # type: ignore[misc]
+        return SMALL
+
+
+def test_loss_falls_on_one_batch() -> None:
+    torch.manual_seed(0)
+    net = LipGenerator(SMALL)
+    mel, *targets = (
+        torch.stack(x)
+        for x in zip(*[s for s, _ in zip(Streams(sentences(), 40, 0), range(4), strict=False)], strict=True)
+    )
+    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+    losses = []
+    for _ in range(40):
+        parts = lip_loss(net, net(mel, net.initial_state(4))[0], targets, LossWeights())
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        optimizer.step()
+        losses.append(float(parts["loss"].detach()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_event_score_counts_events_found_and_frames_right() -> None:
+    truth = np.array([0, 1, 1, 0, 0, 0, 0, 1, 0, 0], bool)
+    assert event_score([truth], [truth])[0] == pytest.approx(1.0)
+    always = event_score([truth], [np.ones(10, bool)])
+    assert always[1] == 1.0 and always[2] == pytest.approx(0.7)
+    assert event_score([truth], [np.zeros(10, bool)])[1] == 0.0
+    assert np.array_equal(widened(np.array([0, 0, 1, 0], bool)), [False, True, True, True])
+
+
+def test_score_and_calibration_run_on_every_head() -> None:
+    net = LipGenerator(SMALL).eval()
+    for head in range(3):
+        figures = score(net, sentences(), head)
+        assert set(figures) >= {"f1", "contact_recall", "contact_precision", "gap_mae_mm"}
+        assert all(np.isfinite(v) for v in figures.values())
+    assert calibrate(net, sentences()).count("threshold") == 6
+    assert (net.contact_gain > 1).all()
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    rates = [learning_rate(step, 1000) for step in (0, 150, 300, 650, 1000)]
+    assert rates[0] == 0 and rates[0] < rates[1] < rates[2] > rates[3] > rates[4] == pytest.approx(0)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for split in ("train", "sentence", "speaker"):
+        corpus._save(tmp_path / f"{split}-flite_slt-0000.npz", sentences(2), dropped=0)
+    return tmp_path
+
+
+def test_train_stops_resumes_and_exports(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motion, "GeneratorConfig", Small)
+    monkeypatch.setattr(motion, "BATCH", 2)
+    monkeypatch.setattr(motion, "FRAMES", 20)
+    run = data / "run"
+    command = ["train", "--data", str(data), "--out", str(run), "--threads", "1", "--evaluate-every", "2"]
+    assert CliRunner().invoke(app, [*command, "--steps", "2"]).exit_code == 0
+    again = CliRunner().invoke(app, [*command, "--steps", "4"])
+    assert again.exit_code == 2 and restore(run / "checkpoint.pt")["step"] == 2
+    assert CliRunner().invoke(app, [*command, "--steps", "4", "--resume"]).exit_code == 0
+    assert restore(run / "checkpoint.pt")["step"] == 4
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4] and all("sentence.f1" in row for row in rows)
+    out = CliRunner().invoke(app, ["export", "--run", str(run), "--data", str(data), "--out", str(run)])
+    assert out.exit_code == 0, out.output
+    assert (run / "motion_v1.onnx").stat().st_size and (run / "motion_v1.safetensors").stat().st_size
+
+
+def test_a_broken_checkpoint_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="checkpoint.pt is not a readable checkpoint"):
+        network(restore(tmp_path / "checkpoint.pt"))

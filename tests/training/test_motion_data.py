@@ -1,0 +1,58 @@
+import numpy as np
+
+from engine.clock import FRAME
+from engine.motion.lips import VISEMES
+from training.motion_data import Streams, labelled
+from training.speech.channel import channel, mel_warp, nonspeech
+from training.speech.corpus import Utterance
+from training.speech.phones import PHONE_INDEX, Span
+
+
+def sentences(count: int = 3) -> list[Utterance]:
+    rng = np.random.default_rng(0)
+    spans = [Span(0, 30, 0), Span(30, 42, PHONE_INDEX["M"]), Span(42, 80, PHONE_INDEX["AA"]), Span(80, 100, 0)]
+    return [Utterance("v", "ma", rng.integers(-9000, 9000, 16000).astype(np.int16), spans) for _ in range(count)]
+
+
+def test_labels_sit_on_the_frames_of_the_sound_they_belong_to() -> None:
+    u = sentences(1)[0]
+    sample = labelled(u.pcm.astype(np.float32) / 32768, u.spans)
+    said = sample.viseme.argmax(1)
+    assert [VISEMES[v] for v in said[[2, 8, 9, 15, 22]]] == ["sil", "PP", "PP", "aa", "sil"]
+    assert sample.mel.shape == (4 * 25, 80) and np.allclose(sample.viseme.sum(1), 1)
+    assert sample.contact[8:10, 0].max() == 1.0
+    later = labelled(u.pcm[2 * FRAME :].astype(np.float32) / 32768, u.spans, start=2 * FRAME)
+    assert np.array_equal(later.viseme, sample.viseme[2:]) and np.array_equal(later.phone, sample.phone[2:])
+    assert np.allclose(later.pose, sample.pose[2:], atol=1e-6)
+
+
+def test_stream_n_depends_on_seed_and_n_alone() -> None:
+    ahead = iter(Streams(sentences(), frames=20, seed=5, first=0))
+    resumed = iter(Streams(sentences(), frames=20, seed=5, first=3))
+    three = [next(ahead) for _ in range(4)][3]
+    assert all(np.array_equal(a, b) for a, b in zip(three, next(resumed), strict=True))
+
+
+def test_streams_have_the_promised_shapes_and_no_bad_number() -> None:
+    streams = iter(Streams(sentences(), frames=33, seed=1))
+    for _ in range(40):
+        mel, pose, contact, viseme, phone = next(streams)
+        assert mel.shape == (132, 80) and pose.shape == (33, 52) and contact.shape == (33, 2)
+        assert viseme.shape == (33, 15) and phone.shape == (33, 4)
+        assert all(np.isfinite(t.numpy()).all() for t in (mel, pose, contact, viseme))
+
+
+def test_a_channel_keeps_length_and_never_clips() -> None:
+    voice = np.sin(np.arange(9999) / 7).astype(np.float32)
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        heard = channel(voice, rng)
+        assert heard.shape == voice.shape and np.abs(heard).max() <= 1.0 and np.isfinite(heard).all()
+        other = nonspeech(5000, rng)
+        assert other.shape == (5000,) and np.abs(other).max() <= 1.0 and np.isfinite(other).all()
+
+
+def test_mel_warp_of_one_changes_nothing() -> None:
+    mel = np.random.default_rng(0).normal(size=(12, 80)).astype(np.float32)
+    assert np.allclose(mel_warp(mel, 1.0), mel, atol=1e-6)
+    assert np.allclose(mel_warp(mel, 0.9)[:, 10], mel[:, 9], atol=1e-5)
