@@ -1,0 +1,55 @@
+"""What the blended layer gathers, the boring way: NumPy, one triangle at a time over the whole picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernels.blend.cpu import CLEAR, ENTRY
+from kernels.jit import F64, Flags
+from kernels.rasterize import Rasterizer
+from kernels.rasterize.reference import barycentric, covers
+from kernels.shade.reference import fetch
+from kernels.texture import Paint
+
+
+def accumulate(raster: Rasterizer, paint: Paint, reference: float) -> tuple[F64, Flags]:
+    """Entries (H,W,16) of the frame that ``raster`` has just drawn, and which pixels have one (H,W).
+
+    Weighted order-independent transparency (McGuire & Bavoil 2013, eq. 6): a pixel's sums are over all fragments
+    that the opaque samples let through, each weighted by alpha times a steep function of nearness.
+    """
+    height, width = raster.size
+    samples = raster.samples
+    entries, touched = np.zeros((height, width, ENTRY)), np.zeros((height, width), bool)
+    entries[..., CLEAR] = 1.0
+    row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    solid = raster.buffer.nearness.reshape(height, samples, width)
+    for t in range(raster.blended_count):
+        corners, face = raster.blended_triangle[t], raster.blended_owner[t]
+        xy = raster.xy[corners].astype(np.int64)
+        if (xy[1, 0] - xy[0, 0]) * (xy[2, 1] - xy[0, 1]) > (xy[2, 0] - xy[0, 0]) * (xy[1, 1] - xy[0, 1]):
+            xy, corners = xy[::-1], corners[::-1]
+        inside = covers(xy, column * 512 + 256, row * 512 + 256, 2)
+        values = barycentric(xy, column + 0.5, row + 0.5) @ raster.record[corners].astype(np.float64)
+        q = values[..., 0]
+        free = (solid <= q[:, None]).mean(1)
+        here = inside & (free > 0)
+        if not here.any():
+            continue
+        q, z = q[here], 1 / values[here][:, :1]
+        texel = fetch(paint.texture, *(values[here][:, 4:6] * z).T, max(float(paint.detail[face] + paint.bias), 0.0))
+        alpha = texel[:, 3] * free[here]
+        weight = alpha * np.clip(q * reference, 0.25, 2.0) ** 64
+        normal = values[here][:, 1:4]
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        normal *= np.where(normal[:, 2:] > 0, -1, 1)
+        colour = texel[:, :3] / np.maximum(texel[:, 3:4], 1e-9)
+        tangent = np.broadcast_to(paint.tangent[face], normal.shape)
+        one = np.concatenate([colour, texel[:, 4:], normal, tangent, np.ones_like(z), z], 1) * weight[:, None]
+        seen = alpha >= 1 / 256
+        ys, xs = np.nonzero(here)
+        ys, xs = ys[seen], xs[seen]
+        entries[ys, xs, :CLEAR] += one[seen]
+        entries[ys, xs, CLEAR] *= 1 - alpha[seen]
+        touched[ys, xs] = True
+    return entries, touched
