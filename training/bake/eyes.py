@@ -14,9 +14,10 @@ from training.bake.rig import Rig, fit_sphere
 
 Array = NDArray[Any]
 VIEWER = np.array([0.0, 0.0, 0.85])  # metres: where two relaxed eyes meet
-RINGS, SECTORS = 15, 32
+RINGS, SECTORS = 12, 28
 OPEN_ANGLE = np.radians(112)  # the ball is built this far round from the pupil: the rest is never seen
-CORNEA = np.radians(27)  # limbus, where the cornea's bulge begins
+CORNEA = np.radians(24)  # limbus, where the cornea's bulge begins
+IRIS = np.radians(21.5)  # edge of the iris
 BULGE = 0.00075  # metres of the cornea over the sphere
 SHRINK = 0.00015  # metres the ball is kept inside the prior's, so lids never show it through
 
@@ -34,13 +35,23 @@ def eye_parts(person: Person, rig: Rig) -> list[Part]:
         right /= np.linalg.norm(right)
         frame = np.stack([right, np.cross(forward, right), forward])
         side = 1.0 if name == "eye_l" else -1.0  # the inner corner lies on the same side of the painting
-        unit = 0.5 + 0.5 * (angle / OPEN_ANGLE)[:, None] * np.stack([side * np.cos(turn), -np.sin(turn)], axis=1)
+        unit = 0.5 + 0.5 * radius_of(angle)[:, None] * np.stack([side * np.cos(turn), -np.sin(turn)], axis=1)
         part = Part(
             name=name, rest=centre + local @ frame, faces=_faces(), uv=atlas.EYE.place(unit),
             region=np.zeros(0, np.uint8), weight=rig.rigid(len(angle), name), paint=local / radius,
         )  # fmt: skip
         parts.append(part.with_region("eyes"))
     return parts
+
+
+def radius_of(angle: Array) -> Array:
+    """Radius in the painting, in [0, 1], of an angle from the optical axis: the iris gets the room it needs."""
+    return (angle / OPEN_ANGLE) ** 0.65
+
+
+def angle_of(radius: Array) -> Array:
+    """The inverse of :func:`radius_of`."""
+    return OPEN_ANGLE * radius ** (1 / 0.65)
 
 
 def _grid() -> tuple[Array, Array]:

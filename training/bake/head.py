@@ -134,9 +134,7 @@ def skin_part(person: Person, rig: Rig, hidden: Array) -> Part:
         rows.append(faces)
         region.append(_regions(name, faces))
     kept = np.concatenate(rows)
-    part = from_template(
-        person, rig, "skin", body.faces[kept], body.uv_faces[kept], place, lip_residual(person)
-    )
+    part = from_template(person, rig, "skin", body.faces[kept], body.uv_faces[kept], place, lip_residual(person))
     part.region = np.concatenate(region)
     return part
 

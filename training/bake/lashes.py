@@ -1,0 +1,43 @@
+"""Lashes: the prior's strips, which its lid actions already move, laid out from root to tip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.bake import atlas, prior
+from training.bake.atlas import Rect
+from training.bake.head import from_template
+from training.bake.mesh import Part
+from training.bake.prior import Person
+from training.bake.rig import Rig
+
+Array = NDArray[Any]
+UPPER = Rect(atlas.LASH.x, atlas.LASH.y, atlas.LASH.width, 72)
+LOWER = Rect(atlas.LASH.x, atlas.LASH.y + 72, atlas.LASH.width, 48)
+
+
+def lash_parts(person: Person, rig: Rig) -> list[Part]:
+    """Four blended strips; u runs from the inner to the outer corner, v from the lid to the tips."""
+    from scipy.spatial import cKDTree
+
+    points, uv, groups = prior.template()
+    lid = cKDTree(points[: prior.BODY])
+    parts = []
+    for side in "lr":
+        for kind, rect in (("1", LOWER), ("2", UPPER)):
+            group = groups[f"helper-{side}-eyelashes-{kind}"]
+            vertices = np.unique(group.faces)
+            away = lid.query(points[vertices])[0]
+            across = np.abs(points[vertices, 0])
+            unit = np.zeros((len(points), 2))
+            unit[vertices, 0] = (across - across.min()) / np.ptp(across)
+            unit[vertices, 1] = np.clip(away / np.percentile(away, 96), 0.0, 1.0)
+            place = np.zeros((len(uv), 2), np.float32)
+            place[group.uv_faces] = rect.place(unit[group.faces].reshape(-1, 2)).reshape(*group.faces.shape, 2)
+            part = from_template(person, rig, f"lash_{side}{kind}", group.faces, group.uv_faces, place, None)
+            part.layer = 1
+            parts.append(part.with_region("lashes"))
+    return parts

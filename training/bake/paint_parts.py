@@ -1,0 +1,211 @@
+"""Paint for everything but skin: eyes, mouth, lashes, hair, cloth. Each fills its rectangle of the atlas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.bake import atlas, eyes, hair, lashes, mouth
+from training.bake.atlas import Rect
+from training.bake.brush import bump, ease, linear, noise, srgb, strokes
+from training.bake.identities import Identity
+
+Array = NDArray[Any]
+
+
+class Canvas:
+    """The two textures being painted, as floats: colour (linear) + alpha, and the four surface channels."""
+
+    def __init__(self) -> None:
+        self.albedo = np.zeros((atlas.SIZE, atlas.SIZE, 4), np.float32)
+        self.albedo[..., 3] = 1.0
+        self.surface = np.zeros((atlas.SIZE, atlas.SIZE, 4), np.float32)
+        self.surface[..., 0] = 1.0
+
+    def fill(
+        self, rect: Rect, colour: Array, *, alpha: Array | float = 1.0, light: Array | float = 1.0,
+        gloss: Array | float = 0.3, blood: Array | float = 0.0, strand: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Paints one rectangle; arrays are (height, width[, 3])."""
+        rect.window(self.albedo)[..., :3] = colour
+        rect.window(self.albedo)[..., 3] = alpha
+        for channel, value in enumerate((light, gloss, blood, strand)):
+            rect.window(self.surface)[..., channel] = value
+
+    def textures(self) -> tuple[Array, Array]:
+        """(albedo, surface) as the pack stores them, uint8."""
+        alpha = np.round(np.clip(self.albedo[..., 3:], 0, 1) * 255).astype(np.uint8)
+        albedo = np.concatenate([srgb(self.albedo[..., :3]), alpha], axis=2)
+        return albedo, np.round(np.clip(self.surface, 0, 1) * 255).astype(np.uint8)
+
+
+def _grid(rect: Rect) -> tuple[Array, Array]:
+    """u, v in [0, 1] of every texel of a rectangle, as Rect.place lays them out."""
+    u = (np.arange(rect.width) + 0.5 - 1.5) / (rect.width - 3.0)
+    v = (np.arange(rect.height) + 0.5 - 1.5) / (rect.height - 3.0)
+    return np.broadcast_to(u, (rect.height, rect.width)), np.broadcast_to(v[:, None], (rect.height, rect.width))
+
+
+def _noise2(x: Array, y: Array, octaves: int, seed: int) -> Array:
+    points = np.stack([x.ravel(), y.ravel(), np.full(x.size, 0.5)], axis=1)
+    return noise(points, 1.0, octaves, seed).reshape(x.shape)
+
+
+def paint_eye(canvas: Canvas, identity: Identity, seed: int) -> None:
+    """Iris with fibres, collarette and limbal ring; a warm sclera with fine veins toward the corners."""
+    u, v = _grid(atlas.EYE)
+    px, py = (u - 0.5) * 2, (0.5 - v) * 2  # px > 0 is the outer corner side of the left eye
+    turn = np.arctan2(py, px)
+    angle = eyes.angle_of(np.hypot(px, py))
+    r = angle / eyes.IRIS
+    fibre = 0.55 * _noise2(np.cos(turn) * 9 + r, np.sin(turn) * 9 - r, 2, seed + 20)
+    fibre += 0.45 * _noise2(np.cos(turn) * 26 + 0.6 * r, np.sin(turn) * 26, 2, seed + 21)
+    base = linear(identity.iris)
+    tone = base * (0.55 + 1.05 * ease(fibre, 0.25, 0.78))[..., None]
+    collar = bump(r + 0.05 * (fibre - 0.5), 0.52, 0.13)[..., None]
+    tone = tone * (1 - 0.45 * collar) + 0.45 * collar * base * np.array([1.75, 1.25, 0.75])
+    tone = tone * (1.18 - 0.30 * r[..., None]) * (1 - 0.80 * ease(r, 0.82, 1.02))[..., None]
+    pupil = ease(-r, -0.40, -0.355)[..., None]
+    tone = tone * (1 - pupil) + 0.006 * pupil
+    white = linear((0.885, 0.865, 0.845)) * (0.97 + 0.05 * _noise2(u * 14, v * 14, 2, seed + 22))[..., None]
+    outer = ease(np.abs(px), 0.30, 0.75)[..., None]
+    pink = linear((0.86, 0.66, 0.62))
+    white = white + 0.45 * outer * (pink - white)
+    inner = ease(-px, 0.38, 0.72)[..., None]
+    white = white + 0.5 * inner * (linear((0.82, 0.52, 0.49)) - white)
+    branch = np.abs(_noise2(u * 22 + 3 * _noise2(u * 9, v * 9, 2, seed + 23), v * 46, 3, seed + 24) - 0.5)
+    vein = ease(-branch, -0.030, -0.004)[..., None] * outer * 0.40
+    white = white + vein * (linear((0.72, 0.30, 0.28)) - white)
+    edge = ease(r, 0.90, 1.07)[..., None]
+    colour = tone * (1 - edge) + white * edge
+    light = (1 - 0.42 * ease(py, 0.10, 0.50)) * (1 - 0.20 * ease(-py, 0.22, 0.55)) * (1 - 0.30 * ease(np.abs(px), 0.35, 0.8))
+    canvas.fill(atlas.EYE, colour, light=light, gloss=0.96, blood=0.30 * edge[..., 0])
+
+
+def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
+    """Enamel, gums and tongue. The inner mouth is painted with the skin."""
+    u, v = _grid(mouth.ENAMEL)
+    kinds = len(mouth.UPPER) + len(mouth.LOWER)
+    number, across = np.floor(np.clip(u, 0, 0.9999) * kinds), (u * kinds) % 1.0
+    ivory = linear((0.905, 0.875, 0.805)) + (linear((0.88, 0.80, 0.66)) - linear((0.905, 0.875, 0.805))) * (
+        0.65 * ease(-v, -0.45, 0.0)
+    )[..., None]
+    ivory = ivory * (1 - 0.035 * (number % len(mouth.UPPER)))[..., None]
+    tip = ease(v, 0.80, 1.0)[..., None]
+    ivory = ivory + 0.35 * tip * (linear((0.83, 0.83, 0.82)) - ivory)  # translucent biting edge
+    ivory = ivory * (0.97 + 0.06 * _noise2(u * 90, v * 6, 2, seed + 30))[..., None]
+    gap = ease(np.abs(across - 0.5), 0.36, 0.5)
+    back = np.clip((number % len(mouth.UPPER)) / len(mouth.UPPER), 0, 1)
+    light = (1 - 0.50 * gap) * (1 - 0.60 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
+    canvas.fill(mouth.ENAMEL, ivory, light=light, gloss=0.74, blood=0.25)
+    u, v = _grid(mouth.GUM)
+    gum = linear((0.74, 0.43, 0.42)) * (0.88 + 0.22 * _noise2(u * 60, v * 10, 2, seed + 31))[..., None]
+    canvas.fill(mouth.GUM, gum, light=(1 - 0.5 * v) * (1 - 0.6 * ease(np.abs(u - 0.5), 0.15, 0.5)), gloss=0.62, blood=0.7)
+
+
+def tongue_colour(place: Array, seed: int) -> tuple[Array, Array]:
+    """(linear colour, light) of tongue texels at template positions (n, 3)."""
+    bumps = noise(place, 1300, 2, seed + 32)
+    groove = bump(place[:, 0], 0.0, 0.0022)
+    tone = linear((0.77, 0.44, 0.43)) * (0.80 + 0.36 * bumps - 0.16 * groove)[:, None]
+    deep = ease(-place[:, 2], -0.012, 0.030)
+    return tone * (1 - 0.35 * deep)[:, None], 0.95 - 0.70 * deep
+
+
+def paint_lashes(canvas: Canvas, identity: Identity, seed: int) -> None:
+    """Curved, tapering hairs in clumps, longer toward the outer corner, on a transparent strip."""
+    generator = np.random.default_rng([seed, 40])
+    dark = linear(identity.hair) * 0.25
+    for rect, count, reach, strength in ((lashes.UPPER, 110, 0.95, 0.95), (lashes.LOWER, 70, 0.55, 0.60)):
+        picture = np.zeros((rect.height, rect.width), np.float32)
+        x = np.sort(generator.uniform(0.03, 0.985, count))
+        clump = np.round(x * 34) / 34
+        tip = x + 0.6 * (clump - x) + 0.055 * (x - 0.35) + generator.normal(0, 0.006, count)
+        length = reach * generator.uniform(0.65, 1.0, count) * np.interp(x, [0, 0.2, 0.75, 1], [0.45, 0.8, 1.0, 0.8])
+        root = np.stack([x * rect.width, np.full(count, 1.0)], axis=1)
+        end = np.stack([tip * rect.width, length * rect.height * min(identity.lash, 1.0)], axis=1)
+        bend = np.stack([(x * 0.75 + tip * 0.25) * rect.width, 0.55 * end[:, 1]], axis=1)
+        strokes(picture, root, bend, end, np.full(count, 2.6 if reach > 0.8 else 2.0), np.full(count, strength))
+        _, v = _grid(rect)
+        line = 0.65 * identity.lash * ease(-v, -0.10, -0.02) if reach > 0.8 else 0.20 * ease(-v, -0.10, -0.02)
+        canvas.fill(rect, dark, alpha=np.clip(np.maximum(picture, line), 0, 1), gloss=0.15, light=0.8)
+
+
+def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
+    """Strands down v: the volume's sheet, its dark inside, and cards with tapering tips."""
+    short = identity.style == "crop"
+    for rect, columns in ((hair.SHEET, 1), (hair.CARDS, hair.CARD_KINDS)):
+        u, v = _grid(rect)
+        colour, shade = _strands(u * rect.width, v, identity, seed + columns, wave=2.5 if not short else 1.5)
+        alpha = _sheet_alpha(u, v, seed, short) if columns == 1 else _card_alpha(rect, u, v, seed)
+        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.42, strand=1.0)
+    u, v = _grid(hair.INNER)
+    colour, _ = _strands(u * hair.INNER.width, v, identity, seed + 9, wave=1.0)
+    canvas.fill(hair.INNER, 0.35 * colour, light=0.35, gloss=0.15, strand=1.0)
+
+
+def _strands(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tuple[Array, Array]:
+    """(colour, light) of strands: x counts texels across."""
+    bent = x + wave * 4 * (_noise2(x / 60, v * 3, 2, seed) - 0.5)
+    fine = _noise2(bent / 1.7, v * 5, 1, seed + 1)
+    lock = _noise2(bent / 9.0, v * 3.5, 2, seed + 2)
+    wide = _noise2(bent / 42.0, v * 1.5, 2, seed + 3)
+    reach = ease(v + 0.35 * (wide - 0.5), 0.10, 1.0)
+    tone = linear(identity.hair) + (linear(identity.hair_tip) - linear(identity.hair)) * (
+        np.clip(0.15 + 0.55 * reach + 0.7 * (lock - 0.5) + 0.5 * (wide - 0.5), 0, 1)[..., None]
+    )
+    light = 0.52 + 0.48 * ease(0.55 * lock + 0.45 * fine, 0.22, 0.62)
+    tone = tone * (0.72 + 0.5 * fine + 0.25 * (lock - 0.5))[..., None]
+    return tone * (0.80 + 0.20 * ease(v, 0.0, 0.08))[..., None], light
+
+
+def _sheet_alpha(u: Array, v: Array, seed: int, short: bool) -> Array:
+    """Opaque, but thinning into single strands at the front edge (u = 0) and at the tips."""
+    hairs = _noise2(u * 190, v * 4, 2, seed + 50)
+    if short:
+        return ease(1.0 - v + 0.13 * (hairs - 0.5), 0.015, 0.16)
+    tips = ease(1.0 - v + 0.10 * (hairs - 0.5), 0.0, 0.075)
+    across = _noise2(u * 260, v * 9, 2, seed + 51)
+    return tips * ease(u + 0.030 * (across - 0.5), 0.0, 0.022)
+
+
+def _card_alpha(rect: Rect, u: Array, v: Array, seed: int) -> Array:
+    """Each card is a lock of single hairs: dense in the middle, parting toward a tapered tip."""
+    generator = np.random.default_rng([seed, 52])
+    picture = np.zeros((rect.height, rect.width), np.float32)
+    width, height = rect.width / hair.CARD_KINDS, float(rect.height)
+    for kind in range(hair.CARD_KINDS):
+        count = 58
+        at = generator.normal(0.5, 0.17, count).clip(0.12, 0.88)
+        gather = generator.uniform(0.35, 0.75)
+        tip = at + gather * (0.5 + generator.normal(0, 0.10) - at) + generator.normal(0, 0.035, count)
+        start = generator.uniform(0.0, 0.10, count)
+        stop = generator.uniform(0.80, 0.985, count) - 0.25 * np.abs(at - 0.5)
+        pixel = lambda s, y: np.stack([(kind + s) * width, y * height], axis=1)  # noqa: B023, E731
+        strokes(
+            picture, pixel(at, start), pixel(at + generator.normal(0, 0.05, count), (start + stop) / 2),
+            pixel(tip.clip(0.06, 0.94), stop), generator.uniform(4.5, 7.5, count), generator.uniform(0.6, 1.0, count),
+        )  # fmt: skip
+    return np.clip(picture, 0, 1) * ease(v, 0.0, 0.07)
+
+
+def cloth_colour(place: Array, identity: Identity, seed: int) -> Array:
+    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): stitches in columns, soft mottling."""
+    x, y = place[:, 0], place[:, 1]
+    column = x / 0.0036
+    stitch = np.abs(np.sin(np.pi * column)) ** 0.8
+    vee = np.abs(((y / 0.0042 + 0.5 * np.abs((column % 1.0) - 0.5) * 2) % 1.0) - 0.5) * 2
+    tone = 0.80 + 0.16 * stitch + 0.10 * vee
+    tone = tone * (0.93 + 0.14 * noise(place, 45, 3, seed + 60)) * (0.96 + 0.08 * noise(place, 1800, 1, seed + 61))
+    return linear(identity.cloth) * tone[:, None]
+
+
+def paint_trim(canvas: Canvas, identity: Identity, seed: int) -> None:
+    """Ribbed knit of collar and cuffs, seamless along u."""
+    u, v = _grid(atlas.TRIM)
+    rib = 0.5 + 0.5 * np.cos(2 * np.pi * 72 * u)
+    tone = (0.72 + 0.34 * rib) * (0.95 + 0.1 * _noise2(u * 300, v * 40, 1, seed + 62))
+    light = (0.62 + 0.38 * rib) * (1 - 0.45 * ease(v, 0.62, 0.95)) * (1 - 0.35 * ease(-v, -0.14, 0.0))
+    canvas.fill(atlas.TRIM, linear(identity.trim) * tone[..., None], light=light, gloss=0.10)

@@ -1,0 +1,71 @@
+"""The skull as hair sees it: a smooth radius over directions, and how deep inside the hairline a point is."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.bake import prior
+from training.bake.head import islands
+from training.bake.prior import Person
+
+Array = NDArray[Any]
+TEMPLATE_TOP: Final = 0.1213  # metres from the eyes to the top of the template's head
+CENTRE: Final = np.array([0.0, 0.022, -0.082])  # of the skull, template size
+# Hairline beside and behind the face: metres behind the eyes -> height of the line (template size).
+SIDE_LINE: Final = np.array(
+    [[0.040, 0.058], [0.054, 0.040], [0.062, 0.012], [0.068, -0.012], [0.078, -0.014], [0.084, 0.012],
+     [0.098, 0.021], [0.112, 0.012], [0.126, -0.030], [0.145, -0.070]]
+)  # fmt: skip
+
+
+class Scalp:
+    """Skull of one person without its ears. Points are in the engine's coordinates, metres."""
+
+    def __init__(self, person: Person, recede: float = 0.0) -> None:
+        from scipy.spatial import cKDTree
+
+        self.scale = float(person.rest[: prior.BODY, 1].max()) / TEMPLATE_TOP
+        self.centre = CENTRE * self.scale
+        self.recede = recede
+        faces = prior.template()[2]["body"].faces[islands()["head"]]
+        vertices = np.unique(faces)
+        uv = prior.template()[1]
+        group = prior.template()[2]["body"]
+        coordinate = np.zeros(len(person.rest), int)
+        coordinate[group.faces[islands()["head"]]] = group.uv_faces[islands()["head"]]
+        place = uv[coordinate[vertices]]
+        ears = prior.mask("ears")[((1 - place[:, 1]) * 2047).astype(int), (place[:, 0] * 2047).astype(int)] > 0.2
+        offset = person.rest[vertices[~ears]] - self.centre
+        radius = np.linalg.norm(offset, axis=1)
+        self._tree, self._radius = cKDTree(offset / radius[:, None]), radius
+
+    def radius(self, direction: Array) -> Array:
+        """Skull radius (n,) along unit directions (n, 3) from the centre."""
+        distance, near = self._tree.query(direction, k=10)
+        weight = np.exp(-((distance / 0.12) ** 2)) + 1e-9
+        return (weight * self._radius[near]).sum(1) / weight.sum(1)
+
+    def lift(self, direction: Array, height: Array | float) -> Array:
+        """Points (n, 3) a ``height`` above the skull along ``direction`` (n, 3), of any length."""
+        unit = direction / np.linalg.norm(direction, axis=1, keepdims=True)
+        return self.centre + unit * (self.radius(unit) + height)[:, None]
+
+    def depth(self, points: Array) -> Array:
+        """Metres inside the hairline (negative outside), for points (n, 3) near the skull."""
+        place = points / self.scale
+        return self.depth_on_template(place) * self.scale
+
+    def depth_on_template(self, place: Array) -> Array:
+        """The same for template positions (n, 3): paint is laid out on the template."""
+        side, back = np.abs(place[:, 0]), -place[:, 2]
+        front = (
+            0.064 + self.recede - 0.30 * np.clip(side - 0.026, 0, None) - 3.0 * np.clip(side - 0.045, 0, None) ** 1.5
+        )
+        front = front + self.recede * np.exp(-(((side - 0.042) / 0.012) ** 2))
+        line = np.interp(back, SIDE_LINE[:, 0], SIDE_LINE[:, 1])
+        blend = np.clip((back - 0.012) / 0.040, 0, 1)
+        blend = blend * blend * (3 - 2 * blend)
+        return place[:, 1] - np.where(back < 0.052, front + (line - front) * blend, line)
