@@ -23,6 +23,9 @@ VIDEO_QUEUE: Final = 3  # pictures; older ones are skipped when the encoder cann
 VOICE_QUEUE: Final = 25  # frames of voice, one second; older ones are dropped when the line is stuck
 PACKET: Final = VOICE_RATE // 50  # samples of an Opus packet
 PACKET_S: Final = PACKET / VOICE_RATE
+RISE: Final = 0.5
+FALL: Final = 0.01  # a frame; so four seconds to forget a late one
+HOLD_S: Final = 0.025
 
 
 @dataclass(slots=True)
@@ -44,6 +47,7 @@ class OutQueue:
     skipped: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    first_pts: int | None = None  # of the first picture sent: what was painted before, nobody was there to see
     sent_pts: int = -1
     epoch: float | None = None
 
@@ -56,10 +60,25 @@ class OutQueue:
 
     def mark_sent(self, pts: int) -> None:
         """The picture at ``pts`` is on the wire: its voice may follow."""
-        if self.epoch is None:
+        if self.first_pts is None:
+            self.first_pts = pts
             self.epoch = time.time() - pts / SAMPLE_RATE
         self.sent_pts = pts
         self.shown.set()
+
+    def next_picture(self) -> OutFrame:
+        """The next picture to send; the newest when none was sent yet, so that nobody begins in the past."""
+        if self.first_pts is None:
+            picture = self.pictures.pop()
+            self.pictures.clear()
+            return picture
+        return self.pictures.popleft()
+
+    def voice_ready(self) -> bool:
+        """Whether a voice is there whose picture is on the wire."""
+        while self.voices and self.first_pts is not None and self.voices[0].pts < self.first_pts:
+            self.voices.popleft()
+        return bool(self.voices) and self.voices[0].pts <= self.sent_pts
 
     def ntp_time(self, pts: int) -> float | None:
         """Unix time at which media time ``pts`` left, on one straight line for sound and picture alike."""
@@ -102,7 +121,7 @@ class VideoTrack(_Track):
             await self._wait(self.queue.arrived)
         if self.readyState != "live":
             raise MediaStreamError
-        return self.queue.pictures.popleft()
+        return self.queue.next_picture()
 
     def sent(self, frame: OutFrame) -> None:
         """Called when the last packet of ``frame`` is on the wire."""
@@ -118,6 +137,25 @@ class VoicePacket:
     samples: NDArray[np.int16]
 
 
+class VoicePacer:
+    """When to let a frame's voice go: soon, but evenly, for an uneven stream makes the receiver buffer more of it.
+
+    Follows the upper edge of how late frames are on the media line: up at once by half, down over seconds; no frame
+    is held longer than HOLD_S. Time is an argument, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self._edge: float | None = None
+
+    def due(self, pts: int, ready: float) -> float:
+        """The moment, ``ready`` or a little later, at which the voice at ``pts`` is to leave."""
+        late = ready - pts / SAMPLE_RATE
+        if self._edge is None or late > self._edge + 1.0:
+            self._edge = late
+        self._edge += (late - self._edge) * (RISE if late > self._edge else FALL)
+        return ready + min(max(self._edge - late, 0.0), HOLD_S)
+
+
 class VoiceTrack(_Track):
     """The delayed voice, 20 ms at a time, never ahead of its picture."""
 
@@ -125,30 +163,29 @@ class VoiceTrack(_Track):
 
     def __init__(self, queue: OutQueue) -> None:
         super().__init__(queue)
+        self._pacer = VoicePacer()
         self._second: VoicePacket | None = None
         self._last = 0.0
 
     async def recv(self) -> Any:
         """The next packet. Raises MediaStreamError once stopped."""
         if self._second is not None:
-            await self._pace()
+            await self._until(self._last + PACKET_S)
             packet, self._second = self._second, None
             return packet
-        while not self.queue.voices or self.queue.voices[0].pts > self.queue.sent_pts:
+        while not self.queue.voice_ready():
             await self._wait(self.queue.shown)
-        if self.readyState != "live":
-            raise MediaStreamError
         frame = self.queue.voices.popleft()
+        await self._until(self._pacer.due(frame.pts, time.monotonic()))
         samples = (np.clip(frame.voice, -1, 1) * 32767).astype(np.int16)
-        half = frame.pts + PACKET // VOICE_RATIO
-        self._second = VoicePacket(half, samples[PACKET:])
-        self._last = time.monotonic()
+        self._second = VoicePacket(frame.pts + PACKET // VOICE_RATIO, samples[PACKET:])
         return VoicePacket(frame.pts, samples[:PACKET])
 
-    async def _pace(self) -> None:
-        """Keeps the second packet of a frame 20 ms behind the first, unless more frames are waiting already."""
-        due = self._last + PACKET_S - time.monotonic()
-        if due > 0 and not (self.queue.voices and self.queue.voices[0].pts <= self.queue.sent_pts):
-            await asyncio.sleep(due)
+    async def _until(self, due: float) -> None:
+        """Sleeps until ``due``, unless the next frame's voice is waiting too: then it is late already."""
+        wait = due - time.monotonic()
+        if wait > 0 and not self.queue.voice_ready():
+            await asyncio.sleep(wait)
         if self.readyState != "live":
             raise MediaStreamError
+        self._last = time.monotonic()
