@@ -18,6 +18,7 @@ Voice = NDArray[np.float32]
 REANCHOR_S: Final = 0.25  # packets out of place for so long mean the path itself changed: follow it
 AHEAD_S: Final = 0.5  # audio arriving faster than time itself is cut off here
 FOLLOW: Final = 0.002  # share of the offset between the two clocks that one packet corrects (10 s at 50 a second)
+PACKET_S: Final = 0.02  # and no more than this share of so much: 0.2 % faster or slower than real time
 
 
 @dataclass(slots=True)
@@ -63,10 +64,14 @@ class MicClock:
             start = self._misplaced(start, position, now)
         else:
             self._misplaced_since = None
+        if start + length <= self._edge:
+            self.stats.late_ms += _ms(length)
+            return np.zeros(0, np.float32)
         if start + length > due + _samples(AHEAD_S):
             self.stats.early_ms += _ms(length)
             return np.zeros(0, np.float32)
-        self._origin -= FOLLOW * (start + length - due) / VOICE_RATE
+        off = (start + length - due) / VOICE_RATE
+        self._origin -= FOLLOW * min(max(off, -PACKET_S), PACKET_S)
         return self._append(start, samples)
 
     def tick(self, now: float) -> Voice:
@@ -95,9 +100,7 @@ class MicClock:
     def _append(self, start: int, samples: Voice) -> Voice:
         gap, skip = max(start - self._edge, 0), max(self._edge - start, 0)
         kept = samples[skip:]
-        self.stats.late_ms += _ms(len(samples) - len(kept))
-        if len(kept) == 0:
-            return np.zeros(0, np.float32)
+        self.stats.late_ms += _ms(skip)
         self._stalled = False
         self.stats.filled_ms += _ms(gap)
         voice = np.concatenate([np.zeros(gap, np.float32), kept]) if gap else np.ascontiguousarray(kept)

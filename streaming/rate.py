@@ -24,7 +24,7 @@ class BitrateLadder:
             rungs.append(rungs[-1] * STEP)
         if floor < rungs[-1]:
             rungs.append(float(floor))
-        self._rungs = tuple(int(rung) for rung in rungs)
+        self._rungs = tuple(round(rung) for rung in rungs)
         self._rung = 0
         self._congested_since: float | None = None
         self._clear_since: float | None = None
