@@ -1,5 +1,5 @@
 """Blinks. Rates from Bentivoglio et al. 1997 (17 a minute at rest, 26 in conversation), shape from
-VanderWerf et al. 2003 (lids close fast, open two to three times slower)."""
+VanderWerf et al. 2003 (lids close fast and open about twice as slowly)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-CLOSING, HOLD, OPENING = 0.08, 0.045, 0.20  # seconds; the hold is longer than a frame, so every blink is seen
+CLOSING, HOLD, OPENING = 0.08, 0.045, 0.17  # seconds; the hold is longer than a frame, so every blink is seen
 REST_RATE: Final = 17 / 60  # per second
 TALK_RATE: Final = 26 / 60
 SPREAD: Final = 0.6  # sigma of log intervals
