@@ -166,8 +166,8 @@ def _crop(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part
     scalp = Scalp(person, recede=0.003)
     strand = _Crop(scalp)
     sheet = _sheet(strand, 49, 17, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=False)
-    core, edge = _split_edges(sheet, columns=49, sides=False, tip=0.80)
-    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(330)) if tuft is not None]
+    core, edge = _split_edges(sheet, columns=49, sides=False, tip=0.86)
+    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(460)) if tuft is not None]
     return [core, edge, *tufts]
 
 
@@ -179,6 +179,8 @@ def _tuft(crop: _Crop, rig: Rig, generator: np.random.Generator) -> Part | None:
     out = root - crop.scalp.centre
     out /= np.linalg.norm(out)
     top = float(ease(out[1], 0.20, 0.70))
+    if t > 0.55 + 0.40 * top:
+        return None  # nothing stands off the close sides, least of all over the ears
     comb = crop(at[0], at[1] + 0.03, 0.0)[0] - crop(at[0], at[1] - 0.03, 0.0)[0]
     comb /= np.linalg.norm(comb)
     front = float(ease(out[2], 0.10, 0.55)) * top
@@ -192,7 +194,7 @@ def _tuft(crop: _Crop, rig: Rig, generator: np.random.Generator) -> Part | None:
     spine = root + length * (s * sweep * (1 - 0.25 * stand) + out * stand * (s - 0.62 * s**2))
     across = np.cross(out, sweep)
     across /= np.linalg.norm(across)
-    width = (0.0055 + 0.0035 * top) * generator.uniform(0.7, 1.3)
+    width = (0.0040 + 0.0022 * top) * generator.uniform(0.7, 1.3)
     shape = np.sin(np.pi * np.clip(0.22 + 0.62 * s, 0, 1))
     points = np.stack([spine - across * width * shape, spine + across * width * shape], axis=1).reshape(-1, 3)
     normal = np.repeat(out + 0.35 * (spine - root) / length, 2, axis=0)
@@ -226,7 +228,7 @@ def _sheet(
 
 def _inner(strand: Strand, rig: Rig, flip: bool) -> Part:
     """The dark inside of hanging hair, seen past the cheek and from below."""
-    part = _sheet(strand, 16, 8, (0.015, 1.0), (0.30, 0.96), INNER, rig, flip=not flip, lift=-0.0045)
+    part = _sheet(strand, 16, 8, (0.015, 1.0), (0.30, 0.90), INNER, rig, flip=not flip, lift=-0.0045)
     return part
 
 

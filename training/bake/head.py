@@ -15,6 +15,7 @@ from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
 from training.bake.rig import Rig
+from training.bake.simplify import simplify
 
 Array = NDArray[Any]
 PLACES = {
@@ -137,6 +138,28 @@ def skin_part(person: Person, rig: Rig, hidden: Array) -> Part:
     part = from_template(person, rig, "skin", body.faces[kept], body.uv_faces[kept], place, lip_residual(person))
     part.region = np.concatenate(region)
     return part
+
+
+def thin_out(part: Part, removable: Array, target: int) -> Part:
+    """The part with fewer faces: ``removable`` (n,) vertices are merged away until ``target`` faces are left."""
+    import dataclasses
+
+    keep = removable[part.faces].any(1)  # only these faces can change
+    few = simplify(part.rest, part.faces, removable, target)
+    owner = {tuple(sorted(face)): region for face, region in zip(part.faces.tolist(), part.region, strict=True)}
+    near = {v: r for face, r in zip(part.faces[keep].tolist(), part.region[keep], strict=True) for v in face}
+    region = [owner.get(tuple(sorted(face)), near.get(face[0], part.region[0])) for face in few.tolist()]
+    used, faces = mesh.compact(few, len(part.rest))
+    vertex = part.channel["vertex"][used]
+    return dataclasses.replace(
+        part, rest=part.rest[used], faces=faces, uv=part.uv[used], weight=part.weight[used], paint=part.paint[used],
+        weld=mesh.first_of(vertex), deltas=_rows(part.deltas, used), residual=_rows(part.residual, used),
+        region=np.array(region, np.uint8), channel={name: values[used] for name, values in part.channel.items()},
+    )  # fmt: skip
+
+
+def _rows(values: Array | None, used: Array) -> Array | None:
+    return None if values is None else values[:, used]
 
 
 def from_template(

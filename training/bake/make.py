@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.avatar import FIELDS, Avatar, Meta
+from engine.avatar import FIELDS, REGIONS, Avatar, Meta
 from training.bake import atlas, head, mesh, occlusion, paint_parts, prior
 from training.bake.brush import ease
 from training.bake.clothes import Jumper
@@ -29,6 +29,7 @@ from training.bake.scalp import Scalp
 Array = NDArray[Any]
 VERSION = "0.1.0"
 STEPS = 7
+SKIN_FACES = 10_200
 Report = Callable[[str], None]
 
 
@@ -40,7 +41,7 @@ def bake(identity: Identity, seed: int = 0, report: Report = lambda step: None) 
     report("clothes")
     jumper = Jumper(person, rig, identity)
     report("hair, eyes, mouth")
-    skin = head.skin_part(person, rig, jumper.hidden())
+    skin = _skin(person, rig, jumper)
     hair = hair_parts(person, rig, identity, seed)
     parts = [
         skin, *eye_parts(person, rig), *mouth_parts(person, rig), *jumper.parts,
@@ -63,6 +64,19 @@ def bake(identity: Identity, seed: int = 0, report: Report = lambda step: None) 
     avatar = dataclasses.replace(avatar, preview=_preview(avatar))
     report("done")
     return avatar
+
+
+def _skin(person: Person, rig: Rig, jumper: Jumper) -> Part:
+    """Skin with fewer triangles on the hands and under the hair."""
+    part = head.skin_part(person, rig, jumper.hidden())
+    hands = np.zeros(len(part.rest), bool)
+    hands[part.faces[part.region == REGIONS.index("hands")]] = True
+    still = np.abs(part.deltas).max((0, 2)) < 1e-5 if part.deltas is not None else hands
+    covered = (Scalp(person).depth(part.rest) > 0.012) & (part.rest[:, 1] > -0.02) & still & ~hands
+    inner = part.paint[:, 2] < -0.012
+    inside = np.zeros(len(part.rest), bool)
+    inside[part.faces[part.region == REGIONS.index("mouth")]] = True
+    return head.thin_out(part, hands | covered | (inside & inner), SKIN_FACES)
 
 
 def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> Canvas:
@@ -89,7 +103,7 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
             canvas.surface[covered, 1:] = (0.62, 0.7, 0.0)
         else:
             canvas.albedo[covered, :3] = paint_parts.cloth_colour(place, identity, seed)
-            canvas.surface[covered, 1:] = (0.07, 0.0, 0.0)
+            canvas.surface[covered, 1:] = (0.02, 0.0, 0.0)
     return canvas
 
 
@@ -100,7 +114,7 @@ def shade(canvas: Canvas, parts: list[Part], size: int = 1024) -> None:
     vertices = np.concatenate([part.rest for part in solid])
     faces = np.concatenate([part.faces + start for part, start in zip(solid, offsets, strict=False)])
     for part in solid:
-        if part.name not in ("skin", "cloth", "collar", "cuff"):
+        if part.name not in ("skin", "cloth"):  # collar and cuffs share a painting with its own shade
             continue
         normal = mesh.vertex_normals(part.rest, part.faces, part.weld)
         under, covered = atlas.rasterise(part.uv, part.faces, np.c_[part.rest, normal], size)
@@ -127,7 +141,7 @@ def _apply_light(canvas: Canvas, part: Part, light: Array, mask: Array) -> None:
         place, covered = atlas.rasterise(part.uv, part.faces, part.paint)
         deep = ease(-atlas.MOUTH.window(place)[..., 2], -0.022, 0.022)
         inside[:] = np.where(atlas.MOUTH.window(covered), 0.80 - 0.62 * deep, inside)
-        light = np.maximum(light, 0.30)
+    light = np.maximum(light, 0.30)
     rows = mask & (light < 1.0)
     canvas.surface[rows, 0] *= light[rows]
 

@@ -20,8 +20,8 @@ UPPER: Final = ((8.5, 10.2), (6.6, 9.2), (7.6, 10.0), (7.0, 8.6), (6.8, 8.4), (9
 LOWER: Final = ((5.3, 8.8), (5.7, 9.2), (6.8, 10.0), (7.0, 8.6), (7.1, 8.2), (10.5, 7.6))
 SECTION: Final = ((-1.0, -3.6), (-1.0, -1.0), (-0.72, 0.05), (0.0, 0.45), (0.72, 0.05), (1.0, -1.0), (1.0, -3.6))
 # Down the crown: share of the height, width factor, millimetres outward.
-ROWS: Final = ((-0.12, 0.74, -0.5), (0.25, 0.90, 0.15), (0.65, 0.98, 0.20), (0.94, 0.95, -0.15), (1.0, 0.86, -0.9),
-               (0.97, 0.6, -3.0))  # fmt: skip
+ROWS: Final = ((-0.12, 0.74, -0.5), (0.25, 0.90, 0.15), (0.65, 0.98, 0.20), (0.94, 0.95, -0.15), (1.0, 0.88, -0.9),
+               (0.98, 0.86, -2.6))  # fmt: skip
 ENAMEL: Final = Rect(atlas.TEETH.x, atlas.TEETH.y, atlas.TEETH.width, 150)
 GUM: Final = Rect(atlas.TEETH.x, atlas.TEETH.y + 150, atlas.TEETH.width, 50)
 
@@ -34,7 +34,7 @@ def mouth_parts(person: Person, rig: Rig) -> list[Part]:
     rows = []
     # The prior's upper row ends at the lip line and stays hidden: let it show three millimetres below it.
     rows += _row("upper", upper, UPPER, upper[:, 1].min() - 0.0026, 1.0, 0.0006, rig, still)
-    rows += _row("lower", lower, LOWER, lower[:, 1].max() - 0.0042, -1.0, -0.0012, rig, jaw)
+    rows += _row("lower", lower, LOWER, lower[:, 1].max() - 0.0058, -1.0, -0.0012, rig, jaw)
     group = prior.template()[2]["helper-tongue"]
     unit = np.zeros_like(prior.template()[1])
     used = np.unique(group.uv_faces)

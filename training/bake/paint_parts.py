@@ -127,9 +127,9 @@ def paint_lashes(canvas: Canvas, identity: Identity, seed: int) -> None:
         root = np.stack([x * rect.width, np.full(count, 1.0)], axis=1)
         end = np.stack([tip * rect.width, length * rect.height * min(identity.lash, 1.0)], axis=1)
         bend = np.stack([(x * 0.75 + tip * 0.25) * rect.width, 0.55 * end[:, 1]], axis=1)
-        strokes(picture, root, bend, end, np.full(count, 2.6 if reach > 0.8 else 2.0), np.full(count, strength))
+        strokes(picture, root, bend, end, np.full(count, 1.9 if reach > 0.8 else 1.5), np.full(count, strength))
         _, v = _grid(rect)
-        line = 0.65 * identity.lash * ease(-v, -0.10, -0.02) if reach > 0.8 else 0.20 * ease(-v, -0.10, -0.02)
+        line = 0.55 * identity.lash * ease(-v, -0.08, -0.01) if reach > 0.8 else 0.20 * ease(-v, -0.10, -0.02)
         canvas.fill(rect, dark, alpha=np.clip(np.maximum(picture, line), 0, 1), gloss=0.15, light=0.8)
 
 
@@ -140,10 +140,10 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
         u, v = _grid(rect)
         colour, shade = _strands(u * rect.width, v, identity, seed + columns, wave=2.5 if not short else 1.5)
         alpha = _sheet_alpha(u, v, seed, short) if columns == 1 else _card_alpha(rect, u, v, seed)
-        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.42, strand=1.0)
+        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.30, strand=1.0)
     u, v = _grid(hair.INNER)
     colour, _ = _strands(u * hair.INNER.width, v, identity, seed + 9, wave=1.0)
-    canvas.fill(hair.INNER, 0.35 * colour, light=0.35, gloss=0.15, strand=1.0)
+    canvas.fill(hair.INNER, 0.6 * colour, light=0.5, gloss=0.05, strand=1.0)
 
 
 def _strands(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tuple[Array, Array]:
@@ -197,7 +197,7 @@ def cloth_colour(place: Array, identity: Identity, seed: int) -> Array:
     column = x / 0.0036
     stitch = np.abs(np.sin(np.pi * column)) ** 0.8
     vee = np.abs(((y / 0.0042 + 0.5 * np.abs((column % 1.0) - 0.5) * 2) % 1.0) - 0.5) * 2
-    tone = 0.80 + 0.16 * stitch + 0.10 * vee
+    tone = 0.90 + 0.07 * stitch + 0.05 * vee
     tone = tone * (0.93 + 0.14 * noise(place, 45, 3, seed + 60)) * (0.96 + 0.08 * noise(place, 1800, 1, seed + 61))
     return linear(identity.cloth) * tone[:, None]
 
@@ -208,4 +208,4 @@ def paint_trim(canvas: Canvas, identity: Identity, seed: int) -> None:
     rib = 0.5 + 0.5 * np.cos(2 * np.pi * 72 * u)
     tone = (0.72 + 0.34 * rib) * (0.95 + 0.1 * _noise2(u * 300, v * 40, 1, seed + 62))
     light = (0.62 + 0.38 * rib) * (1 - 0.45 * ease(v, 0.62, 0.95)) * (1 - 0.35 * ease(-v, -0.14, 0.0))
-    canvas.fill(atlas.TRIM, linear(identity.trim) * tone[..., None], light=light, gloss=0.10)
+    canvas.fill(atlas.TRIM, linear(identity.trim) * tone[..., None], light=light, gloss=0.02)

@@ -45,7 +45,7 @@ def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed
     cheek = bump(side, EYE * 1.30, 0.020) * bump(y, -0.036, 0.019) * front
     nose = bump(side, 0.0, 0.014) * bump(y, -0.043, 0.013) * ease(z, 0.018, 0.03)
     chin = bump(side, 0.0, 0.016) * bump(y, -0.098, 0.012) * front
-    flush = np.clip(0.55 * cheek * (0.8 + 0.5 * identity.makeup) + 0.40 * nose + 0.18 * chin + 0.55 * ears, 0, 1)
+    flush = np.clip(0.70 * cheek * (0.8 + 0.5 * identity.makeup) + 0.40 * nose + 0.18 * chin + 0.55 * ears, 0, 1)
     colour *= _tint(flush, (1.05, 0.80, 0.78))
     brow_zone = bump(y, 0.055, 0.020) * front
     colour *= _tint(0.35 * brow_zone, (1.03, 0.99, 0.90))  # a slightly golden forehead
@@ -58,7 +58,7 @@ def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed
     colour *= _tint(0.45 * nostril, (0.92, 0.70, 0.68))
 
     freckle = spots(place, 0.0055, 0.55, seed + 3) * (cheek + 0.7 * bump(side, 0, 0.03) * bump(y, -0.03, 0.02) * front)
-    colour *= _tint(np.clip(identity.freckles * 0.55 * freckle, 0, 0.6), (0.80, 0.62, 0.50))
+    colour *= _tint(np.clip(identity.freckles * freckle, 0, 0.8), (0.80, 0.62, 0.50))
     moles = spots(place + 1.7, 0.021, 0.10, seed + 4) ** 6 * front * (1 - lips)
     colour *= _tint(np.clip(0.6 * moles, 0, 1), (0.62, 0.45, 0.38))
 
@@ -82,10 +82,10 @@ def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed
     wet = ease(inside, 0.25, 0.75)
     colour += wet[:, None] * (_mouth_tone(place) - colour)
     zone = np.clip(nose + 0.5 * bump(y, 0.05, 0.025) * front * bump(side, 0, 0.03) + 0.35 * cheek, 0, 1)
-    gloss = 0.31 + 0.10 * zone + 0.16 * lip + 0.05 * lids - 0.12 * root - 0.10 * beard - 0.10 * np.clip(brow, 0, 1)
+    gloss = 0.31 + 0.10 * zone + 0.16 * lip + 0.05 * lids - 0.22 * root - 0.10 * beard - 0.10 * np.clip(brow, 0, 1)
     gloss = gloss * (0.90 + 0.2 * noise(place, 420, 2, seed + 9))
     blood = (0.84 + 0.14 * np.clip(ears + nose, 0, 1) - 0.10 * bare) * (1 - 0.85 * root) * (1 - 0.6 * np.clip(brow, 0, 1))
-    return Paint(colour, np.where(wet > 0.5, 0.58, gloss), blood * (1 - 0.4 * wet), np.where(root > 0.75, 1.0, 0.0))
+    return Paint(colour, np.where(wet > 0.5, 0.58, gloss), blood * (1 - 0.4 * wet), np.zeros_like(blood))
 
 
 def _tint(amount: Array, tint: tuple[float, float, float]) -> Array:
@@ -126,7 +126,7 @@ def _brows(side: Array, y: Array, identity: Identity, seed: int) -> Array:
     left, low, width, height = BROW_BOX
     canvas = np.zeros((int(height * BROW_SCALE), int(width * BROW_SCALE)), np.float32)
     generator = np.random.default_rng([seed, 5])
-    count = int(430 * identity.brow)
+    count = int(520 * identity.brow)
     u = generator.beta(1.15, 1.25, count)
     spread = generator.normal(0, 0.45, count).clip(-1, 1)
     x, middle, half = _brow_line(u, identity)
