@@ -54,3 +54,7 @@ class StreamConfig:
             raise ValueError(
                 f"stream.bitrate_floor must lie in 100000..stream.bitrate, got {self.bitrate_floor} and {self.bitrate}"
             )
+        if not 80 <= self.max_backlog_ms <= 1500:
+            raise ValueError(f"stream.max_backlog_ms must lie in 80..1500, got {self.max_backlog_ms}")
+        if self.heartbeat_s < 2:
+            raise ValueError(f"stream.heartbeat_s must be 2 or more (the page speaks once a second), got {self.heartbeat_s}")

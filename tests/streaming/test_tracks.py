@@ -1,0 +1,138 @@
+"""Sound and picture leave in step: the voice never before its picture, evenly, and nothing piles up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+from aiortc.mediastreams import MediaStreamError
+from engine.clock import FRAME
+
+from streaming.tracks import HOLD_S, VIDEO_QUEUE, VOICE_QUEUE, OutFrame, OutQueue, VideoTrack, VoicePacer, VoiceTrack
+
+
+def frame(k: int) -> OutFrame:
+    voice = np.full(1920, (k % 50) / 100, np.float32)
+    return OutFrame(k * FRAME, np.zeros((24, 16), np.uint8), voice, {"k": k})
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 10))
+
+
+def test_voice_waits_for_its_picture() -> None:
+    async def work() -> None:
+        queue = OutQueue()
+        video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
+        waiting = asyncio.create_task(voice.recv())
+        queue.put(frame(0))
+        picture = await video.recv()
+        await asyncio.sleep(0.03)
+        assert not waiting.done()
+        video.sent(picture)
+        packet = await waiting
+        assert packet.pts == 0
+        second = await voice.recv()
+        assert second.pts == FRAME // 2
+        assert (len(packet.samples), len(second.samples)) == (960, 960)
+
+    run(work())
+
+
+def test_every_sample_of_the_voice_leaves_once_and_in_order() -> None:
+    async def work() -> None:
+        queue = OutQueue()
+        video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
+        got = []
+        for k in range(8):
+            queue.put(frame(k))
+            video.sent(await video.recv())
+            got += [await voice.recv(), await voice.recv()]
+        assert [packet.pts for packet in got] == [320 * k for k in range(16)]
+        expected = np.concatenate([(frame(k).voice * 32767).astype(np.int16) for k in range(8)])
+        np.testing.assert_array_equal(np.concatenate([packet.samples for packet in got]), expected)
+
+    run(work())
+
+
+def test_nobody_begins_in_the_past() -> None:
+    async def work() -> None:
+        queue = OutQueue()
+        video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
+        for k in range(20):  # painted while the connection was being made
+            queue.put(frame(k))
+        picture = await video.recv()
+        assert picture.pts == 19 * FRAME
+        video.sent(picture)
+        assert (await voice.recv()).pts == 19 * FRAME
+
+    run(work())
+
+
+def test_a_stuck_line_skips_pictures_and_grows_nothing() -> None:
+    async def work() -> None:
+        queue = OutQueue()
+        video, _ = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
+        queue.put(frame(0))
+        video.sent(await video.recv())
+        for k in range(1, 1000):
+            queue.put(frame(k))
+        assert len(queue.pictures) == VIDEO_QUEUE
+        assert len(queue.voices) == VOICE_QUEUE
+        assert queue.skipped == 999 - VIDEO_QUEUE
+        assert (await video.recv()).pts == (1000 - VIDEO_QUEUE) * FRAME
+
+    run(work())
+
+
+def test_stopping_wakes_whoever_waits() -> None:
+    async def work() -> None:
+        queue = OutQueue()
+        for track in (VideoTrack(queue, lambda _: None), VoiceTrack(queue)):
+            waiting = asyncio.create_task(track.recv())
+            await asyncio.sleep(0.01)
+            track.stop()
+            with pytest.raises(MediaStreamError):
+                await waiting
+            with pytest.raises(MediaStreamError):
+                await track.recv()
+
+    run(work())
+
+
+def test_one_clock_for_sound_and_picture() -> None:
+    queue = OutQueue()
+    assert queue.ntp_time(0) is None
+    queue.mark_sent(6400)
+    now = time.time()
+    sent = queue.ntp_time(6400)
+    assert sent is not None
+    assert abs(sent - now) < 1
+    queue.mark_sent(7040)
+    later = queue.ntp_time(7040)
+    assert later is not None
+    assert later - sent == pytest.approx(0.04, abs=1e-6)
+
+
+def test_the_pacer_evens_out_jitter_and_holds_nothing_long() -> None:
+    rng, pacer = np.random.default_rng(1), VoicePacer()
+    media = np.arange(500) * 0.04
+    ready = media + 5.0 + rng.uniform(0, 0.02, 500)
+    due = np.array([pacer.due(int(m * 16_000), r) for m, r in zip(media, ready, strict=True)])
+    assert (due >= ready).all()
+    assert (due - ready).max() <= HOLD_S
+    assert np.std((due - media)[100:]) < 0.4 * np.std((ready - media)[100:])
+
+
+def test_the_pacer_follows_a_line_that_got_faster_or_slower_for_good() -> None:
+    pacer = VoicePacer()
+    holds = []
+    for k in range(600):
+        ready = k * 0.04 + (0.1 if 200 <= k < 400 else 0.0)
+        holds.append(pacer.due(k * FRAME, ready) - ready)
+    assert max(holds[210:400]) < 0.001
+    assert holds[-1] < 0.02

@@ -1,0 +1,143 @@
+"""The thread that paints: frames for voice, bounded backlog, changes on the fly, and an end that comes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine.clock import FRAME
+from engine.viewpoint import Viewpoint
+
+from streaming.tracks import OutFrame
+from streaming.worker import SessionWorker
+
+from .double import DoubleEngine
+
+
+class Ear:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.frames: list[OutFrame] = []
+        self.said: list[tuple[Any, ...]] = []
+        self.event = threading.Condition()
+
+    def _note(self, keep: list[Any], item: Any) -> None:
+        with self.event:
+            keep.append(item)
+            self.event.notify_all()
+
+    def frame(self, frame: OutFrame) -> None:
+        self._note(self.frames, frame)
+
+    def opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
+        self._note(self.said, ("opened", avatar, framing, view.distance))
+
+    def refused(self, about: str, problem: Exception) -> None:
+        self._note(self.said, ("refused", about, str(problem)))
+
+    def died(self, problem: Exception) -> None:
+        self._note(self.said, ("died", str(problem)))
+
+    def wait(self, done: Any, timeout: float = 5.0) -> None:
+        with self.event:
+            assert self.event.wait_for(done, timeout), (len(self.frames), self.said)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> DoubleEngine:
+    return DoubleEngine(tmp_path, side=64, cost_s=0.0)
+
+
+def start(engine: DoubleEngine, ear: Ear, **options: Any) -> SessionWorker:
+    worker = SessionWorker(engine, "ada", "upper", 0, ear, **options)  # type: ignore[arg-type]
+    worker.start()
+    ear.wait(lambda: ear.said)
+    return worker
+
+
+def end(worker: SessionWorker) -> None:
+    worker.stop()
+    assert worker.join(5)
+
+
+def test_every_forty_milliseconds_of_voice_become_a_frame(engine: DoubleEngine) -> None:
+    ear = Ear()
+    worker = start(engine, ear, max_backlog_ms=1500)
+    voice = np.random.default_rng(0).uniform(-0.5, 0.5, 20 * 1920).astype(np.float32)
+    for start_at in range(0, len(voice), 1111):
+        worker.push(voice[start_at : start_at + 1111])
+    ear.wait(lambda: len(ear.frames) == 20)
+    end(worker)
+    assert [frame.pts for frame in ear.frames] == [k * FRAME for k in range(20)]
+    np.testing.assert_array_equal(np.concatenate([frame.voice for frame in ear.frames]), voice)
+    stamps = ear.frames[3].stamps
+    assert stamps["arrived"] <= stamps["start"] <= stamps["done"]
+    assert set(stamps["stages"]) >= {"motion", "raster"}
+
+
+def test_the_last_viewpoint_counts_from_the_next_frame(engine: DoubleEngine) -> None:
+    ear = Ear()
+    worker = start(engine, ear)
+    for seq in range(1, 8):
+        worker.look(Viewpoint(0.1 * seq), seq)
+    worker.push(np.zeros(1920, np.float32))
+    ear.wait(lambda: ear.frames)
+    end(worker)
+    assert ear.frames[0].stamps["seq"] == 7
+
+
+def test_voice_that_waits_too_long_is_dropped_oldest_first(engine: DoubleEngine) -> None:
+    engine.cost_s = 0.2
+    ear = Ear()
+    worker = start(engine, ear, max_backlog_ms=200)
+    for _ in range(100):
+        worker.push(np.zeros(960, np.float32))
+    time.sleep(0.5)
+    end(worker)
+    assert worker.dropped_ms >= 1000
+    assert len(ear.frames) <= 8
+
+
+def test_avatar_and_framing_change_live(engine: DoubleEngine) -> None:
+    ear = Ear()
+    worker = start(engine, ear)
+    worker.change("avatar", avatar="ben")
+    ear.wait(lambda: len(ear.said) == 2)
+    worker.change("framing", framing="head")
+    ear.wait(lambda: len(ear.said) == 3)
+    worker.push(np.zeros(1920, np.float32))
+    ear.wait(lambda: ear.frames)
+    end(worker)
+    assert [said[1:] for said in ear.said] == [("ada", "upper", 1.6), ("ben", "upper", 1.6), ("ben", "head", 1.05)]
+    assert len(engine.opened) == 1  # the session went on
+
+
+def test_an_avatar_that_cannot_be_worn_changes_nothing(engine: DoubleEngine) -> None:
+    ear = Ear()
+    worker = start(engine, ear)
+    worker.change("avatar", avatar="nobody")
+    ear.wait(lambda: len(ear.said) == 2)
+    assert ear.said[1][:2] == ("refused", "avatar")
+    worker.push(np.zeros(1920, np.float32))
+    ear.wait(lambda: ear.frames)
+    end(worker)
+
+
+def test_an_engine_that_fails_is_reported_and_the_thread_ends(engine: DoubleEngine) -> None:
+    engine.fail_open = True
+    ear = Ear()
+    worker = start(engine, ear)
+    assert ear.said == [("died", "this engine never opens")]
+    assert worker.join(5)
+
+
+def test_stop_ends_a_waiting_thread_at_once(engine: DoubleEngine) -> None:
+    worker = start(engine, Ear())
+    begun = time.monotonic()
+    end(worker)
+    assert time.monotonic() - begun < 4
