@@ -6,7 +6,10 @@ LLVM reorder and fuse, which the per-pixel arithmetic needs to become SIMD code.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
@@ -23,6 +26,25 @@ Flags = NDArray[np.bool_]
 # Scalars inside a compiled function: numba gives them the types the arithmetic asks for.
 Real: TypeAlias = Any  # float32 unless said otherwise
 Int: TypeAlias = Any
+
+
+def _cache_folder() -> str:
+    """Where compiled kernels are kept: a folder named after the source of all of them.
+
+    numba looks only at the file a kernel is in, and would go on using one whose helpers have changed elsewhere.
+    Empty, which is numba's own choice of place, when this package may not be written to.
+    """
+    root = Path(__file__).parent
+    if not os.access(root, os.W_OK):
+        return ""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return str(root / "__pycache__" / f"numba-{digest.hexdigest()}")
+
+
+if not numba.config.CACHE_DIR:  # set by NUMBA_CACHE_DIR
+    numba.config.CACHE_DIR = _cache_folder()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,8 +64,5 @@ def fast(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Like ``fast``, but always made part of the caller: for helpers inside a pixel loop.
-
-    A caller in another file does not see a change here through numba's cache; clear ``__pycache__`` after one.
-    """
+    """Like ``fast``, but always made part of the caller: for helpers inside a pixel loop."""
     return cast(Function, numba.njit(nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)(function))

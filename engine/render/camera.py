@@ -33,7 +33,7 @@ class Framing:
 FRAMINGS: Final = {
     framing.name: framing
     for framing in (
-        Framing("head", (0.0, -0.03, -0.06), 1.05, math.radians(16.5)),
+        Framing("head", (0.0, 0.0, -0.06), 1.05, math.radians(18.5)),
         Framing("upper", (0.0, -0.16, -0.08), 1.60, math.radians(22.0)),
     )
 }

@@ -11,7 +11,6 @@ import numpy as np
 
 from kernels.jit import F32, I32, Int, Real, exact, fast
 from kernels.rasterize.cpu import EDGE_EPS, SNAP
-from kernels.rasterize.resolve import surface
 from kernels.texture import Paint, channel, fetch
 
 # An entry: weighted sums of red, green, blue, occlusion, gloss, subsurface, strand (0..6), normal (7..9),
@@ -40,14 +39,16 @@ def add(
     each = one / np.float32(samples)
     for i in range(found):
         t, x, y = fragment[i, 0], fragment[i, 1], fragment[i, 2]
-        z, n0, n1, n2, u, v, _, _ = surface(t, np.float32(x) + half, np.float32(y) + half, plane)
-        q = one / z
+        dx, dy = np.float32(x) + half - plane[t, 0, 9], np.float32(y) + half - plane[t, 0, 10]
+        q = plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0]
         free = 0
         for s in range(samples):
             free += np.int64(nearness[y * samples + s, x] <= q)
         if free == 0:
             continue
-        f = owner[t]
+        f, z = owner[t], one / q
+        u = (plane[t, 0, 4] + dx * plane[t, 1, 4] + dy * plane[t, 2, 4]) * z
+        v = (plane[t, 0, 5] + dx * plane[t, 1, 5] + dy * plane[t, 2, 5]) * z
         even, odd = fetch(paint.texture, u, v, np.int64(max(detail[f] + paint.bias, zero)))
         own = channel(odd, 1)
         alpha = own * np.float32(free) * each
@@ -76,10 +77,14 @@ def add(
         layer[k, 4] += channel(odd, 2) * weight
         layer[k, 5] += channel(even, 3) * weight
         layer[k, 6] += channel(odd, 3) * weight
-        facing = -weight if n2 > zero else weight
-        layer[k, 7] += facing * n0
-        layer[k, 8] += facing * n1
-        layer[k, 9] += facing * n2
+        n0 = plane[t, 0, 1] + dx * plane[t, 1, 1] + dy * plane[t, 2, 1]
+        n1 = plane[t, 0, 2] + dx * plane[t, 1, 2] + dy * plane[t, 2, 2]
+        n2 = plane[t, 0, 3] + dx * plane[t, 1, 3] + dy * plane[t, 2, 3]
+        size = weight / np.sqrt(n0 * n0 + n1 * n1 + n2 * n2 + np.float32(1e-20))
+        # Seen from both sides: a normal that points away is mirrored, which is continuous where it turns.
+        layer[k, 7] += size * n0
+        layer[k, 8] += size * n1
+        layer[k, 9] -= size * abs(n2)
         layer[k, 10] += weight * tangent[f, 0]
         layer[k, 11] += weight * tangent[f, 1]
         layer[k, 12] += weight * tangent[f, 2]

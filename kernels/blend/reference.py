@@ -42,7 +42,7 @@ def accumulate(raster: Rasterizer, paint: Paint, reference: float) -> tuple[F64,
         weight = alpha * np.clip(q * reference, 0.25, 2.0) ** 64
         normal = values[here][:, 1:4]
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        normal *= np.where(normal[:, 2:] > 0, -1, 1)
+        normal[:, 2] = -np.abs(normal[:, 2])  # seen from both sides
         colour = texel[:, :3] / np.maximum(texel[:, 3:4], 1e-9)
         tangent = np.broadcast_to(paint.tangent[face], normal.shape)
         one = np.concatenate([colour, texel[:, 4:], normal, tangent, np.ones_like(z), z], 1) * weight[:, None]

@@ -60,7 +60,7 @@ def lamp(
     one, zero = np.float32(1.0), np.float32(0.0)
     nl = n0 * l0 + n1 * l1 + n2 * l2
     # Light that enters skin leaves it past the terminator, red farthest (after Penner, pre-integrated skin, 2011).
-    wr, wg, wb = np.float32(0.10) + np.float32(0.32) * sss, np.float32(0.10) + np.float32(0.10) * sss, np.float32(0.10)
+    wr, wg, wb = np.float32(0.10) + np.float32(0.26) * sss, np.float32(0.10) + np.float32(0.10) * sss, np.float32(0.10)
     wb += np.float32(0.04) * sss
     dr = max((nl + wr) / (one + wr), zero)
     dg = max((nl + wg) / (one + wg), zero)
@@ -140,9 +140,9 @@ def light(count: Int, scene: Scene) -> None:
         bd, be, bf, bsp, bh, bp, bq = lamp(n0, n1, n2, v0, v1, v2, t0, t1, t2, b0, b1, b2, nv, rough, sss)
         cd, ce, cf, csp, ch, cp, cq = lamp(n0, n1, n2, v0, v1, v2, t0, t1, t2, c0, c1, c2, nv, rough, sss)
         # Shadows on skin have a red rim, and occlusion a red tint: light has travelled through flesh.
-        lg = lit * (one - sss * np.float32(0.06)) + sss * np.float32(0.06)
-        lr = lit * (one - sss * np.float32(0.20)) + sss * np.float32(0.20)
-        warm = ao * (one + np.float32(0.35) * sss * (one - ao))
+        lg = lit * (one - sss * np.float32(0.04)) + sss * np.float32(0.04)
+        lr = lit * (one - sss * np.float32(0.14)) + sss * np.float32(0.14)
+        warm = ao * (one + np.float32(0.28) * sss * (one - ao))
         cool = ao * (one - np.float32(0.10) * sss * (one - ao))
         half = np.float32(0.5) + np.float32(0.5) * ao
         keep = one - strand
@@ -167,8 +167,9 @@ def light(count: Int, scene: Scene) -> None:
             * keep
             * (np.float32(0.4) + np.float32(0.6) * lane[GLOSS, i])
         )
-        shine = keep * (half * (ka * lit * asp + kb * bsp) + ao * kc * csp)
-        white = strand * ao * np.float32(0.10) * (ka * lit * ap + kb * bp + np.float32(0.35) * kc * cp)
+        polish = min(max((lane[GLOSS, i] - np.float32(0.06)) * np.float32(5.0), zero), one)
+        shine = keep * polish * (half * (ka * lit * asp + kb * bsp) + ao * kc * csp)
+        white = strand * ao * np.float32(0.15) * lane[GLOSS, i] * (ka * lit * ap + kb * bp + np.float32(0.35) * kc * cp)
         tint = strand * ao * np.float32(0.55) * (ka * lit * aq + kb * bq + np.float32(0.35) * kc * cq)
         r = exposure * (r * (dr + tint) + shine + white + room * sr)
         g = exposure * (g * (dg + tint) + shine + white + room * sg)
@@ -202,7 +203,9 @@ def lit_part(moment: F32, x: Real, y: Real, d: Real) -> Real:
     """
     one, zero, half = np.float32(1.0), np.float32(0.0), np.float32(0.5)
     limit = np.float32(moment.shape[0]) - np.float32(1.001)
-    px, py = min(max(x - half, zero), limit), min(max(y - half, zero), limit)
+    px, py = x - half, y - half
+    if not (px >= zero and py >= zero and px < limit and py < limit):
+        return one  # nothing is known outside the map
     ix, iy = np.int64(px), np.int64(py)
     fx, fy = px - np.float32(ix), py - np.float32(iy)
     m0 = moment[iy, ix, 0] + fx * (moment[iy, ix + 1, 0] - moment[iy, ix, 0])

@@ -50,6 +50,7 @@ def fetch(texture: Texture, u: Array, v: Array, level: Array | float) -> F64:
 def lit_part(moment: Array, x: F64, y: F64, d: F64) -> F64:
     """Part of the key light at shadow map texels (x, y) and distance ``d``: Chebyshev's bound, its tail cut off."""
     size = moment.shape[0]
+    outside = (x < 0.5) | (y < 0.5) | (x - 0.5 >= size - 1.001) | (y - 0.5 >= size - 1.001)
     x, y = np.clip(x - 0.5, 0, size - 1.001), np.clip(y - 0.5, 0, size - 1.001)
     column, row = x.astype(np.int64), y.astype(np.int64)
     fx, fy = (x - column)[:, None], (y - row)[:, None]
@@ -59,7 +60,7 @@ def lit_part(moment: Array, x: F64, y: F64, d: F64) -> F64:
     mean, square = (upper * (1 - fy) + lower * fy).T
     variance = np.maximum(square - mean**2, 4e-6)
     bound = np.maximum(variance / (variance + (d - mean) ** 2) - 0.15, 0) / 0.85
-    return np.where(d <= mean, 1.0, bound)
+    return np.where((d <= mean) | outside, 1.0, bound)
 
 
 def shadow(place: F64, normal: F64, scene: Scene) -> F64:
@@ -79,8 +80,8 @@ def light(points: Points, scene: Scene) -> F64:
     rough = 0.66 - 0.56 * points.gloss[:, None]
     nv = np.maximum((n * v).sum(1, keepdims=True), 0.06)
     lit = points.lit[:, None]
-    shadow_tint = lit + sss * np.array([0.20, 0.06, 0.0]) * (1 - lit)  # shadows on skin have a red rim
-    tinted = ao * (1 + sss * np.array([0.35, 0.0, -0.10]) * (1 - ao))  # and its creases are red
+    shadow_tint = lit + sss * np.array([0.14, 0.04, 0.0]) * (1 - lit)  # shadows on skin have a red rim
+    tinted = ao * (1 + sss * np.array([0.28, 0.0, -0.10]) * (1 - ao))  # and its creases are red
     half = 0.5 + 0.5 * ao
     diffuse = _room(n, scene) * tinted
     shine, white, tint = (np.zeros_like(nv) for _ in range(3))
@@ -94,7 +95,9 @@ def light(points: Points, scene: Scene) -> F64:
         glint = power * (lit if key else 1.0 if number == 1 else 0.35)
         white, tint = white + glint * first, tint + glint * second
     room = (0.03 + 0.25 * (1 - nv) ** 4) * ao * (1 - strand) * (0.4 + 0.6 * points.gloss[:, None]) * _room(n, scene)
-    colour = albedo * (diffuse + 0.55 * strand * ao * tint) + (1 - strand) * shine + 0.10 * strand * ao * white + room
+    polish = np.clip((points.gloss[:, None] - 0.06) * 5, 0, 1)  # cloth and dry skin scatter, they do not shine
+    white = 0.15 * points.gloss[:, None] * white
+    colour = albedo * (diffuse + 0.55 * strand * ao * tint) + (1 - strand) * polish * shine + strand * ao * white + room
     return film(colour * float(scene.exposure))
 
 
@@ -111,7 +114,7 @@ def _room(n: F64, scene: Scene) -> F64:
 def _lamp(n: F64, v: F64, t: F64, towards: F64, nv: F64, rough: F64, sss: F64) -> tuple[F64, F64, F64, F64, F64]:
     """Skin diffuse (N,3), specular, strand diffuse and the strand's two highlights (N,1) of one lamp."""
     nl = (n @ towards)[:, None]
-    wrap = 0.10 + sss * np.array([0.32, 0.10, 0.04])
+    wrap = 0.10 + sss * np.array([0.26, 0.10, 0.04])
     skin = np.maximum((nl + wrap) / (1 + wrap), 0)
     skin = skin * (0.35 * skin + 0.65)
     h = v + towards
