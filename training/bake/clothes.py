@@ -150,7 +150,8 @@ class Jumper:
 
     def _band(self, loop: Array, weight: Array, neck: bool) -> Part:
         """A ribbed band that grows from an open edge of the cloth: outside, over the top, down inside."""
-        ring, weights = _resample(loop, weight, SEGMENTS)
+        segments = SEGMENTS if neck else SEGMENTS // 2
+        ring, weights = _resample(loop, weight, segments)
         centre = ring.mean(0)
         tangent = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
         axis = np.cross(ring - centre, tangent).sum(0)
@@ -164,19 +165,20 @@ class Jumper:
         face = np.cross(tangent / np.linalg.norm(tangent, axis=1, keepdims=True), rise)
         face *= np.sign((face * out).sum(1, keepdims=True))
         profile = [(-0.50, -0.50), (-0.22, 0.55), (0.20, 1.05), (0.65, 1.05), (0.93, 0.75), (1.02, 0.15),
-                   (0.92, -0.45), (0.55, -0.75), (0.0, -0.9)]  # fmt: skip
+                   (0.92, -0.45), (0.55, -0.75), (0.0, -0.9), (-0.6, -2.0)]  # fmt: skip
         rows = [ring + rise * height * up + face * thick * off for up, off in profile]
+        rows[-1] = rows[-1] - out * (0.030 if neck else 0.018)  # a floor that closes the opening under the skin
         rest = np.concatenate(rows)
         if neck:  # the outer rows rest on the skin, never inside it
-            rest[: 5 * SEGMENTS] = self._push_out(rest[: 5 * SEGMENTS], 0.0035)
-        columns = np.arange(SEGMENTS + 1) % SEGMENTS
-        pick = (np.arange(len(profile))[:, None] * SEGMENTS + columns).ravel()
-        faces = mesh.grid_faces(len(profile), SEGMENTS + 1)
+            rest[: 5 * segments] = self._push_out(rest[: 5 * segments], 0.0035)
+        columns = np.arange(segments + 1) % segments
+        pick = (np.arange(len(profile))[:, None] * segments + columns).ravel()
+        faces = mesh.grid_faces(len(profile), segments + 1)
         points = rest[pick]
-        if (mesh.face_normals(points, faces)[: 2 * SEGMENTS] * out[columns[:SEGMENTS]].repeat(2, 0)).sum() < 0:
+        if (mesh.face_normals(points, faces)[: 2 * segments] * out[columns[:segments]].repeat(2, 0)).sum() < 0:
             faces = faces[:, ::-1]
-        across = np.linspace(0, 1, len(profile)).repeat(SEGMENTS + 1)
-        unit = np.stack([np.tile(np.linspace(0, 1, SEGMENTS + 1), len(profile)), across], axis=1)
+        across = np.linspace(0, 1, len(profile)).repeat(segments + 1)
+        unit = np.stack([np.tile(np.linspace(0, 1, segments + 1), len(profile)), across], axis=1)
         part = Part(
             name="collar" if neck else "cuff", rest=points, faces=faces, uv=atlas.TRIM.place(unit),
             region=np.zeros(0, np.uint8), weight=np.tile(weights, (len(profile), 1))[pick],

@@ -23,7 +23,8 @@ Array = NDArray[Any]
 SHEET: Final = Rect(atlas.HAIR.x, atlas.HAIR.y, 448, atlas.HAIR.height)  # the volume's strands
 INNER: Final = Rect(atlas.HAIR.x + 448, atlas.HAIR.y, 64, atlas.HAIR.height)  # its dark inside
 CARDS: Final = Rect(atlas.HAIR.x + 512, atlas.HAIR.y, 256, atlas.HAIR.height)
-CARD_KINDS: Final = 4
+CARD_KINDS: Final = 5  # the last one is a wisp of a few hairs
+CROP_RECEDE: Final = 0.002  # metres a man's hairline lies higher at the temples
 Strand = Callable[[Array, Array, float], Array]  # (a (n,), t (n,), lift) -> points (n, 3)
 
 
@@ -80,8 +81,9 @@ class _Bob:
         straight = (1 - s[:, None]) * root + s[:, None] * goal / np.linalg.norm(goal, axis=1, keepdims=True)
         mix = ease(a, 0.05, 0.35)[:, None]
         direction = (1 - mix) * polar + mix * straight / np.linalg.norm(straight, axis=1, keepdims=True)
-        locks = np.sin(2 * np.pi * (8.5 * a + 0.35 * np.sin(4.0 * t + 9 * a))) * ease(t, 0.10, 0.7)
-        body = (0.004 + 0.011 * ease(a, -0.02, 0.22)) * ease(s, 0.0, 0.45) + 0.0032
+        locks = np.sin(2 * np.pi * (5.0 * a + 0.35 * np.sin(4.0 * t + 9 * a))) * ease(t, 0.10, 0.7)
+        locks = locks + 0.5 * np.sin(2 * np.pi * (11.0 * a + 0.6 * t)) * ease(t, 0.45, 0.95)
+        body = (0.003 + 0.0115 * ease(a, -0.02, 0.22)) * ease(s, 0.06, 0.50) + 0.0012 + 0.0030 * ease(s, 0.0, 0.14)
         points = self.scalp.lift(direction, body + lift + 0.0016 * locks)
         return self._hang(points, a, t, azimuth, lift, locks)
 
@@ -106,17 +108,22 @@ def _bob(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]
     solid, edges, cards = [], [], []
     for side in (1.0, -1.0):
         strand = _Bob(scalp, side)
-        sheet = _sheet(strand, 30, 20, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=side < 0)
-        solid.append(_inner(strand, rig, flip=side < 0))
-        core, edge = _split_edges(sheet, columns=30)
-        solid.append(core)
+        sheet = _sheet(strand, 41, 22, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=side < 0)
+        core, edge = _split_edges(sheet, columns=41)
+        solid += [_inner(strand, rig, flip=side < 0), core]
         edges.append(edge)
-        for _ in range(64):
-            a = generator.random() ** 1.15 - 0.02 if generator.random() < 0.75 else generator.uniform(-0.03, 0.15)
+        for _ in range(62):
+            a = generator.random() ** 1.15 - 0.01 if generator.random() < 0.75 else generator.uniform(-0.02, 0.15)
             cards.append(
                 _card(strand, rig, generator, a=a, width=generator.uniform(0.05, 0.10),
-                      start=generator.uniform(0.0, 0.42), stop=generator.uniform(0.90, 1.05),
-                      lift=generator.uniform(0.0008, 0.0045), rows=11)
+                      start=generator.uniform(0.0, 0.40), stop=generator.uniform(0.90, 1.05),
+                      lift=generator.uniform(0.0008, 0.0035), rows=10)
+            )  # fmt: skip
+        for _ in range(16):  # wisps over the forehead's edge and beside the cheek
+            cards.append(
+                _card(strand, rig, generator, a=generator.uniform(-0.075, 0.01), width=generator.uniform(0.025, 0.05),
+                      start=generator.uniform(0.0, 0.35), stop=generator.uniform(0.55, 0.97),
+                      lift=generator.uniform(0.0002, 0.0015), rows=8, kind=CARD_KINDS - 1)
             )  # fmt: skip
     return [*solid, *edges, *cards]
 
@@ -163,42 +170,41 @@ class _Crop:
 
 
 def _crop(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]:
-    scalp = Scalp(person, recede=0.003)
+    scalp = Scalp(person, recede=CROP_RECEDE)
     strand = _Crop(scalp)
-    sheet = _sheet(strand, 49, 17, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=False)
-    core, edge = _split_edges(sheet, columns=49, sides=False, tip=0.86)
-    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(460)) if tuft is not None]
+    sheet = _sheet(strand, 57, 18, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=False)
+    core, edge = _split_edges(sheet, columns=57, sides=False, tip=0.93)
+    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(760)) if tuft is not None]
     return [core, edge, *tufts]
 
 
 def _tuft(crop: _Crop, rig: Rig, generator: np.random.Generator) -> Part | None:
-    """A short card that stands up from the volume and bends over, forward and to one side."""
-    a, t = generator.random(), np.sqrt(generator.random()) * 0.93
-    at = np.array([a]), np.array([t])
-    root = crop(*at, -0.004)[0]
+    """A short card that stands up from the volume and bends over: back at the front, forward and aside on top."""
+    a, t = np.array([generator.random()]), np.array([np.sqrt(generator.random()) * 0.97])
+    root = crop(a, t, -0.003)[0]
     out = root - crop.scalp.centre
     out /= np.linalg.norm(out)
-    top = float(ease(out[1], 0.20, 0.70))
-    if t > 0.55 + 0.40 * top:
+    top = float(ease(out[1], 0.24, 0.66))
+    if t[0] > 0.50 + 0.47 * top:
         return None  # nothing stands off the close sides, least of all over the ears
-    comb = crop(at[0], at[1] + 0.03, 0.0)[0] - crop(at[0], at[1] - 0.03, 0.0)[0]
+    front = float(ease(out[2], 0.05, 0.50)) * top
+    comb = crop(a, t + 0.03, 0.0)[0] - crop(a, t - 0.03, 0.0)[0]
     comb /= np.linalg.norm(comb)
-    front = float(ease(out[2], 0.10, 0.55)) * top
-    ahead = np.array([-0.55, 0.10, 0.60 - 0.75 * front])
-    sweep = ahead * top + comb * (1.1 - 0.9 * top) + generator.normal(0, 0.14, 3)
+    ahead = np.array([-0.60, 0.15, 0.50 - 0.95 * front])
+    sweep = ahead * top + comb * (1.1 - 1.0 * top) + generator.normal(0, 0.16, 3)
     sweep -= (sweep @ out) * out * 0.9
     sweep /= np.linalg.norm(sweep)
-    length = (0.010 + 0.019 * top + 0.004 * front) * generator.uniform(0.75, 1.2)
-    stand = (0.08 + 0.26 * top + 0.50 * front) * generator.uniform(0.6, 1.2)
-    s = np.linspace(0, 1, 5)[:, None]
+    length = (0.011 + 0.016 * top + 0.005 * front) * generator.uniform(0.7, 1.2)
+    stand = (0.06 + 0.22 * top + 0.45 * front) * generator.uniform(0.5, 1.25)
+    s = np.linspace(0, 1, 4)[:, None]
     spine = root + length * (s * sweep * (1 - 0.25 * stand) + out * stand * (s - 0.62 * s**2))
     across = np.cross(out, sweep)
     across /= np.linalg.norm(across)
-    width = (0.0040 + 0.0022 * top) * generator.uniform(0.7, 1.3)
-    shape = np.sin(np.pi * np.clip(0.22 + 0.62 * s, 0, 1))
+    width = (0.0042 + 0.0020 * top) * generator.uniform(0.7, 1.3)
+    shape = np.sin(np.pi * np.clip(0.25 + 0.60 * s, 0, 1))
     points = np.stack([spine - across * width * shape, spine + across * width * shape], axis=1).reshape(-1, 3)
-    normal = np.repeat(out + 0.35 * (spine - root) / length, 2, axis=0)
-    return _ribbon("tuft", points, normal, generator, rig, short=True)
+    normal = np.stack([out - 0.15 * across + 0.2 * sweep * s, out + 0.15 * across + 0.2 * sweep * s], axis=1)
+    return _ribbon("tuft", points, normal.reshape(-1, 3), generator, rig, short=True)
 
 
 # --- grids and cards -------------------------------------------------------------------------------------
@@ -228,8 +234,7 @@ def _sheet(
 
 def _inner(strand: Strand, rig: Rig, flip: bool) -> Part:
     """The dark inside of hanging hair, seen past the cheek and from below."""
-    part = _sheet(strand, 16, 8, (0.015, 1.0), (0.30, 0.90), INNER, rig, flip=not flip, lift=-0.0045)
-    return part
+    return _sheet(strand, 22, 11, (0.02, 1.0), (0.34, 0.92), INNER, rig, flip=not flip, lift=-0.0060)
 
 
 def _split_edges(sheet: Part, columns: int, sides: bool = True, tip: float = 0.86) -> tuple[Part, Part]:
@@ -255,29 +260,33 @@ def _split_edges(sheet: Part, columns: int, sides: bool = True, tip: float = 0.8
 
 def _card(
     strand: Strand, rig: Rig, generator: np.random.Generator, *, a: float, width: float, start: float, stop: float,
-    lift: float, rows: int,
+    lift: float, rows: int, kind: int | None = None,
 ) -> Part:  # fmt: skip
-    """A long narrow ribbon that follows the strands just above the volume."""
+    """A long narrow ribbon that follows the strands just above the volume, with the volume's normals."""
     t = np.linspace(start, stop, rows)
     drift = generator.normal(0, 0.012) * np.linspace(0, 1, rows) ** 2
     taper = 1.0 - 0.45 * np.linspace(0, 1, rows) ** 2
-    rise = lift * ease(np.linspace(0, 1, rows), 0.0, 0.25) - 0.0005
     left = strand(a + drift - width * taper / 2, t, 0.0)
     right = strand(a + drift + width * taper / 2, t, 0.0)
-    middle = strand(np.full(rows, a) + drift, t, 0.0)
-    out = middle - np.array([0.0, 0.02, -0.082])
-    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    along = strand(a + drift, t + 0.02, 0.0) - strand(a + drift, t - 0.02, 0.0)
+    out = np.cross(along, right - left)
+    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+    out *= np.sign((out * (left - np.array([0.0, 0.02, -0.082]))).sum(1, keepdims=True))
+    rise = lift * ease(np.linspace(0, 1, rows), 0.0, 0.25) - 0.0004
     points = np.stack([left, right], axis=1) + (rise[:, None] * out)[:, None]
-    points[:, 1] += generator.normal(0, 0.0012) * out  # one side a little prouder, as locks overlap
-    normal = np.repeat(out, 2, axis=0)
-    side = np.stack([left, right], axis=1) - middle[:, None]
-    normal = normal + 0.35 * (side / np.maximum(np.linalg.norm(side, axis=2, keepdims=True), 1e-9)).reshape(-1, 3)
-    return _ribbon("card", points.reshape(-1, 3), normal, generator, rig, short=False)
+    points[:, 1] += generator.normal(0, 0.0009) * out  # one side a little prouder, as locks overlap
+    side = right - left
+    side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
+    normal = np.stack([out - 0.16 * side, out + 0.16 * side], axis=1)
+    return _ribbon("card", points.reshape(-1, 3), normal.reshape(-1, 3), generator, rig, short=False, kind=kind)
 
 
-def _ribbon(name: str, points: Array, normal: Array, generator: np.random.Generator, rig: Rig, short: bool) -> Part:
+def _ribbon(
+    name: str, points: Array, normal: Array, generator: np.random.Generator, rig: Rig, short: bool,
+    kind: int | None = None,
+) -> Part:
     rows = len(points) // 2
-    kind = generator.integers(CARD_KINDS)
+    kind = int(generator.integers(CARD_KINDS - 1)) if kind is None else kind
     mirror = generator.random() < 0.5
     u = np.tile([0.0, 1.0] if not mirror else [1.0, 0.0], rows)
     u = (kind + 0.04 + 0.92 * u) / CARD_KINDS

@@ -34,10 +34,28 @@ def lash_parts(person: Person, rig: Rig) -> list[Part]:
             across = np.abs(points[vertices, 0])
             unit = np.zeros((len(points), 2))
             unit[vertices, 0] = (across - across.min()) / np.ptp(across)
-            unit[vertices, 1] = np.clip(away / np.percentile(away, 96), 0.0, 1.0)
+            low, high = np.percentile(away, [25, 96])
+            unit[vertices, 1] = np.clip((away - low) / (high - low), 0.0, 1.0)
             place = np.zeros((len(uv), 2), np.float32)
             place[group.uv_faces] = rect.place(unit[group.faces].reshape(-1, 2)).reshape(*group.faces.shape, 2)
             part = from_template(person, rig, f"lash_{side}{kind}", group.faces, group.uv_faces, place, None)
             part.layer = 1
             parts.append(part.with_region("lashes"))
     return parts
+
+
+def lash_roots(kind: str) -> Array:
+    """Template points (n, 3), both eyes, densely along the line where the upper ("2") or lower ("1") lashes grow."""
+    from scipy.spatial import cKDTree
+
+    points, _, groups = prior.template()
+    lid = cKDTree(points[: prior.BODY])
+    lines = []
+    for side in "lr":
+        vertices = np.unique(groups[f"helper-{side}-eyelashes-{kind}"].faces)
+        away = lid.query(points[vertices])[0]
+        root = points[vertices[away <= np.percentile(away, 45)]].astype(float)
+        root = root[np.argsort(root[:, 0])]
+        steps = np.linspace(0, len(root) - 1, 400)
+        lines.append(np.stack([np.interp(steps, np.arange(len(root)), column) for column in root.T], axis=1))
+    return np.concatenate(lines)

@@ -14,7 +14,7 @@ from training.bake import atlas, head, mesh, occlusion, paint_parts, prior
 from training.bake.brush import ease
 from training.bake.clothes import Jumper
 from training.bake.eyes import eye_parts
-from training.bake.hair import hair_parts
+from training.bake.hair import CROP_RECEDE, hair_parts
 from training.bake.identities import Identity
 from training.bake.lashes import lash_parts
 from training.bake.mesh import Part
@@ -87,7 +87,7 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
     paint_parts.paint_lashes(canvas, identity, seed)
     paint_parts.paint_hair(canvas, identity, seed)
     paint_parts.paint_trim(canvas, identity, seed)
-    scalp = Scalp(person, recede=0.003 if identity.style == "crop" else 0.0)
+    scalp = Scalp(person, recede=CROP_RECEDE if identity.style == "crop" else 0.0)
     for part in parts:
         if part.name not in ("skin", "tongue", "cloth"):
             continue

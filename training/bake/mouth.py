@@ -32,9 +32,9 @@ def mouth_parts(person: Person, rig: Rig) -> list[Part]:
     still = np.zeros((len(person.deltas), 4, 3))
     jaw = _affine(lower, person.deltas[:, prior.LOWER_TEETH])
     rows = []
-    # The prior's upper row ends at the lip line and stays hidden: let it show three millimetres below it.
-    rows += _row("upper", upper, UPPER, upper[:, 1].min() - 0.0026, 1.0, 0.0006, rig, still)
-    rows += _row("lower", lower, LOWER, lower[:, 1].max() - 0.0058, -1.0, -0.0012, rig, jaw)
+    # The prior's upper row ends at the lip line and stays hidden: let it show four millimetres below it.
+    rows += _row("upper", upper, UPPER, upper[:, 1].min() - 0.0042, 1.0, 0.0016, rig, still)
+    rows += _row("lower", lower, LOWER, lower[:, 1].max() - 0.0074, -1.0, -0.0014, rig, jaw)
     group = prior.template()[2]["helper-tongue"]
     unit = np.zeros_like(prior.template()[1])
     used = np.unique(group.uv_faces)

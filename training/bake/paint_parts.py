@@ -63,7 +63,7 @@ def paint_eye(canvas: Canvas, identity: Identity, seed: int) -> None:
     fibre = 0.55 * _noise2(np.cos(turn) * 9 + r, np.sin(turn) * 9 - r, 2, seed + 20)
     fibre += 0.45 * _noise2(np.cos(turn) * 26 + 0.6 * r, np.sin(turn) * 26, 2, seed + 21)
     base = linear(identity.iris)
-    tone = base * (0.55 + 1.05 * ease(fibre, 0.25, 0.78))[..., None]
+    tone = base * (0.40 + 1.35 * ease(fibre, 0.28, 0.76))[..., None]
     collar = bump(r + 0.05 * (fibre - 0.5), 0.52, 0.13)[..., None]
     tone = tone * (1 - 0.45 * collar) + 0.45 * collar * base * np.array([1.75, 1.25, 0.75])
     tone = tone * (1.18 - 0.30 * r[..., None]) * (1 - 0.80 * ease(r, 0.82, 1.02))[..., None]
@@ -98,7 +98,8 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     ivory = ivory * (0.97 + 0.06 * _noise2(u * 90, v * 6, 2, seed + 30))[..., None]
     gap = ease(np.abs(across - 0.5), 0.36, 0.5)
     back = np.clip((number % len(mouth.UPPER)) / len(mouth.UPPER), 0, 1)
-    light = (1 - 0.50 * gap) * (1 - 0.60 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
+    low_row = (number >= len(mouth.UPPER)) * 0.38
+    light = (1 - low_row) * (1 - 0.50 * gap) * (1 - 0.60 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
     canvas.fill(mouth.ENAMEL, ivory, light=light, gloss=0.74, blood=0.25)
     u, v = _grid(mouth.GUM)
     gum = linear((0.74, 0.43, 0.42)) * (0.88 + 0.22 * _noise2(u * 60, v * 10, 2, seed + 31))[..., None]
@@ -118,7 +119,7 @@ def paint_lashes(canvas: Canvas, identity: Identity, seed: int) -> None:
     """Curved, tapering hairs in clumps, longer toward the outer corner, on a transparent strip."""
     generator = np.random.default_rng([seed, 40])
     dark = linear(identity.hair) * 0.25
-    for rect, count, reach, strength in ((lashes.UPPER, 110, 0.95, 0.95), (lashes.LOWER, 70, 0.55, 0.60)):
+    for rect, count, reach, strength in ((lashes.UPPER, 150, 0.95, 0.95), (lashes.LOWER, 80, 0.50, 0.55)):
         picture = np.zeros((rect.height, rect.width), np.float32)
         x = np.sort(generator.uniform(0.03, 0.985, count))
         clump = np.round(x * 34) / 34
@@ -129,7 +130,7 @@ def paint_lashes(canvas: Canvas, identity: Identity, seed: int) -> None:
         bend = np.stack([(x * 0.75 + tip * 0.25) * rect.width, 0.55 * end[:, 1]], axis=1)
         strokes(picture, root, bend, end, np.full(count, 1.9 if reach > 0.8 else 1.5), np.full(count, strength))
         _, v = _grid(rect)
-        line = 0.55 * identity.lash * ease(-v, -0.08, -0.01) if reach > 0.8 else 0.20 * ease(-v, -0.10, -0.02)
+        line = 0.85 * identity.lash * ease(-v, -0.16, -0.03) if reach > 0.8 else 0.20 * ease(-v, -0.10, -0.02)
         canvas.fill(rect, dark, alpha=np.clip(np.maximum(picture, line), 0, 1), gloss=0.15, light=0.8)
 
 
@@ -139,8 +140,8 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
     for rect, columns in ((hair.SHEET, 1), (hair.CARDS, hair.CARD_KINDS)):
         u, v = _grid(rect)
         colour, shade = _strands(u * rect.width, v, identity, seed + columns, wave=2.5 if not short else 1.5)
-        alpha = _sheet_alpha(u, v, seed, short) if columns == 1 else _card_alpha(rect, u, v, seed)
-        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.30, strand=1.0)
+        alpha = _sheet_alpha(rect, u, v, seed, short) if columns == 1 else _card_alpha(rect, v, seed)
+        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.12 if short else 0.24, strand=1.0)
     u, v = _grid(hair.INNER)
     colour, _ = _strands(u * hair.INNER.width, v, identity, seed + 9, wave=1.0)
     canvas.fill(hair.INNER, 0.6 * colour, light=0.5, gloss=0.05, strand=1.0)
@@ -161,44 +162,61 @@ def _strands(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> 
     return tone * (0.80 + 0.20 * ease(v, 0.0, 0.08))[..., None], light
 
 
-def _sheet_alpha(u: Array, v: Array, seed: int, short: bool) -> Array:
-    """Opaque, but thinning into single strands at the front edge (u = 0) and at the tips."""
-    hairs = _noise2(u * 190, v * 4, 2, seed + 50)
+def _sheet_alpha(rect: Rect, u: Array, v: Array, seed: int, short: bool) -> Array:
+    """Opaque, but ending in single hairs at the tips and, for long hair, along the front edge (u = 0)."""
+    generator = np.random.default_rng([seed, 51])
+    picture = np.zeros((rect.height, rect.width), np.float32)
+    size = np.array([rect.width, rect.height])
+    count = rect.width
+    x = generator.uniform(0, 1, count)
+    reach = 0.90 if short else 0.93
+    root = np.stack([x, np.full(count, reach - 0.03)], axis=1) * size
+    tip = np.stack([x + generator.normal(0, 0.006, count), generator.uniform(reach + 0.02, 0.998, count)], axis=1) * size
+    strokes(picture, root, 0.5 * (root + tip), tip, generator.uniform(2.0, 4.0, count), np.full(count, 1.0))
+    alpha = np.maximum(ease(reach + 0.01 - v, 0.0, 0.03), picture)
     if short:
-        return ease(1.0 - v + 0.13 * (hairs - 0.5), 0.015, 0.16)
-    tips = ease(1.0 - v + 0.10 * (hairs - 0.5), 0.0, 0.075)
-    across = _noise2(u * 260, v * 9, 2, seed + 51)
-    return tips * ease(u + 0.030 * (across - 0.5), 0.0, 0.022)
+        return alpha
+    edge = np.zeros_like(picture)
+    start = generator.uniform(-0.2, 0.95, 90)
+    inner, outer = generator.uniform(0.022, 0.036, 90), generator.uniform(0.002, 0.024, 90)
+    root = np.stack([inner, start], axis=1) * size
+    tip = np.stack([outer, start + generator.uniform(0.2, 0.5, 90)], axis=1) * size
+    bend = np.stack([inner, start + 0.1], axis=1) * size
+    strokes(edge, root, bend, tip, generator.uniform(2.0, 3.5, 90), generator.uniform(0.7, 1.0, 90))
+    return alpha * np.maximum(ease(u, 0.019, 0.034), edge)
 
 
-def _card_alpha(rect: Rect, u: Array, v: Array, seed: int) -> Array:
+def _card_alpha(rect: Rect, v: Array, seed: int) -> Array:
     """Each card is a lock of single hairs: dense in the middle, parting toward a tapered tip."""
     generator = np.random.default_rng([seed, 52])
     picture = np.zeros((rect.height, rect.width), np.float32)
     width, height = rect.width / hair.CARD_KINDS, float(rect.height)
     for kind in range(hair.CARD_KINDS):
-        count = 58
-        at = generator.normal(0.5, 0.17, count).clip(0.12, 0.88)
+        wisp = kind == hair.CARD_KINDS - 1
+        count = 9 if wisp else 52
+        at = generator.normal(0.5, 0.17, count).clip(0.14, 0.86)
         gather = generator.uniform(0.35, 0.75)
         tip = at + gather * (0.5 + generator.normal(0, 0.10) - at) + generator.normal(0, 0.035, count)
-        start = generator.uniform(0.0, 0.10, count)
-        stop = generator.uniform(0.80, 0.985, count) - 0.25 * np.abs(at - 0.5)
-        pixel = lambda s, y: np.stack([(kind + s) * width, y * height], axis=1)  # noqa: B023, E731
+        start = generator.uniform(0.0, 0.12, count)
+        stop = generator.uniform(0.78, 0.985, count) - 0.25 * np.abs(at - 0.5)
+
+        def pixel(s: Array, y: Array, left: float = kind * width) -> Array:
+            return np.stack([left + s * width, y * height], axis=1)
+
         strokes(
             picture, pixel(at, start), pixel(at + generator.normal(0, 0.05, count), (start + stop) / 2),
-            pixel(tip.clip(0.06, 0.94), stop), generator.uniform(4.5, 7.5, count), generator.uniform(0.6, 1.0, count),
+            pixel(tip.clip(0.08, 0.92), stop), generator.uniform(1.6, 2.6, count) if wisp else
+            generator.uniform(3.6, 6.5, count), generator.uniform(0.6, 1.0, count),
         )  # fmt: skip
-    return np.clip(picture, 0, 1) * ease(v, 0.0, 0.07)
+    return np.clip(picture, 0, 1) * ease(v, 0.0, 0.16)
 
 
 def cloth_colour(place: Array, identity: Identity, seed: int) -> Array:
-    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): stitches in columns, soft mottling."""
-    x, y = place[:, 0], place[:, 1]
-    column = x / 0.0036
-    stitch = np.abs(np.sin(np.pi * column)) ** 0.8
-    vee = np.abs(((y / 0.0042 + 0.5 * np.abs((column % 1.0) - 0.5) * 2) % 1.0) - 0.5) * 2
-    tone = 0.90 + 0.07 * stitch + 0.05 * vee
-    tone = tone * (0.93 + 0.14 * noise(place, 45, 3, seed + 60)) * (0.96 + 0.08 * noise(place, 1800, 1, seed + 61))
+    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): soft wales and mottling."""
+    wale = 0.5 + 0.5 * np.cos(2 * np.pi * place[:, 0] / 0.0085)
+    body = ease(-np.abs(place[:, 0]), -0.17, -0.13)  # arms spread on the template: no wales along them
+    tone = 0.95 + 0.05 * wale * body
+    tone = tone * (0.92 + 0.16 * noise(place, 38, 3, seed + 60)) * (0.95 + 0.10 * noise(place, 420, 2, seed + 61))
     return linear(identity.cloth) * tone[:, None]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training.bake import prior
 from training.bake.brush import bump, ease, linear, noise, sample, spots, strokes
 from training.bake.identities import Identity
+from training.bake.lashes import lash_roots
 from training.bake.scalp import Scalp
 
 Array = NDArray[Any]
@@ -45,7 +46,7 @@ def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed
     cheek = bump(side, EYE * 1.30, 0.020) * bump(y, -0.036, 0.019) * front
     nose = bump(side, 0.0, 0.014) * bump(y, -0.043, 0.013) * ease(z, 0.018, 0.03)
     chin = bump(side, 0.0, 0.016) * bump(y, -0.098, 0.012) * front
-    flush = np.clip(0.70 * cheek * (0.8 + 0.5 * identity.makeup) + 0.40 * nose + 0.18 * chin + 0.55 * ears, 0, 1)
+    flush = np.clip(0.70 * cheek * (0.8 + 0.5 * identity.makeup) + 0.40 * nose + 0.18 * chin + 0.22 * ears, 0, 1)
     colour *= _tint(flush, (1.05, 0.80, 0.78))
     brow_zone = bump(y, 0.055, 0.020) * front
     colour *= _tint(0.35 * brow_zone, (1.03, 0.99, 0.90))  # a slightly golden forehead
@@ -75,16 +76,19 @@ def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed
     brow = _brows(side, y, identity, seed) * front
     colour += np.clip(brow, 0, 0.95)[:, None] * (linear(identity.hair) * 0.85 - colour)
 
-    root, bare = _scalp_hair(place, scalp, identity, seed)
+    lash = _lash_line(place) * min(identity.lash, 1.0)
+    colour += lash[:, None] * (linear(identity.hair) * 0.30 - colour)
+
+    root, bare = _scalp_hair(place, ears, scalp, identity, seed)
     hair = linear(identity.hair) * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 2, seed + 8))[:, None]
     colour += root[:, None] * (hair - colour)
 
     wet = ease(inside, 0.25, 0.75)
     colour += wet[:, None] * (_mouth_tone(place) - colour)
     zone = np.clip(nose + 0.5 * bump(y, 0.05, 0.025) * front * bump(side, 0, 0.03) + 0.35 * cheek, 0, 1)
-    gloss = 0.31 + 0.10 * zone + 0.16 * lip + 0.05 * lids - 0.22 * root - 0.10 * beard - 0.10 * np.clip(brow, 0, 1)
-    gloss = gloss * (0.90 + 0.2 * noise(place, 420, 2, seed + 9))
-    blood = (0.84 + 0.14 * np.clip(ears + nose, 0, 1) - 0.10 * bare) * (1 - 0.85 * root) * (1 - 0.6 * np.clip(brow, 0, 1))
+    gloss = 0.27 + 0.10 * zone + 0.16 * lip + 0.05 * lids - 0.22 * root - 0.10 * beard - 0.10 * np.clip(brow, 0, 1)
+    gloss = gloss * (0.72 + 0.56 * noise(place, 700, 2, seed + 9))
+    blood = (0.84 + 0.10 * nose - 0.25 * ears - 0.10 * bare) * (1 - 0.85 * root) * (1 - 0.6 * np.clip(brow, 0, 1))
     return Paint(colour, np.where(wet > 0.5, 0.58, gloss), blood * (1 - 0.4 * wet), np.zeros_like(blood))
 
 
@@ -127,7 +131,7 @@ def _brows(side: Array, y: Array, identity: Identity, seed: int) -> Array:
     canvas = np.zeros((int(height * BROW_SCALE), int(width * BROW_SCALE)), np.float32)
     generator = np.random.default_rng([seed, 5])
     count = int(520 * identity.brow)
-    u = generator.beta(1.15, 1.25, count)
+    u = generator.beta(1.25, 1.2, count)
     spread = generator.normal(0, 0.45, count).clip(-1, 1)
     x, middle, half = _brow_line(u, identity)
     root = np.stack([x, middle + spread * half], axis=1)
@@ -137,33 +141,49 @@ def _brows(side: Array, y: Array, identity: Identity, seed: int) -> Array:
     tip = root + length[:, None] * np.stack([np.cos(lean), np.sin(lean)], axis=1)
     bend = 0.5 * (root + tip) + 0.10 * length[:, None] * np.stack([-np.sin(lean), np.cos(lean)], axis=1)
     to_pixel = lambda p: np.stack([(p[:, 0] - left), (low + height - p[:, 1])], axis=1) * BROW_SCALE  # noqa: E731
-    values = generator.uniform(0.45, 0.95, count) * np.interp(u, [0, 0.15, 1], [0.55, 1.0, 0.95])
+    values = generator.uniform(0.45, 0.95, count) * np.interp(u, [0, 0.22, 0.85, 1], [0.35, 1.0, 1.0, 0.7])
     strokes(canvas, to_pixel(root), to_pixel(bend), to_pixel(tip), generator.uniform(3.2, 5.2, count), values)
     grid_x = left + (np.arange(canvas.shape[1]) + 0.5) / BROW_SCALE
     grid_y = low + height - (np.arange(canvas.shape[0]) + 0.5) / BROW_SCALE
-    line_u = (grid_x - 0.0145) / 0.0385
+    line_u = (grid_x - 0.0130) / 0.0405
     _, centre, half_width = _brow_line(np.clip(line_u, 0, 1), identity)
-    body = bump((grid_y[:, None] - centre) / half_width, 0.0, 0.85) * (ease(line_u, -0.02, 0.2) * ease(-line_u, -1.04, -0.8))
+    body = bump((grid_y[:, None] - centre) / half_width, 0.0, 0.85) * (ease(line_u, -0.05, 0.3) * ease(-line_u, -1.04, -0.8))
     from scipy.ndimage import gaussian_filter
 
-    soft = np.clip(gaussian_filter(canvas, 1.6) * 1.05 + 0.30 * body, 0, 1)  # skin tint between the hairs
+    soft = np.clip(gaussian_filter(canvas, 1.6) * 1.05 + 0.36 * body, 0, 1)  # skin tint between the hairs
     return sample(soft, (side - left) * BROW_SCALE, (low + height - y) * BROW_SCALE) * identity.brow**0.5
 
 
 def _brow_line(u: Array, identity: Identity) -> tuple[Array, Array, Array]:
     """Centre (x, y) and half width of the brow at ``u`` from its inner (0) to its outer end (1)."""
     thick = 1.0 + 0.35 * identity.stubble
-    x = 0.0145 + 0.0385 * u
+    x = 0.0130 + 0.0405 * u
     y = np.interp(u, [0, 0.25, 0.5, 0.68, 0.85, 1.0], [0.0212, 0.0229, 0.0249, 0.0254, 0.0236, 0.0196])
     half = np.interp(u, [0, 0.15, 0.5, 0.75, 1.0], [0.0021, 0.0029, 0.0027, 0.0019, 0.0006]) * thick
     return x, y + 0.0008 * (1 - identity.stubble), half
 
 
-def _scalp_hair(place: Array, scalp: Scalp, identity: Identity, seed: int) -> tuple[Array, Array]:
+def _scalp_hair(place: Array, ears: Array, scalp: Scalp, identity: Identity, seed: int) -> tuple[Array, Array]:
     """(how much hair colour covers each texel, a softer halo): full inside the hairline, fine hairs at its edge."""
     depth = scalp.depth_on_template(place)
-    fine = noise(place * [1.0, 0.22, 1.0], 1250, 2, seed + 7) - 0.5
+    turn = scalp.bearing(place)
+    ray = np.stack([np.cos(turn) * 55, np.sin(turn) * 55, depth * 75], axis=1)
+    fine = noise(ray, 1.0, 1, seed + 7) + 0.6 * noise(ray * [2.3, 2.3, 1.4], 1.0, 1, seed + 13) - 0.8
     coarse = noise(place, 160, 2, seed + 10) - 0.5
-    edge = depth + 0.010 * fine + 0.006 * coarse
-    root = ease(edge, -0.0035, 0.0085) * (place[:, 1] > -0.09)
-    return 0.96 * root, ease(depth, -0.012, 0.004)
+    edge = depth + 0.012 * fine + 0.005 * coarse
+    root = ease(edge, -0.0035, 0.0060) * (place[:, 1] > -0.095) * (1 - ease(ears, 0.05, 0.35))
+    if identity.style == "bob":  # the scalp shows along the parting
+        line = 0.021 - 0.009 * ease(-place[:, 2], -0.02, 0.11)
+        root = root * (1 - 0.75 * np.exp(-(((place[:, 0] - line) / 0.0016) ** 2)))
+    return 0.97 * root, ease(depth, -0.012, 0.004)
+
+
+def _lash_line(place: Array) -> Array:
+    """Dark line where the lashes grow: strong on the upper lid, faint on the lower, in [0, 1]."""
+    from scipy.spatial import cKDTree
+
+    out = np.zeros(len(place), np.float32)
+    for roots, width, strength in ((lash_roots("2"), 0.00105, 0.90), (lash_roots("1"), 0.0009, 0.35)):
+        distance = cKDTree(roots).query(place, distance_upper_bound=0.006)[0]
+        out = np.maximum(out, strength * np.exp(-((np.minimum(distance, 1.0) / width) ** 2)))
+    return out

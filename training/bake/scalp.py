@@ -16,8 +16,8 @@ TEMPLATE_TOP: Final = 0.1213  # metres from the eyes to the top of the template'
 CENTRE: Final = np.array([0.0, 0.022, -0.082])  # of the skull, template size
 # Hairline beside and behind the face: metres behind the eyes -> height of the line (template size).
 SIDE_LINE: Final = np.array(
-    [[0.040, 0.058], [0.054, 0.040], [0.062, 0.012], [0.068, -0.012], [0.078, -0.014], [0.084, 0.012],
-     [0.098, 0.021], [0.112, 0.012], [0.126, -0.030], [0.145, -0.070]]
+    [[0.040, 0.058], [0.052, 0.040], [0.059, 0.012], [0.064, -0.016], [0.075, -0.018], [0.081, 0.010],
+     [0.094, 0.017], [0.104, 0.006], [0.113, -0.028], [0.124, -0.056], [0.140, -0.074]]
 )  # fmt: skip
 
 
@@ -58,13 +58,22 @@ class Scalp:
         place = points / self.scale
         return self.depth_on_template(place) * self.scale
 
+    def bearing(self, place: Array) -> Array:
+        """Angle (n,) around the crown in radians, for template positions: hair grows along its rays."""
+        crown = np.array([0.006, 0.098, -0.125]) - CENTRE
+        crown /= np.linalg.norm(crown)
+        right = np.cross([0.0, 0.0, 1.0], crown)
+        right /= np.linalg.norm(right)
+        offset = place - CENTRE
+        return np.arctan2(offset @ right, offset @ np.cross(right, crown))
+
     def depth_on_template(self, place: Array) -> Array:
         """The same for template positions (n, 3): paint is laid out on the template."""
         side, back = np.abs(place[:, 0]), -place[:, 2]
         front = (
             0.064 + self.recede - 0.30 * np.clip(side - 0.026, 0, None) - 3.0 * np.clip(side - 0.045, 0, None) ** 1.5
         )
-        front = front + self.recede * np.exp(-(((side - 0.042) / 0.012) ** 2))
+        front = front + 2.0 * self.recede * np.exp(-(((side - 0.042) / 0.012) ** 2))
         line = np.interp(back, SIDE_LINE[:, 0], SIDE_LINE[:, 1])
         blend = np.clip((back - 0.012) / 0.040, 0, 1)
         blend = blend * blend * (3 - 2 * blend)
