@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from engine.avatar import REGIONS, Avatar
 from kernels import texture
-from kernels.rasterize import Mesh
+from kernels.jit import Flags
+from kernels.rasterize import Camera, Mesh, Rasterizer
 from kernels.shade import EYE, MOUTH, Material
 
 U8 = NDArray[np.uint8]
@@ -41,11 +42,31 @@ def build(avatar: Avatar) -> tuple[Mesh, Material]:
             _table({name: row + 1 for row, names in enumerate(SURFACES) for name in names}),
         )
         strand = np.isin(avatar.region, [REGIONS.index(name) for name in STRANDS])
-        material = Material(texture.build(avatar.albedo, avatar.surface), _table(CAVITIES), strand)
+        material = Material(
+            texture.build(avatar.albedo, avatar.surface, worn(mesh, avatar.albedo.shape[0])), _table(CAVITIES), strand
+        )
         found = _built[id(avatar)] = (avatar, mesh, material)  # holding the avatar keeps its id its own
         while len(_built) > _KEPT:
             del _built[next(iter(_built))]
     return found[1:]
+
+
+def worn(mesh: Mesh, side: int) -> Flags:
+    """Which texels of a texture (side, side) a face of ``mesh`` wears, and one texel more around."""
+    flat = np.concatenate([mesh.uv, np.ones((len(mesh.uv), 1), np.float32)], 1)
+    towards = np.zeros_like(flat)
+    towards[:, 2] = -1.0
+    both = np.concatenate([mesh.faces, mesh.faces[:, ::-1]])  # an island may be laid out mirrored
+    sheet = Mesh(both, mesh.uv, np.tile(mesh.region, 2), np.zeros(len(both), np.uint8), mesh.material)
+    page = Camera(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), float(side), (0.0, 0.0))
+    raster = Rasterizer(sheet, (side, side), samples=1)
+    raster.draw(flat, towards, page, None, np.empty_like(flat))
+    inside = np.pad(raster.buffer.winner >= 0, 1)
+    near: Flags = np.zeros((side, side), np.bool_)
+    for y in range(3):
+        for x in range(3):
+            near |= inside[y : y + side, x : x + side]
+    return near
 
 
 def _table(values: dict[str, int]) -> U8:

@@ -129,7 +129,7 @@ def light(count: Int, scene: Scene) -> None:
         b = b * (b * (b * np.float32(0.305306011) + np.float32(0.682171111)) + np.float32(0.012522878))
         ao, sss, strand, lit, opened = lane[AO, i], lane[SSS, i], lane[STRAND, i], lane[LIT, i], lane[OPEN, i]
         ao = ao * opened
-        rough = np.float32(0.66) - np.float32(0.56) * lane[GLOSS, i]
+        rough = np.float32(0.64) - np.float32(0.44) * lane[GLOSS, i]
         # A tangent along the surface: strands lie on it.
         tn = t0 * n0 + t1 * n1 + t2 * n2
         t0, t1, t2 = t0 - tn * n0, t1 - tn * n1, t2 - tn * n2

@@ -37,14 +37,14 @@ class Lights(NamedTuple):
         return lamps, np.ascontiguousarray(rotation[:, 1])
 
 
-# A big soft key from the upper left, a cool fill from the right, a rim from behind: a portrait studio.
+# A soft key from the upper left, a faint cool fill from the right, a rim from behind: a portrait studio.
 STUDIO = Lights.of(
     lamps=[
-        ((-0.50, 0.60, 0.80), (1.12, 1.05, 0.97)),
-        ((0.85, 0.10, 0.62), (0.30, 0.33, 0.38)),
-        ((0.55, 0.50, -0.75), (0.50, 0.50, 0.55)),
+        ((-0.62, 0.62, 0.72), (1.15, 1.07, 0.98)),
+        ((0.85, 0.05, 0.55), (0.21, 0.235, 0.265)),
+        ((0.55, 0.50, -0.75), (0.60, 0.60, 0.66)),
     ],
-    above=(0.25, 0.26, 0.28),
-    below=(0.14, 0.12, 0.11),
-    exposure=1.0,
+    above=(0.20, 0.21, 0.225),
+    below=(0.11, 0.096, 0.09),
+    exposure=0.96,
 )

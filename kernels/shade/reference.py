@@ -77,7 +77,7 @@ def light(points: Points, scene: Scene) -> F64:
     t = t / np.sqrt((t**2).sum(1, keepdims=True) + 1e-8)
     albedo = points.colour * (points.colour * (points.colour * 0.305306011 + 0.682171111) + 0.012522878)
     ao = (points.occlusion * points.open)[:, None]
-    rough = 0.66 - 0.56 * points.gloss[:, None]
+    rough = 0.64 - 0.44 * points.gloss[:, None]
     nv = np.maximum((n * v).sum(1, keepdims=True), 0.06)
     lit = points.lit[:, None]
     shadow_tint = lit + sss * np.array([0.14, 0.04, 0.0]) * (1 - lit)  # shadows on skin have a red rim

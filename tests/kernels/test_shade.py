@@ -205,3 +205,13 @@ def test_a_background_of_the_wrong_size_is_refused(drawn):
     _, raster, shader, _, _, _ = drawn
     with pytest.raises(ValueError, match="background must be"):
         Shader(raster, shader.material, np.zeros((3, 3, 3), np.uint8))
+
+
+def test_what_no_face_wears_does_not_bleed_over_a_seam_at_any_level():
+    draws = np.random.default_rng(4)
+    albedo, surface = draws.integers(0, 256, (64, 64, 4)).astype(np.uint8), np.zeros((64, 64, 4), np.uint8)
+    used = np.zeros((64, 64), bool)
+    used[5:38, 9:50] = True
+    albedo[used] = (10, 200, 30, 255)
+    made = texture.build(albedo, surface, used)
+    assert np.unique(made.texels).size == 1
