@@ -16,7 +16,7 @@ from engine.avatar import Meta
 from engine.engine import DEFAULT_AVATAR, Engine
 from streaming.config import ServerConfig, StreamConfig
 from streaming.guard import RateLimit, host_fits, origin_fits, token_fits
-from streaming.peer import Options, Peer
+from streaming.peer import EngineFailure, Options, Peer
 from streaming.protocol import FRAMINGS
 from streaming.signalling import OfferError
 
@@ -140,6 +140,8 @@ class Server:
             answer = await peer.answer(offer)
         except OfferError as problem:
             raise Refusal(400, "bad_offer", str(problem)) from problem
+        except EngineFailure as problem:
+            raise Refusal(500, "engine", f"the engine could not open this session: {problem}") from problem
         return web.json_response({"id": peer.id, "type": "answer", "sdp": answer}, status=201)
 
     async def _checked(self, options: Options) -> Options:
@@ -185,7 +187,7 @@ def _read_offer(body: bytes) -> tuple[str, Options]:
         "sdp": (str, None), "type": (str, None), "avatar": (str, ""), "framing": (str, FRAMINGS[0]),
         "seed": (int, 0), "marker": (bool, False),
     }  # fmt: skip
-    values = {}
+    values: dict[str, Any] = {}
     for name, (kind, default) in kinds.items():
         value = fields.pop(name, default)
         if type(value) is not kind:

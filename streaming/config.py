@@ -57,4 +57,6 @@ class StreamConfig:
         if not 80 <= self.max_backlog_ms <= 1500:
             raise ValueError(f"stream.max_backlog_ms must lie in 80..1500, got {self.max_backlog_ms}")
         if self.heartbeat_s < 2:
-            raise ValueError(f"stream.heartbeat_s must be 2 or more (the page speaks once a second), got {self.heartbeat_s}")
+            raise ValueError(
+                f"stream.heartbeat_s must be 2 or more: a page speaks once a second; got {self.heartbeat_s}"
+            )

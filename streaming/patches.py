@@ -10,7 +10,7 @@ And on a host whose only address is loopback, ICE has nothing to offer. -> it th
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import aioice.ice
 import aiortc.rtcpeerconnection
@@ -57,8 +57,14 @@ def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
 def install(config: StreamConfig) -> None:
     """Puts the replacements in place, for the whole process. Calling it again only updates the settings."""
     MediaSender.bitrate, MediaSender.bitrate_floor = config.bitrate, config.bitrate_floor
-    aiortc.rtcpeerconnection.RTCRtpSender = MediaSender
-    aiortc.rtcrtpreceiver.JitterBuffer = jitter_buffer
-    aioice.ice.get_host_addresses = host_addresses
-    aioice.ice.CONSENT_INTERVAL = config.consent_interval_s
-    aioice.ice.CONSENT_FAILURES = config.consent_failures
+    replacements: tuple[tuple[Any, str, Any], ...] = (
+        (aiortc.rtcpeerconnection, "RTCRtpSender", MediaSender),
+        (aiortc.rtcrtpreceiver, "JitterBuffer", jitter_buffer),
+        (aioice.ice, "get_host_addresses", host_addresses),
+        (aioice.ice, "CONSENT_INTERVAL", config.consent_interval_s),
+        (aioice.ice, "CONSENT_FAILURES", config.consent_failures),
+    )
+    for module, name, replacement in replacements:
+        if not hasattr(module, name):
+            raise ImportError(f"{module.__name__} has no {name}: this version of it is not known here (pyproject.toml)")
+        setattr(module, name, replacement)

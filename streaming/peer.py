@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from av import AudioFrame
 
 from engine.engine import Engine
 from engine.viewpoint import Viewpoint
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 0.02
 STAMPS_AT_ONCE: Final = 5  # frames whose stamps share one message
 JOIN_S: Final = 5.0
+
+
+class EngineFailure(RuntimeError):
+    """The engine could not open, or go on with, a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +75,23 @@ class Peer:
         self._stamps: list[dict[str, Any]] = []
         self._opened: tuple[str, str, Viewpoint] | None = None
         self._has_voice = self._muted = False
+        self._failure: Exception | None = None
         self._ending: asyncio.Task[None] | None = None
         self._closed: asyncio.Future[None] | None = None
 
     async def answer(self, offer: str) -> str:
-        """Starts painting, and answers ``offer``. Raises OfferError, the peer then being closed."""
+        """Starts painting, and answers ``offer``. Raises OfferError or EngineFailure, the peer then being closed."""
         self._connection.on("track", self._track)
         self._connection.on("datachannel", self._channel)
         self._connection.on("connectionstatechange", self._state_changed)
         self._worker.start()
         self._spawn(self._keep_time())
         try:
-            return await signalling.answer(
-                self._connection, offer, self._video, self._voice, self._stream.codec
-            )
-        except BaseException:
+            return await signalling.answer(self._connection, offer, self._video, self._voice, self._stream.codec)
+        except BaseException as problem:
             await self.close("the offer could not be answered")
+            if self._failure is not None:
+                raise EngineFailure(str(self._failure)) from problem
             raise
 
     # What comes in: tracks, time, messages.
@@ -101,7 +107,9 @@ class Peer:
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
-                for position, samples in reader.read(frame) if use else ():
+                if not use or not isinstance(frame, AudioFrame):
+                    continue
+                for position, samples in reader.read(frame):
                     self._push(self._clock.packet(position, samples * (not self._muted), time.monotonic()))
 
     async def _keep_time(self) -> None:
@@ -158,9 +166,7 @@ class Peer:
 
     def died(self, problem: Exception) -> None:
         """The engine cannot go on with this session."""
-        reply = protocol.error(ProtocolError("engine", f"the engine stopped: {str(problem)[:300]}", "session"))
-        self._hand_over(self._control.send, "control", reply)
-        self._hand_over(self._end, "the engine stopped")
+        self._hand_over(self._note_failure, problem)
 
     def _hand_over(self, call: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
@@ -169,6 +175,12 @@ class Peer:
     def _note_opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
         self._opened = (avatar, framing, view)
         self._say_hello()
+
+    def _note_failure(self, problem: Exception) -> None:
+        self._failure = problem
+        reply = ProtocolError("engine", f"the engine stopped: {str(problem)[:300]}", "session")
+        self._control.send("control", protocol.error(reply))
+        self._end("the engine stopped")
 
     def _say_hello(self) -> None:
         if self._opened is None:
@@ -182,7 +194,7 @@ class Peer:
         self._stamps.append({k: round(v, 2) if isinstance(v, float) else v for k, v in frame.stamps.items()})
         if len(self._stamps) < STAMPS_AT_ONCE:
             return
-        rate = max((getattr(s, "sent_rate", 0.0) for s in self._connection.getSenders() if s.kind == "video"), default=0)
+        rate = sum(getattr(s, "sent_rate", 0.0) for s in self._connection.getSenders() if s.kind == "video")
         counts = {"skipped": self._queue.skipped, "dropped_ms": round(self._worker.dropped_ms)}
         self._control.send("pose", protocol.encode("stamps", frames=self._stamps, rate=round(rate), **counts))
         self._stamps = []

@@ -104,7 +104,7 @@ class MediaSender(RTCRtpSender):
             stamp = data.pts * VOICE_RATIO
             self._previous = (stamp, None)
         self._sent_rate = self._sent.add(time.monotonic(), sum(map(len, payloads)))
-        level = None if isinstance(data, OutFrame) else _level(data)
+        level: Any = None if isinstance(data, OutFrame) else _level(data)  # None: no level in the packet's header
         return RTCEncodedFrame(payloads, stamp, level) if payloads else None
 
     def _note_previous(self, track: VideoTrack | VoiceTrack) -> None:
@@ -174,8 +174,8 @@ class MediaSender(RTCRtpSender):
         """Unix time of RTP time ``rtp`` on the one line shared by sound and picture."""
         if self._origin is None:
             return None
-        about = track.queue.sent_pts * self._clock_rate // SAMPLE_RATE
-        since = about + ((rtp - self._origin - about + 2**31) & 0xFFFFFFFF) - 2**31  # RTP time wraps, media time does not
+        about = track.queue.sent_pts * self._clock_rate // SAMPLE_RATE  # RTP time wraps, media time does not
+        since = about + ((rtp - self._origin - about + 2**31) & 0xFFFFFFFF) - 2**31
         delay = OPUS_DELAY / VOICE_RATE if self.kind == "audio" else 0.0
         start = track.queue.ntp_time(0)
         return None if start is None else start + since / self._clock_rate - delay

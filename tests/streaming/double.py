@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
 from engine.avatar import AvatarError, Meta
 from engine.clock import VOICE_FRAME, VOICE_RATE, frame_pts
 from engine.motion.frame import Motion
@@ -44,6 +45,7 @@ class DoubleSession:
         self.controls = Controls(renderer.default_viewpoint())
         self.painted = 0
         self.cost_s = cost_s
+        self.fail = False
         rng = np.random.default_rng(3)
         self._grain = rng.integers(0, 6, (renderer.side, renderer.side), np.uint8)
 
@@ -59,6 +61,8 @@ class DoubleSession:
     def step(self) -> Frame | None:
         if self.inbox.available < VOICE_FRAME:
             return None
+        if self.fail:
+            raise RuntimeError("out of paint")
         start = time.perf_counter()
         voice = self.inbox.read(VOICE_FRAME)
         view, renderer, side = self.controls.viewpoint, self.parts.renderer, self.parts.renderer.side
@@ -76,10 +80,16 @@ class DoubleSession:
         time.sleep(max(self.cost_s - (time.perf_counter() - start), 0))
         took = (time.perf_counter() - start) * 1e3
         pts, self.painted = frame_pts(self.painted), self.painted + 1
-        stages = {"mel": 0.2, "vad": 0.3, "motion": 1.0, "body": 0.5, "raster": took * 0.3, "shade": took * 0.6, "yuv": 0.4}
-        return Frame(
-            pts, picture, voice, Motion.rest(), view, 0.0, np.zeros(15, np.float32), self.controls.seq, stages
-        )
+        stages = {
+            "mel": 0.2,
+            "vad": 0.3,
+            "motion": 1.0,
+            "body": 0.5,
+            "raster": 0.3 * took,
+            "shade": 0.6 * took,
+            "yuv": 0.4,
+        }
+        return Frame(pts, picture, voice, Motion.rest(), view, 0.0, np.zeros(15, np.float32), self.controls.seq, stages)
 
 
 @dataclass

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from engine.viewpoint import YAW_LIMIT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.viewpoint import YAW_LIMIT
 from streaming import protocol
 from streaming.protocol import ProtocolError, parse
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
-from engine.clock import FRAME
 
+from engine.clock import FRAME
 from streaming.tracks import HOLD_S, VIDEO_QUEUE, VOICE_QUEUE, OutFrame, OutQueue, VideoTrack, VoicePacer, VoiceTrack
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from engine.clock import FRAME
 from engine.viewpoint import Viewpoint
-
 from streaming.tracks import OutFrame
 from streaming.worker import SessionWorker
 

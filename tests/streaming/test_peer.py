@@ -1,0 +1,230 @@
+"""A whole session without a browser: media both ways, the control protocol, and an end that leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streaming.config import ServerConfig, StreamConfig
+
+from .double import DoubleEngine
+from .harness import Settings, Viewer, run, serving, sessions, until, until_sessions
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> DoubleEngine:
+    return DoubleEngine(tmp_path, side=64, cost_s=0.001)
+
+
+def test_pictures_and_the_viewers_own_voice_come_back(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: len(viewer.sounds) > 60 and len(viewer.pictures) > 30)
+            times = np.array([picture.pts for picture in viewer.pictures[5:30]])
+            assert (np.diff(times) % 3600 == 0).all()  # 40 ms of a 90 kHz clock, or a skipped frame
+            spectrum = np.abs(np.fft.rfft(np.concatenate(viewer.sounds[-25:]).astype(float)))
+            peak_hz = np.argmax(spectrum) * 48_000 / (2 * (len(spectrum) - 1))
+            assert abs(peak_hz - 440) < 5
+            await viewer.close()
+
+    run(work())
+
+
+def test_pictures_come_without_a_word_spoken(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address, speaks=False).open()
+            await until(lambda: len(viewer.pictures) > 10)
+            await viewer.close()
+
+    run(work())
+
+
+def test_h264_is_sent_when_configured(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine, Settings(stream=StreamConfig(codec="h264"))) as address:
+            viewer = await Viewer(address).open()
+            answer = viewer.pc.remoteDescription.sdp
+            assert answer.index("H264/90000") < answer.index("VP8/90000")
+            await until(lambda: len(viewer.pictures) > 10)
+            await viewer.close()
+
+    run(work())
+
+
+def test_the_control_protocol_both_ways(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address, options={"avatar": "ben", "framing": "head", "seed": 4}).open()
+            await until(lambda: viewer.heard("hello"), what="no hello")
+            hello = viewer.heard("hello")[-1]
+            assert (hello["avatar"], hello["framing"], hello["session"]) == ("ben", "head", viewer.id)
+            assert hello["viewpoint"]["distance"] == 1.05
+            viewer.say("ping", viewer.pose, t=123.5)
+            await until(lambda: viewer.heard("pong"))
+            assert viewer.heard("pong")[0]["t"] == 123.5
+            viewer.say("viewpoint", viewer.pose, yaw=0.4, pitch=0, distance=1, seq=77)
+            await until(lambda: any(f["seq"] == 77 for m in viewer.heard("stamps") for f in m["frames"]))
+            assert engine.opened[-1].controls.viewpoint.yaw == 0.4
+            stamp = viewer.heard("stamps")[-1]["frames"][-1]
+            assert stamp["arrived"] <= stamp["start"] <= stamp["done"] <= stamp["sent"]
+            assert {"rtp", "encode", "bytes", "stages", "pts"} <= set(stamp)
+            viewer.say("avatar", id="ada")
+            await until(lambda: viewer.heard("hello")[-1]["avatar"] == "ada")
+            viewer.say("framing", name="upper")
+            await until(lambda: viewer.heard("hello")[-1]["framing"] == "upper")
+            viewer.say("bye")
+            await until_sessions(address, 0, 3)
+            await viewer.close()
+
+    run(work())
+
+
+def test_mute_silences_what_the_engine_hears(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
+            viewer.say("mute", on=True)
+            await until(lambda: np.abs(np.concatenate(viewer.sounds[-10:])).max() < 50, what="still heard")
+            viewer.say("mute", on=False)
+            await until(lambda: np.abs(viewer.sounds[-1]).max() > 1000, what="silent for good")
+            await viewer.close()
+
+    run(work())
+
+
+def test_junk_on_the_control_channel_is_answered_and_harmless(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer, other = await Viewer(address).open(), await Viewer(address).open()
+            await until(lambda: viewer.heard("hello") and len(other.pictures) > 5)
+            for raw in ("x", "[]", b"\x00\xff" * 50, '{"v":1,"type":"viewpoint","yaw":NaN}', "y" * 10_000, "{" * 4000):
+                viewer.control.send(raw)
+            viewer.say("avatar", id="../../secret")
+            viewer.say("avatar", id="nobody")
+            await until(lambda: len(viewer.heard("error")) == 8, what="not every message was answered")
+            assert all(error["message"] for error in viewer.heard("error"))
+            seen, others = len(viewer.pictures), len(other.pictures)
+            await until(lambda: len(viewer.pictures) > seen + 5 and len(other.pictures) > others + 5)
+            assert viewer.heard("hello")[-1]["avatar"] == "ada"
+            await asyncio.gather(viewer.close(), other.close())
+
+    run(work())
+
+
+def test_a_flood_of_messages_is_cut_off_not_queued(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: viewer.heard("hello"))
+            for k in range(2000):
+                viewer.say("ping", t=k)
+            seen = len(viewer.pictures)
+            await until(lambda: len(viewer.pictures) > seen + 10, what="the flood stopped the pictures")
+            assert len(viewer.heard("pong")) < 1500
+            await viewer.close()
+
+    run(work())
+
+
+def test_an_engine_that_fails_ends_only_its_own_session(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            good = await Viewer(address).open()
+            bad = await Viewer(address).open()
+            await until(lambda: len(good.pictures) > 5 and bad.heard("hello"))
+            engine.opened[-1].fail = True
+            await until_sessions(address, 1, 5)
+            assert "out of paint" in bad.heard("error")[0]["message"]
+            engine.fail_open = True
+            with pytest.raises(AssertionError, match="never opens"):
+                await Viewer(address).open()
+            seen = len(good.pictures)
+            await until(lambda: len(good.pictures) > seen + 5)
+            assert await sessions(address) == 1
+            await asyncio.gather(good.close(), bad.close())
+
+    run(work())
+
+
+def test_a_closed_viewer_is_gone_within_a_second_and_a_vanished_one_within_ten(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine, Settings(stream=StreamConfig(heartbeat_s=4.0))) as address:
+            polite, killed = await Viewer(address).open(), await Viewer(address).open()
+            await until(lambda: polite.heard("hello") and killed.heard("hello"))
+            await polite.close()
+            assert await until_sessions(address, 1, 1.0) < 1.0
+            await killed.vanish()
+            assert await until_sessions(address, 0, 10.0) < 10.0
+            await killed.close()
+
+    run(work())
+
+
+def test_a_page_that_only_falls_silent_is_let_go(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine, Settings(stream=StreamConfig(heartbeat_s=2.0))) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: viewer.heard("hello"))
+            await until_sessions(address, 0, 5.0)
+            assert viewer.heard("bye")[-1]["reason"] == "no heartbeat"
+            await viewer.close()
+
+    run(work())
+
+
+def resident_mb() -> float:
+    """Resident memory of this process, MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_fifty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> None:
+    async def cycle(address: str, k: int) -> None:
+        viewer = await Viewer(address).open()
+        await until(lambda: len(viewer.pictures) > 2 and viewer.heard("hello"), what=f"cycle {k} got no picture")
+        await viewer.close()
+        await until_sessions(address, 0, 3.0)
+
+    def census() -> tuple[int, int, int]:
+        gc.collect()
+        threads = [t for t in threading.enumerate() if not t.name.startswith(("asyncio", "encode", "open"))]
+        return len(asyncio.all_tasks()), len(threads), len(os.listdir("/proc/self/fd"))
+
+    async def work() -> None:
+        settings = Settings(server=ServerConfig(port=0, sessions_per_minute=10_000, max_sessions=1))
+        async with serving(engine, settings) as address:
+            for k in range(10):  # pools, caches and allocators fill up
+                await cycle(address, k)
+            before, memory = census(), resident_mb()
+            for k in range(50):
+                await cycle(address, k)
+            after, grown = census(), resident_mb() - memory
+            assert after[0] <= before[0] + 1, "tasks are left over"
+            assert after[1] <= before[1], "threads are left over"
+            assert after[2] <= before[2] + 2, "files or sockets are left over"
+            assert grown < 25, f"memory grew by {grown:.0f} MB in 50 sessions"
+
+    run(work(), 180)
+
+
+def test_the_server_stops_with_sessions_open(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: viewer.heard("hello"))
+            assert await sessions(address) == 1
+        assert not [t for t in threading.enumerate() if t.name.startswith("session-") and t.is_alive()]
+        await viewer.close()
+
+    run(work())
