@@ -83,14 +83,14 @@ class _Bob:
         direction = (1 - mix) * polar + mix * straight / np.linalg.norm(straight, axis=1, keepdims=True)
         locks = np.sin(2 * np.pi * (5.0 * a + 0.35 * np.sin(4.0 * t + 9 * a))) * ease(t, 0.10, 0.7)
         locks = locks + 0.5 * np.sin(2 * np.pi * (11.0 * a + 0.6 * t)) * ease(t, 0.45, 0.95)
-        body = (0.003 + 0.0115 * ease(a, -0.02, 0.22)) * ease(s, 0.06, 0.50) + 0.0012 + 0.0030 * ease(s, 0.0, 0.14)
+        body = (0.003 + 0.0115 * ease(a, -0.02, 0.22)) * ease(s, 0.06, 0.50) + 0.0030 + 0.0016 * ease(s, 0.0, 0.14)
         points = self.scalp.lift(direction, body + lift + 0.0016 * locks)
         return self._hang(points, a, t, azimuth, lift, locks)
 
     def _hang(self, points: Array, a: Array, t: Array, azimuth: Array, lift: float, locks: Array) -> Array:
         """Below the ears the strands fall, widen a little, and turn in at the tips."""
         fall = _ramp((t - 0.50) / 0.50) - _ramp(-1.0)
-        tip = -0.122 * self.scalp.scale + 0.016 * ease(a, 0.3, 1.0)
+        tip = -0.124 * self.scalp.scale + 0.004 * ease(a, 0.3, 1.0)
         out = points - self.scalp.centre
         reach = np.hypot(out[:, 0], out[:, 2])
         widen = 0.010 * np.sin(np.pi * np.clip(fall, 0, 1) * 0.8) - 0.022 * ease(fall, 0.55, 1.1)
@@ -117,7 +117,7 @@ def _bob(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]
             cards.append(
                 _card(strand, rig, generator, a=a, width=generator.uniform(0.05, 0.10),
                       start=generator.uniform(0.0, 0.40), stop=generator.uniform(0.90, 1.05),
-                      lift=generator.uniform(0.0008, 0.0035), rows=10)
+                      lift=generator.uniform(0.0004, 0.0022), rows=10)
             )  # fmt: skip
         for _ in range(16):  # wisps over the forehead's edge and beside the cheek
             cards.append(
@@ -164,7 +164,7 @@ class _Crop:
 
     def __call__(self, a: Array, t: Array, lift: float) -> Array:
         reach = np.interp(a % 1.0, self._turns, self._reach)
-        direction = self._direction(a, t * reach * 1.01)
+        direction = self._direction(a, t * reach * 0.975)
         rough = np.sin(2 * np.pi * 11 * a + 7 * t) * np.sin(9 * np.pi * t + 23 * a)
         return self.scalp.lift(direction, self.volume(direction, t) + lift + 0.0012 * rough * ease(t, 1.0, 0.7))
 
@@ -274,7 +274,7 @@ def _card(
     out *= np.sign((out * (left - np.array([0.0, 0.02, -0.082]))).sum(1, keepdims=True))
     rise = lift * ease(np.linspace(0, 1, rows), 0.0, 0.25) - 0.0004
     points = np.stack([left, right], axis=1) + (rise[:, None] * out)[:, None]
-    points[:, 1] += generator.normal(0, 0.0009) * out  # one side a little prouder, as locks overlap
+    points[:, 1] += generator.normal(0, 0.0006) * out  # one side a little prouder, as locks overlap
     side = right - left
     side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
     normal = np.stack([out - 0.16 * side, out + 0.16 * side], axis=1)

@@ -139,7 +139,8 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
     short = identity.style == "crop"
     for rect, columns in ((hair.SHEET, 1), (hair.CARDS, hair.CARD_KINDS)):
         u, v = _grid(rect)
-        colour, shade = _strands(u * rect.width, v, identity, seed + columns, wave=2.5 if not short else 1.5)
+        grown = v if columns == 1 else 0.40 + 0.60 * v  # a card may begin anywhere along the hair: no dark root
+        colour, shade = _strands(u * rect.width, grown, identity, seed + columns, wave=2.5 if not short else 1.5)
         alpha = _sheet_alpha(rect, u, v, seed, short) if columns == 1 else _card_alpha(rect, v, seed)
         canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.12 if short else 0.24, strand=1.0)
     u, v = _grid(hair.INNER)
@@ -169,7 +170,7 @@ def _sheet_alpha(rect: Rect, u: Array, v: Array, seed: int, short: bool) -> Arra
     size = np.array([rect.width, rect.height])
     count = rect.width
     x = generator.uniform(0, 1, count)
-    reach = 0.90 if short else 0.93
+    reach = 0.88 if short else 0.955
     root = np.stack([x, np.full(count, reach - 0.03)], axis=1) * size
     tip = np.stack([x + generator.normal(0, 0.006, count), generator.uniform(reach + 0.02, 0.998, count)], axis=1) * size
     strokes(picture, root, 0.5 * (root + tip), tip, generator.uniform(2.0, 4.0, count), np.full(count, 1.0))
@@ -212,11 +213,9 @@ def _card_alpha(rect: Rect, v: Array, seed: int) -> Array:
 
 
 def cloth_colour(place: Array, identity: Identity, seed: int) -> Array:
-    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): soft wales and mottling."""
-    wale = 0.5 + 0.5 * np.cos(2 * np.pi * place[:, 0] / 0.0085)
-    body = ease(-np.abs(place[:, 0]), -0.17, -0.13)  # arms spread on the template: no wales along them
-    tone = 0.95 + 0.05 * wale * body
-    tone = tone * (0.92 + 0.16 * noise(place, 38, 3, seed + 60)) * (0.95 + 0.10 * noise(place, 420, 2, seed + 61))
+    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): soft mottling."""
+    tone = 0.94 + 0.12 * noise(place, 38, 3, seed + 60)
+    tone = tone * (0.94 + 0.12 * noise(place, 300, 2, seed + 61))
     return linear(identity.cloth) * tone[:, None]
 
 

@@ -174,7 +174,7 @@ def _scalp_hair(place: Array, ears: Array, scalp: Scalp, identity: Identity, see
     root = ease(edge, -0.0035, 0.0060) * (place[:, 1] > -0.095) * (1 - ease(ears, 0.05, 0.35))
     if identity.style == "bob":  # the scalp shows along the parting
         line = 0.021 - 0.009 * ease(-place[:, 2], -0.02, 0.11)
-        root = root * (1 - 0.75 * np.exp(-(((place[:, 0] - line) / 0.0016) ** 2)))
+        root = root * (1 - 0.5 * ease(-place[:, 2], -0.005, 0.015) * np.exp(-(((place[:, 0] - line) / 0.0016) ** 2)))
     return 0.97 * root, ease(depth, -0.012, 0.004)
 
 
