@@ -1,0 +1,300 @@
+"""The page in a real headless Chromium, against a real server with the engine's double."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.request
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streaming.config import ServerConfig
+
+from .double import DoubleEngine
+from .harness import Settings, serving_thread
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
+    "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(driver: Any) -> Iterator[Any]:
+    launched = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
+    yield launched
+    launched.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> DoubleEngine:
+    return DoubleEngine(tmp_path, side=128, cost_s=0.002)
+
+
+@pytest.fixture
+def address(engine: DoubleEngine) -> Iterator[str]:
+    with serving_thread(engine) as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    opened = browser.new_page(bypass_csp=True)
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(f"{address}?bench")
+    opened.wait_for_selector("#avatars button")
+    yield opened
+    opened.close()
+    assert not problems
+
+
+def live(page: Any) -> None:
+    page.wait_for_function("document.querySelector('#stage').classList.contains('live')", timeout=15_000)
+
+
+def sessions(address: str) -> int:
+    with urllib.request.urlopen(f"{address}v1/health") as answer:
+        return int(json.load(answer)["sessions"])
+
+
+def until_sessions(page: Any, address: str, count: int, timeout: float) -> None:
+    begun = time.monotonic()
+    while sessions(address) != count:
+        assert time.monotonic() - begun < timeout, f"{sessions(address)} sessions after {timeout} s"
+        page.wait_for_timeout(20)
+
+
+def until(page: Any, done: Any, what: str, timeout: float = 8.0) -> None:
+    begun = time.monotonic()
+    while not done():
+        assert time.monotonic() - begun < timeout, what
+        page.wait_for_timeout(20)
+
+
+def test_start_shows_the_avatar_and_stop_ends_the_session(page: Any, address: str, engine: DoubleEngine) -> None:
+    page.click("#begin")
+    live(page)
+    assert page.inner_text("#status") == "Connected"
+    until(page, lambda: "Mbit/s" in page.inner_text("#figures"), "no latency figures")
+    assert page.inner_text("#total").endswith("ms")
+    assert page.evaluate("document.querySelector('#video').muted")  # the microphone on loudspeakers would echo
+    page.click("#start")
+    until_sessions(page, address, 0, 1.5)
+    assert page.inner_text("#status") == "Not connected"
+
+
+def test_the_sample_is_heard_by_the_engine_and_comes_back(page: Any, engine: DoubleEngine) -> None:
+    page.click("[data-source=sample]")
+    page.click("#start")
+    live(page)
+    peak = 0.0
+
+    def loud() -> bool:
+        nonlocal peak
+        inbox = engine.opened[-1].inbox._data
+        peak = max(peak, float(np.abs(inbox).max()))
+        return peak > 0.2
+
+    until(page, loud, "the engine never heard the sample")
+    assert not page.evaluate("document.querySelector('#video').muted")
+    page.click("#mute")
+    assert page.get_attribute("#mute", "aria-pressed") == "true"
+
+
+def test_drag_wheel_and_keys_move_the_camera_and_double_click_resets(page: Any, engine: DoubleEngine) -> None:
+    page.click("#begin")
+    live(page)
+    session = engine.opened[-1]
+    box = page.locator("#stage").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 120, y + 40, steps=6)
+    page.mouse.up()
+    until(page, lambda: session.controls.viewpoint.yaw > 0.2, "drag left did not move the camera to the right")
+    assert session.controls.viewpoint.pitch > 0.05
+    page.mouse.wheel(0, -400)
+    until(page, lambda: session.controls.viewpoint.distance < 1.5, "the wheel did not come closer")
+    page.mouse.dblclick(x, y)
+    until(page, lambda: session.controls.viewpoint.yaw == 0, "double-click did not reset")
+    assert session.controls.viewpoint.distance == 1.6
+    page.focus("#stage")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("+")
+    until(page, lambda: session.controls.viewpoint.yaw > 0.05, "keys did not move the camera")
+
+
+def test_avatar_and_framing_change_without_a_new_connection(page: Any, address: str, engine: DoubleEngine) -> None:
+    page.click("#begin")
+    live(page)
+    session = engine.opened[-1]
+    page.click("[data-avatar=ben]")
+    until(page, lambda: session.parts.renderer.avatar == "ben", "the avatar did not change")
+    page.click("[data-framing=head]")
+    until(page, lambda: session.parts.renderer.framing == "head", "the framing did not change")
+    until(page, lambda: page.evaluate("visavis.orbit.rest.distance") == 1.05, "the page missed the new viewpoint")
+    assert sessions(address) == 1
+    assert len(engine.opened) == 1
+
+
+def test_a_file_that_is_not_sound_is_explained(page: Any, tmp_path: Path) -> None:
+    page.click("[data-source=file]")
+    bad = tmp_path / "notes.mp3"
+    bad.write_text("these are only words")
+    page.set_input_files("#file", str(bad))
+    until(page, lambda: page.is_visible("#alert"), "no explanation")
+    assert "notes.mp3 holds no sound" in page.inner_text("#alert-text")
+    page.click("#alert-close")
+    assert not page.is_visible("#alert")
+
+
+def test_a_sound_file_of_any_rate_plays(page: Any, engine: DoubleEngine, tmp_path: Path) -> None:
+    path = tmp_path / "tone.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(96_000)
+        tone = (12_000 * np.sin(np.arange(192_000) / 96_000 * 2 * np.pi * 300)).astype("<i2")
+        file.writeframes(np.repeat(tone, 2).tobytes())
+    page.click("[data-source=file]")
+    page.set_input_files("#file", str(path))
+    until(page, lambda: "tone.wav (2.0 s)" in page.inner_text("#file-name"), "the file was not read")
+    page.click("#start")
+    live(page)
+    until(page, lambda: np.abs(engine.opened[-1].inbox._data).max() > 0.15, "the engine never heard the file")
+
+
+def test_keyboard_alone_can_choose_and_start(page: Any) -> None:
+    page.focus("#source button[aria-checked=true]")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute("[data-source=sample]", "aria-checked") == "true"
+    page.focus("#begin")
+    page.keyboard.press("Enter")
+    live(page)
+    page.keyboard.press("m")
+    assert page.get_attribute("#mute", "aria-pressed") == "true"
+
+
+def test_every_control_has_a_name(page: Any) -> None:
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('button, input, select, canvas, video, [role]')].filter((e) =>
+        !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_nothing_overflows_a_phone(page: Any) -> None:
+    for width in (360, 390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_reload_and_close_end_the_session_within_a_second(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    page.click("#begin")
+    live_without_eval(page)
+    page.reload()
+    until_sessions(page, address, 0, 1.0)
+    page.click("#begin")
+    live_without_eval(page)
+    page.close(run_before_unload=True)
+    begun = time.monotonic()
+    while sessions(address):
+        assert time.monotonic() - begun < 1.0, "a closed page still has its session"
+        time.sleep(0.02)
+
+
+def live_without_eval(page: Any) -> None:
+    page.wait_for_selector("#stage.live", timeout=15_000)
+
+
+def test_a_killed_tab_is_gone_within_ten_seconds(driver: Any, address: str) -> None:
+    doomed = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
+    page = doomed.new_page()
+    page.goto(address)
+    page.click("#begin")
+    live_without_eval(page)
+    assert sessions(address) == 1
+    with pytest.raises(playwright.Error):  # the target is gone before it can answer
+        page.goto("chrome://crash")
+    begun = time.monotonic()
+    while sessions(address):
+        assert time.monotonic() - begun < 10, "the session of a killed tab is still there"
+        time.sleep(0.1)
+    doomed.close()
+
+
+def test_a_denied_microphone_is_explained_and_the_avatar_still_comes(driver: Any, address: str) -> None:
+    strict = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--deny-permission-prompts"])
+    page = strict.new_page()
+    page.goto(address)
+    page.click("#begin")
+    live_without_eval(page)
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "microphone is blocked" in page.inner_text("#alert-text")
+    strict.close()
+
+
+def test_the_token_is_asked_for_and_remembered(browser: Any, engine: DoubleEngine) -> None:
+    with serving_thread(engine, Settings(server=ServerConfig(port=0, token="open sesame, please"))) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#token-dialog[open]")
+        page.fill("#token", "open sesame, please")
+        page.click("#token-dialog button")
+        page.wait_for_selector("#avatars button")
+        page.reload()
+        page.wait_for_selector("#avatars button")
+        page.close()
+        page = browser.new_page()
+        page.goto(f"{address}#token=open%20sesame,%20please")
+        page.wait_for_selector("#avatars button")
+        page.close()
+
+
+def test_a_full_server_is_explained(browser: Any, engine: DoubleEngine) -> None:
+    settings = Settings(server=ServerConfig(port=0, max_sessions=1, sessions_per_minute=100))
+    with serving_thread(engine, settings) as address:
+        first, second = browser.new_page(), browser.new_page()
+        first.goto(address)
+        first.click("#begin")
+        live_without_eval(first)
+        second.goto(address)
+        second.click("#begin")
+        second.wait_for_selector("#alert:not([hidden])")
+        assert "sessions are taken" in second.inner_text("#alert-text")
+        first.close()
+        second.close()
+
+
+def test_a_server_that_went_away_is_explained(browser: Any, engine: DoubleEngine) -> None:
+    with serving_thread(engine) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#avatars button")
+        page.click("#begin")
+        live_without_eval(page)
+    page.wait_for_selector("#status[data-state=lost]", timeout=15_000)
+    assert "server stops" in page.inner_text("#status") or "lost" in page.inner_text("#status")
+    page.click("#start")
+    page.wait_for_selector("#alert:not([hidden])")
+    assert "cannot be reached" in page.inner_text("#alert-text")
+    page.close()
