@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clock import VOICE_RATE
+from engine.clock import VOICE_FRAME, VOICE_RATE
 
 Voice = NDArray[np.float32]
 
@@ -56,9 +56,10 @@ class MicClock:
         samples = np.clip(np.nan_to_num(np.asarray(samples, np.float32), nan=0.0, posinf=0.0, neginf=0.0), -1, 1)
         length = len(samples)
         self.stats.received_ms += _ms(length)
-        due = self._due(now)
         if self._offset is None:
-            self._offset = max(self._edge, due - length) - position
+            begin = _whole_frame(max(self._edge, self._due(now) - length))
+            self._offset, self._origin = begin - position, now - (begin + length) / VOICE_RATE
+        due = self._due(now)
         start = position + self._offset
         if start + length <= self._edge or start + length > due + _samples(AHEAD_S):
             start = self._misplaced(start, position, now)
@@ -94,8 +95,8 @@ class MicClock:
         if now - self._misplaced_since < REANCHOR_S:
             return start
         self._misplaced_since = None
-        self._offset = self._edge - position
-        return self._edge
+        self._offset = _whole_frame(self._edge) - position
+        return position + self._offset
 
     def _append(self, start: int, samples: Voice) -> Voice:
         gap, skip = max(start - self._edge, 0), max(self._edge - start, 0)
@@ -106,6 +107,11 @@ class MicClock:
         voice = np.concatenate([np.zeros(gap, np.float32), kept]) if gap else np.ascontiguousarray(kept)
         self._edge += len(voice)
         return voice
+
+
+def _whole_frame(samples: int) -> int:
+    """The next frame boundary: packets that begin there complete a frame with their last sample, not halfway."""
+    return -(-samples // VOICE_FRAME) * VOICE_FRAME
 
 
 def _samples(seconds: float) -> int:

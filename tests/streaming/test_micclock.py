@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,15 @@ def test_steady_packets_come_out_sample_for_sample() -> None:
         line.packet(k * PACKET, 1.0 + 0.02 * (k + 1))
     heard = line.voice[np.flatnonzero(line.voice)[0] :]
     np.testing.assert_array_equal(heard, tone(0, 100 * PACKET))
+
+
+@pytest.mark.parametrize("first", [0.0031, 0.5, 1.2345])
+def test_packets_fit_into_whole_frames_wherever_they_begin(first: float) -> None:
+    line = Line()
+    for k in range(10):
+        line.packet(12_345 + k * PACKET, first + 0.02 * (k + 1))
+    assert np.flatnonzero(line.voice)[0] % 1920 == 0
+    assert line.clock.edge % 1920 == 0  # ten packets are five frames, complete with the last sample
 
 
 def test_without_a_microphone_silence_keeps_pace_with_time() -> None:
