@@ -43,8 +43,9 @@ def _cache_folder() -> str:
     return str(root / "__pycache__" / f"numba-{digest.hexdigest()}")
 
 
-if not numba.config.CACHE_DIR:  # set by NUMBA_CACHE_DIR
-    numba.config.CACHE_DIR = _cache_folder()
+_settings: Any = numba.config
+if not _settings.CACHE_DIR:  # set by NUMBA_CACHE_DIR
+    _settings.CACHE_DIR = _cache_folder()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -37,7 +37,8 @@ def accumulate(raster: Rasterizer, paint: Paint, reference: float) -> tuple[F64,
         if not here.any():
             continue
         q, z = q[here], 1 / values[here][:, :1]
-        texel = fetch(paint.texture, *(values[here][:, 4:6] * z).T, max(float(paint.detail[face] + paint.bias), 0.0))
+        u, v = (values[here][:, 4:6] * z).T
+        texel = fetch(paint.texture, u, v, max(float(paint.detail[face] + paint.bias), 0.0))
         alpha = texel[:, 3] * free[here]
         weight = alpha * np.clip(q * reference, 0.25, 2.0) ** 64
         normal = values[here][:, 1:4]

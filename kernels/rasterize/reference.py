@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.jit import F32, F64, I64
+from kernels.jit import F32, F64, I64, Real
 from kernels.rasterize import CENTRE, NEAR, ROTATED_GRID, Camera, Mesh
 
 SNAP = 256
@@ -95,7 +95,7 @@ def fill(triangles: list[Triangle], size: tuple[int, int], samples: int) -> tupl
     return nearness, winner
 
 
-def barycentric(xy: I64, x: F64 | float, y: F64 | float) -> F64:
+def barycentric(xy: I64, x: Real, y: Real) -> F64:
     """Weights (..., 3) of the snapped corners at picture points, linear in the picture."""
     p = xy / SNAP
     area = _cross(p[0], p[1], p[2])

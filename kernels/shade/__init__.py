@@ -62,11 +62,11 @@ class Shader:
         world_to_map = self.shadow.to_map(self.lights.lamps[0, :3], target)
         moment = self.shadow.draw(vertices, world_to_map)
         scene = Scene(
-            np.array([1 / camera.focal, *camera.centre], np.float32), _from_view(world_to_map, camera), moment,
+            np.array([1 / camera.focal, *camera.centre], np.float32), map_from_view(world_to_map, camera), moment,
             lamps, self.lights.ambient, up, np.float32(self.lights.exposure), self.lane,
         )  # fmt: skip
         self._tangents(camera)
-        raster, layer, g, paint = self.raster, self.blended, self.raster.gbuffer, self._paint(camera)
+        raster, layer, g, paint = self.raster, self.blended, self.raster.gbuffer, self.paint(camera)
         cpu.shade_pixels(g, paint, scene, self.place, self.canvas)
         cpu.shade_extras(raster.extra_count, g, paint, scene, self.canvas)
         layer.draw(raster, paint, distance)
@@ -75,7 +75,8 @@ class Shader:
             self.canvas, g.coverage, layer.slot, layer.layer, self.background, self.decode, self.encode, rgb, alpha
         )
 
-    def _paint(self, camera: Camera) -> Paint:
+    def paint(self, camera: Camera) -> Paint:
+        """What the faces of the frame just rasterized wear."""
         material, raster = self.material, self.raster
         reach = np.array([0.0, REACH[EYE], REACH[MOUTH]], np.float32) * np.float32(camera.focal)
         bias = np.float32(BIAS + np.log2(material.texture.side))
@@ -91,7 +92,7 @@ class Shader:
             raster_cpu.tangents(triangle, owner, count, self.material.strand, r.place, r.mesh.uv, *lens, self.tangent)
 
 
-def _from_view(world_to_map: F32, camera: Camera) -> F32:
-    """The same map, reached from view space."""
+def map_from_view(world_to_map: F32, camera: Camera) -> F32:
+    """World to map (3,4) as view space to map."""
     turn = world_to_map[:, :3] @ camera.rotation.T
     return np.concatenate([turn, (world_to_map[:, 3] - turn @ camera.translation)[:, None]], 1)

@@ -146,9 +146,9 @@ def pixels(g: GBuffer, paint: Paint, scene: Scene, opened: F64) -> F64:
     texel = fetch(paint.texture, g.uv[0, rows, columns], g.uv[1, rows, columns], level)
     colour = texel[:, :3] / np.maximum(texel[:, 3:4], 1e-3)
     lit = shadow(place, normal, scene)
-    points = Points(
-        place, normal, paint.tangent[face].astype(np.float64), colour, *texel[:, 4:].T, lit, opened[rows, columns]
-    )
+    occlusion, gloss, subsurface, strand = texel[:, 4:].T
+    opened, tangent = opened[rows, columns], paint.tangent[face].astype(np.float64)
+    points = Points(place, normal, tangent, colour, occlusion, gloss, subsurface, strand, lit, opened)
     canvas = np.zeros((*g.depth.shape, 3))
     canvas[rows, columns] = g.share[rows, columns][:, None] * light(points, scene)
     return canvas

@@ -119,7 +119,7 @@ def test_light_equals_the_reference():
 def test_the_canvas_equals_the_reference(drawn):
     _, raster, shader, view, _, _ = drawn
     g, scene = raster.gbuffer, scene_of(shader, view)
-    paint = shader._paint(view)
+    paint = shader.paint(view)
     opened = np.ones(SIZE)
     for y, x in np.argwhere(shader.material.cavity[g.region] != 0):
         opened[y, x] = opening_of(g.region, paint, x, y, g.depth[y, x])
@@ -153,7 +153,7 @@ def test_extras_complete_the_pixels_they_share(drawn):
 
 def test_the_blended_layer_equals_the_reference(drawn):
     _, raster, shader, view, _, _ = drawn
-    paint = shader._paint(view)
+    paint = shader.paint(view)
     shader.blended.draw(raster, paint, 1.05)
     entries, touched = blend_reference.accumulate(raster, paint, 1.05)
     slot = shader.blended.slot
@@ -168,7 +168,7 @@ def test_the_blended_layer_equals_the_reference(drawn):
 
 def test_the_blended_layer_forgets_the_previous_frame(drawn):
     _, raster, shader, view, _, _ = drawn
-    paint = shader._paint(view)
+    paint = shader.paint(view)
     first = shader.blended.draw(raster, paint, 1.05)
     before = shader.blended.slot >= 0
     assert shader.blended.draw(raster, paint, 1.05) == first

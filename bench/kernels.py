@@ -1,0 +1,126 @@
+"""Suite ``kernels``: time of each kernel on one core, on a real avatar at 512 x 512. ``python -m bench.kernels``.
+
+Each kernel is first checked against its reference (the kernel tests); a figure is printed only when that passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bench.report import Measured, spread, value
+from engine import avatar as packs
+from engine.avatar import Avatar
+from engine.body.body import Body
+from engine.motion.frame import ACTION_INDEX, Motion
+from engine.render import camera, material
+from engine.viewpoint import Viewpoint
+from kernels.rasterize import Rasterizer
+from kernels.shade import Shader
+from kernels.yuv import to_i420
+
+SIZE: Final = (512, 512)
+AIM: Final = np.array([0.0, -0.08, -0.06], np.float32)
+TESTS: Final = ("test_rasterize.py", "test_shade.py", "test_yuv.py", "test_skin.py")
+
+
+def run(*, quick: bool, log: Console, avatar: str = "ada") -> Measured:
+    """A talking, turning head for 300 frames (quick: 60), for both framings. Milliseconds of one thread."""
+    check_correct()
+    person = packs.load(packs.find(avatar))
+    metrics, series = {}, {}
+    for framing in camera.FRAMINGS:
+        # 1 sample a pixel is the guidance a network reads; 4 samples are the picture's.
+        for samples in (1, 4):
+            times, covered = measure(person, framing, samples, 60 if quick else 300, log)
+            for name, taken in times.items():
+                metrics[f"{framing}.{samples}.{name}_ms"] = spread(taken, "ms")
+                series[f"{framing}.{samples}.{name}_ms"] = taken
+            metrics[f"{framing}.{samples}.covered"] = value(covered, "part of the picture")
+    metrics["triangles"] = value(len(person.faces), "triangles")
+    return Measured(metrics, series)
+
+
+def check_correct() -> None:
+    """Runs the kernel tests. Raises ValueError when one fails: no speed without correctness."""
+    import pytest
+
+    folder = Path(__file__).parent.parent / "tests" / "kernels"
+    tests = [str(folder / name) for name in TESTS if (folder / name).exists()]
+    if pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", *tests]) != 0:
+        raise ValueError("the kernel tests fail: a speed would not mean anything")
+
+
+def measure(
+    person: Avatar, framing: str, samples: int, frames: int, log: Console
+) -> tuple[dict[str, list[float]], float]:
+    """Samples in milliseconds by kernel name, and the mean part of the picture that is covered."""
+    body, frame = Body(person), camera.framing(framing)
+    pose, (mesh, look) = body.allocate(), material.build(person)
+    raster = Rasterizer(mesh, SIZE, samples)
+    shader = Shader(raster, look, material.cover(person.background, SIZE))
+    rgb, alpha = np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.uint8)
+    i420 = np.zeros((SIZE[0] * 3 // 2, SIZE[1]), np.uint8)
+    before, now = np.zeros_like(pose.vertices), np.zeros_like(pose.vertices)
+    times: dict[str, list[float]] = defaultdict(list)
+    covered = 0.0
+    for number in track(range(-3, frames), description=f"{framing}, {samples} samples", console=log, transient=True):
+        motion, viewpoint = scene(number, frame.distance)
+        view = camera.camera(viewpoint, frame, SIZE)
+
+        def timed(name: str, work: Callable[..., Any], *arguments: Any, kept: bool = number >= 0) -> Any:
+            start = perf_counter()
+            answer = work(*arguments)
+            if kept:  # the first frames compile and warm the caches
+                times[name].append(1e3 * (perf_counter() - start))
+            return answer
+
+        timed("skin", body.pose, motion, pose)
+        gbuffer = timed("rasterize", raster.draw, pose.vertices, pose.normals, view, before, now)
+        timed("shade", shader.draw, pose.vertices, view, AIM, viewpoint.distance, rgb, alpha)
+        timed("yuv", to_i420, rgb, i420)
+        before, now = now, before
+        covered += float(gbuffer.coverage.mean()) / frames if number >= 0 else 0.0
+    times["frame"] = [sum(parts) for parts in zip(*times.values(), strict=True)]
+    return dict(times), covered
+
+
+def scene(number: int, distance: float) -> tuple[Motion, Viewpoint]:
+    """Frame ``number`` of a head that talks and turns while the camera swings from side to side."""
+    motion, t = Motion.rest(), number / 25
+    motion.face[ACTION_INDEX["jawOpen"]] = 0.25 + 0.25 * np.sin(9 * t)
+    motion.face[ACTION_INDEX["mouthPucker"]] = 0.3 + 0.3 * np.sin(5 * t)
+    motion.head[:3] = 0.05 * np.sin(t), 0.1 * np.sin(0.7 * t), 0.03 * np.sin(1.3 * t)
+    return motion, Viewpoint(yaw=0.9 * np.sin(0.5 * t), pitch=0.2 * np.sin(0.3 * t), distance=distance)
+
+
+def main() -> None:
+    """Command line: checks, measures, prints p50, p95, p99 per kernel."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="60 frames a framing instead of 300")
+    parser.add_argument("--avatar", default="ada", help="avatar to draw (default: ada)")
+    arguments, log = parser.parse_args(), Console()
+    try:
+        measured = run(quick=arguments.quick, log=log, avatar=arguments.avatar)
+    except ValueError as error:
+        log.print(f"[red]{error}")
+        sys.exit(1)
+    table = Table("framing.samples.kernel", "p50", "p95", "p99", title=f"{arguments.avatar}, 512 x 512, one core, ms")
+    for name, metric in measured.metrics.items():
+        if "p50" in metric:
+            table.add_row(name.removesuffix("_ms"), *(f"{metric[key]:.2f}" for key in ("p50", "p95", "p99")))
+    log.print(table)
+
+
+if __name__ == "__main__":
+    main()
