@@ -110,8 +110,8 @@ class Jumper:
         """Bridges hollows by smoothing, then keeps the cloth its ease away from the skin."""
         arm = self.rig.weights(self.person, vertex)[:, [self.rig.index[b] for b in ("elbow_l", "elbow_r")]].sum(1)
         trunk = np.clip(1.0 - 1.4 * arm, 0.15, 1.0) * np.clip((-0.10 - points[:, 1]) / 0.12, 0.25, 1.0)
-        for _ in range(3):
-            points = mesh.smooth(points, faces, 8, 0.5 * trunk)
+        for _ in range(6):
+            points = mesh.smooth(points, faces, 14, 0.5 * trunk)
             points = self._push_out(points, EASE)
         folds = np.sin(26.0 * points[:, 0] + 9.0 * points[:, 1]) * np.clip((-0.30 - points[:, 1]) / 0.15, 0, 1)
         sleeve = np.sin(95.0 * points[:, 1] + 30.0 * points[:, 2]) * np.clip(arm * 2, 0, 1)

@@ -45,6 +45,41 @@ def _ramp(x: Array | float) -> Array:
     return 0.5 * (np.asarray(x) + np.sqrt(np.asarray(x) ** 2 + 0.05))
 
 
+class _Loft:
+    """A strand function sampled once on a fine grid and smoothed: no corner of the formula survives."""
+
+    def __init__(self, strand: Strand, a: tuple[float, float], t: tuple[float, float], smooth: int) -> None:
+        across, along = np.linspace(*a, 97), np.linspace(*t, 73)
+        grid_t, grid_a = np.meshgrid(along, across, indexing="ij")
+        points = strand(grid_a.ravel(), grid_t.ravel(), 0.0).reshape(73, 97, 3)
+        for _ in range(smooth):
+            points[1:-1] = 0.5 * points[1:-1] + 0.25 * (points[:-2] + points[2:])
+            points[:, 1:-1] = 0.5 * points[:, 1:-1] + 0.25 * (points[:, :-2] + points[:, 2:])
+        out = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
+        out /= np.maximum(np.linalg.norm(out, axis=2, keepdims=True), 1e-12)
+        facing = (out * (points - np.array([0.0, 0.0, -0.082]))).sum()
+        self._grid = np.concatenate([points, out * np.sign(facing)], axis=2)
+        self._a, self._t = a, t
+
+    def both(self, a: Array, t: Array) -> tuple[Array, Array]:
+        """(points, unit normals) at ``a`` and ``t`` (n,)."""
+        rows, columns = self._grid.shape[:2]
+        y = np.clip((t - self._t[0]) / (self._t[1] - self._t[0]), 0, 1) * (rows - 1.001)
+        x = np.clip((a - self._a[0]) / (self._a[1] - self._a[0]), 0, 1) * (columns - 1.001)
+        j, i = y.astype(int), x.astype(int)
+        v, u = (y - j)[:, None], (x - i)[:, None]
+        grid = self._grid
+        value = (grid[j, i] * (1 - u) + grid[j, i + 1] * u) * (1 - v) + (
+            grid[j + 1, i] * (1 - u) + grid[j + 1, i + 1] * u
+        ) * v
+        normal = value[:, 3:]
+        return value[:, :3], normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+
+    def __call__(self, a: Array, t: Array, lift: float) -> Array:
+        points, normal = self.both(a, t)
+        return points + lift * normal
+
+
 # --- a chin-length bob with a side parting -------------------------------------------------------------
 
 
@@ -107,7 +142,7 @@ def _bob(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]
     scalp = Scalp(person)
     solid, edges, cards = [], [], []
     for side in (1.0, -1.0):
-        strand = _Bob(scalp, side)
+        strand = _Loft(_Bob(scalp, side), (-0.14, 1.08), (0.0, 1.08), smooth=5)
         sheet = _sheet(strand, 41, 22, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=side < 0)
         core, edge = _split_edges(sheet, columns=41)
         solid += [_inner(strand, rig, flip=side < 0), core]
@@ -217,10 +252,7 @@ def _sheet(
     """A lofted grid of strands with smooth normals of its own."""
     across, along = np.linspace(*a, columns), np.linspace(*t, rows)
     grid_t, grid_a = np.meshgrid(along, across, indexing="ij")
-    points = strand(grid_a.ravel(), grid_t.ravel(), lift).reshape(rows, columns, 3)
-    for _ in range(2):
-        points[1:-1] = 0.5 * points[1:-1] + 0.25 * (points[:-2] + points[2:])
-    points = points.reshape(-1, 3)
+    points = strand(grid_a.ravel(), grid_t.ravel(), lift)
     faces = mesh.grid_faces(rows, columns)
     if flip:
         faces = faces[:, ::-1]
@@ -234,7 +266,7 @@ def _sheet(
 
 def _inner(strand: Strand, rig: Rig, flip: bool) -> Part:
     """The dark inside of hanging hair, seen past the cheek and from below."""
-    return _sheet(strand, 22, 11, (0.02, 1.0), (0.34, 0.92), INNER, rig, flip=not flip, lift=-0.0060)
+    return _sheet(strand, 22, 12, (0.02, 1.0), (0.34, 0.975), INNER, rig, flip=not flip, lift=-0.0060)
 
 
 def _split_edges(sheet: Part, columns: int, sides: bool = True, tip: float = 0.86) -> tuple[Part, Part]:
@@ -247,7 +279,9 @@ def _split_edges(sheet: Part, columns: int, sides: bool = True, tip: float = 0.8
     if sides:
         fading |= low[:, 0] < 1.5 / columns
     out = []
-    for rows, layer in ((~fading, 0), (fading, 1)):
+    lap = low[:, 0] < 2.5 / columns if sides else np.zeros(len(low), bool)
+    lap |= place[:, 1] > tip - 0.05  # the blended part reaches under the opaque one: no seam between them
+    for rows, layer in ((~fading, 0), (fading | lap, 1)):
         keep, faces = mesh.compact(sheet.faces[rows], len(sheet.rest))
         out.append(
             dataclasses.replace(
@@ -259,19 +293,15 @@ def _split_edges(sheet: Part, columns: int, sides: bool = True, tip: float = 0.8
 
 
 def _card(
-    strand: Strand, rig: Rig, generator: np.random.Generator, *, a: float, width: float, start: float, stop: float,
+    strand: _Loft, rig: Rig, generator: np.random.Generator, *, a: float, width: float, start: float, stop: float,
     lift: float, rows: int, kind: int | None = None,
 ) -> Part:  # fmt: skip
     """A long narrow ribbon that follows the strands just above the volume, with the volume's normals."""
     t = np.linspace(start, stop, rows)
     drift = generator.normal(0, 0.012) * np.linspace(0, 1, rows) ** 2
     taper = 1.0 - 0.45 * np.linspace(0, 1, rows) ** 2
-    left = strand(a + drift - width * taper / 2, t, 0.0)
-    right = strand(a + drift + width * taper / 2, t, 0.0)
-    along = strand(a + drift, t + 0.02, 0.0) - strand(a + drift, t - 0.02, 0.0)
-    out = np.cross(along, right - left)
-    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
-    out *= np.sign((out * (left - np.array([0.0, 0.02, -0.082]))).sum(1, keepdims=True))
+    left, right = (strand(a + drift + sign * width * taper / 2, t, 0.0) for sign in (-1, 1))
+    out = strand.both(a + drift, t)[1]
     rise = lift * ease(np.linspace(0, 1, rows), 0.0, 0.25) - 0.0004
     points = np.stack([left, right], axis=1) + (rise[:, None] * out)[:, None]
     points[:, 1] += generator.normal(0, 0.0006) * out  # one side a little prouder, as locks overlap

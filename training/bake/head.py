@@ -66,7 +66,9 @@ def resting(person: Person, identity: Identity) -> Person:
     shift[still] = 0.0
     rest = person.rest + shift
     rest = rest + _close_lips(rest, person)
-    return dataclasses.replace(person, rest=rest.astype(np.float32))
+    # What is already in the rest shape must not be added again: full weight still means the full action.
+    deltas = person.deltas * (1.0 - weights)[:, None, None]
+    return dataclasses.replace(person, rest=rest.astype(np.float32), deltas=deltas)
 
 
 def lip_seam() -> Array:

@@ -49,7 +49,7 @@ ADA: Final = Identity(
     id="ada",
     name="Ada",
     description="A woman of about thirty with a chestnut bob and a soft green jumper.",
-    phenotype=dict(gender=0.96, age=0.50, muscle=0.45, weight=0.42, height=0.5, proportions=0.7, cupsize=0.4,
+    phenotype=dict(gender=0.96, age=0.50, muscle=0.45, weight=0.42, height=0.5, proportions=0.7, cupsize=0.32,
                    firmness=0.6, african=0.08, asian=0.22, caucasian=0.70),  # fmt: skip
     local={"mouth-angles-up": 0.35, "mouth-scale-horiz-incr": 0.1, "eyebrows-angle-up": 0.2,
            "nose-scale-horiz-incr": -0.15, "chin-width-incr": -0.1,

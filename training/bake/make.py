@@ -91,7 +91,11 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
     for part in parts:
         if part.name not in ("skin", "tongue", "cloth"):
             continue
-        values = np.c_[part.paint, part.channel["mpfb"]] if part.name == "skin" else part.paint
+        values = part.paint
+        if part.name == "skin":
+            values = np.c_[values, part.channel["mpfb"]]
+        elif part.name == "cloth":
+            values = np.c_[values, np.abs(mesh.vertex_normals(part.paint, part.faces, part.weld)[:, 2])]
         under, covered = atlas.rasterise(part.uv, part.faces, values)
         place = under[covered]
         if part.name == "skin":
@@ -102,7 +106,7 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
             canvas.albedo[covered, :3], canvas.surface[covered, 0] = paint_parts.tongue_colour(place, seed)
             canvas.surface[covered, 1:] = (0.62, 0.7, 0.0)
         else:
-            canvas.albedo[covered, :3] = paint_parts.cloth_colour(place, identity, seed)
+            canvas.albedo[covered, :3] = paint_parts.cloth_colour(place[:, :3], place[:, 3], identity, seed)
             canvas.surface[covered, 1:] = (0.02, 0.0, 0.0)
     return canvas
 

@@ -89,12 +89,12 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     u, v = _grid(mouth.ENAMEL)
     kinds = len(mouth.UPPER) + len(mouth.LOWER)
     number, across = np.floor(np.clip(u, 0, 0.9999) * kinds), (u * kinds) % 1.0
-    ivory = linear((0.905, 0.875, 0.805)) + (linear((0.88, 0.80, 0.66)) - linear((0.905, 0.875, 0.805))) * (
+    ivory = linear((0.875, 0.835, 0.755)) + (linear((0.83, 0.74, 0.60)) - linear((0.875, 0.835, 0.755))) * (
         0.65 * ease(-v, -0.45, 0.0)
     )[..., None]
     ivory = ivory * (1 - 0.035 * (number % len(mouth.UPPER)))[..., None]
     tip = ease(v, 0.80, 1.0)[..., None]
-    ivory = ivory + 0.35 * tip * (linear((0.83, 0.83, 0.82)) - ivory)  # translucent biting edge
+    ivory = ivory + 0.35 * tip * (linear((0.80, 0.79, 0.77)) - ivory)  # translucent biting edge
     ivory = ivory * (0.97 + 0.06 * _noise2(u * 90, v * 6, 2, seed + 30))[..., None]
     gap = ease(np.abs(across - 0.5), 0.36, 0.5)
     back = np.clip((number % len(mouth.UPPER)) / len(mouth.UPPER), 0, 1)
@@ -145,7 +145,7 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
         canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.12 if short else 0.24, strand=1.0)
     u, v = _grid(hair.INNER)
     colour, _ = _strands(u * hair.INNER.width, v, identity, seed + 9, wave=1.0)
-    canvas.fill(hair.INNER, 0.6 * colour, light=0.5, gloss=0.05, strand=1.0)
+    canvas.fill(hair.INNER, 0.9 * colour, light=0.75, gloss=0.02, strand=1.0)
 
 
 def _strands(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tuple[Array, Array]:
@@ -168,12 +168,12 @@ def _sheet_alpha(rect: Rect, u: Array, v: Array, seed: int, short: bool) -> Arra
     generator = np.random.default_rng([seed, 51])
     picture = np.zeros((rect.height, rect.width), np.float32)
     size = np.array([rect.width, rect.height])
-    count = rect.width
+    count = 2 * rect.width
     x = generator.uniform(0, 1, count)
     reach = 0.88 if short else 0.955
     root = np.stack([x, np.full(count, reach - 0.03)], axis=1) * size
     tip = np.stack([x + generator.normal(0, 0.006, count), generator.uniform(reach + 0.02, 0.998, count)], axis=1) * size
-    strokes(picture, root, 0.5 * (root + tip), tip, generator.uniform(2.0, 4.0, count), np.full(count, 1.0))
+    strokes(picture, root, 0.5 * (root + tip), tip, generator.uniform(1.4, 2.8, count), np.full(count, 1.0))
     alpha = np.maximum(ease(reach + 0.01 - v, 0.0, 0.03), picture)
     if short:
         return alpha
@@ -207,15 +207,19 @@ def _card_alpha(rect: Rect, v: Array, seed: int) -> Array:
         strokes(
             picture, pixel(at, start), pixel(at + generator.normal(0, 0.05, count), (start + stop) / 2),
             pixel(tip.clip(0.08, 0.92), stop), generator.uniform(1.6, 2.6, count) if wisp else
-            generator.uniform(3.6, 6.5, count), generator.uniform(0.6, 1.0, count),
+            generator.uniform(3.6, 6.5, count), generator.uniform(0.6, 1.0, count) * (0.55 if wisp else 1.0),
         )  # fmt: skip
     return np.clip(picture, 0, 1) * ease(v, 0.0, 0.16)
 
 
-def cloth_colour(place: Array, identity: Identity, seed: int) -> Array:
-    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): soft mottling."""
-    tone = 0.94 + 0.12 * noise(place, 38, 3, seed + 60)
-    tone = tone * (0.94 + 0.12 * noise(place, 300, 2, seed + 61))
+def cloth_colour(place: Array, flat: Array, identity: Identity, seed: int) -> Array:
+    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): soft mottling.
+
+    ``flat`` (n,) in [0, 1] says how squarely a texel lies in the frontal layout; stretched ones stay plain.
+    """
+    steady = ease(flat, 0.25, 0.6)
+    tone = 1 + 0.12 * (noise(place, 38, 3, seed + 60) - 0.5) * ease(flat, 0.1, 0.4)
+    tone = tone * (1 + steady * 0.14 * (noise(place, 300, 2, seed + 61) - 0.5))
     return linear(identity.cloth) * tone[:, None]
 
 
