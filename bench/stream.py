@@ -46,7 +46,7 @@ Record = dict[str, Any]
 def run(*, quick: bool, log: Console, seconds: float | None = None) -> Measured:
     """60 s (quick: 15 s) of one viewer, after some cold starts of the session.
 
-    ``glass_to_glass_ms``: the server begins to make a frame -> it is on screen.
+    ``glass_to_glass_ms``: the server begins to make a frame -> it is on screen; ``painted_to_photon_ms``: has made.
     ``voice_to_photon_ms``: a click leaves the microphone -> the moment of it is on screen (the frame's time plus
     the click's place in the frame). ``av_skew_ms``: heard minus seen. ``control_to_photon_ms``: a viewpoint
     leaves the page -> the first frame that knows it is on screen.
@@ -101,7 +101,7 @@ def watch(
     log.print(f"measuring {seconds:g} s")
     page.evaluate(
         """(every) => { const r = visavis.bench.record;
-        for (const list of [r.frames, r.spoken, r.heard, r.looks]) list.length = 0; r.unread = 0;
+        for (const list of [r.frames, r.spoken, r.heard, r.looks, r.made]) list.length = 0; r.unread = 0;
         let k = 0;
         setInterval(() => visavis.orbit.turn(0.06 * Math.cos(++k * 0.3), 0.02 * Math.sin(k * 0.2)), every); }""",
         LOOK_MS,
@@ -126,12 +126,14 @@ def check(record: Record, seconds: float) -> None:
 
 
 def evaluate(record: Record) -> Measured:
-    """Figures of one record. ``frames`` rows: shown, age, viewpoint seq, onset, number, presented (ms)."""
+    """Figures of one record. ``frames`` rows: shown, age, viewpoint seq, onset, number, presented, rtp (ms)."""
     frames = np.array(record["frames"], np.float64)
-    shown, age, seq, onset, number, presented = frames.T
+    shown, age, seq, onset, number, presented, rtp = frames.T
+    made = dict(record["made"])  # RTP time -> ms of making
     moments = (shown + onset - 1)[onset > 0]  # when each click is seen
     series = {
         "glass_to_glass_ms": age.tolist(),
+        "painted_to_photon_ms": [a - made[r] for a, r in zip(age, rtp, strict=True) if r in made],
         "voice_to_photon_ms": [m - s for m, s in match(moments, record["spoken"], 0, 900)],
         "av_skew_ms": [h - m for m, h in match(moments, record["heard"], -400, 400)],
         "control_to_photon_ms": looks(record["looks"], shown, seq),

@@ -23,8 +23,8 @@ VIDEO_QUEUE: Final = 3  # pictures; older ones are skipped when the encoder cann
 VOICE_QUEUE: Final = 25  # frames of voice, one second; older ones are dropped when the line is stuck
 PACKET: Final = VOICE_RATE // 50  # samples of an Opus packet
 PACKET_S: Final = PACKET / VOICE_RATE
-RISE: Final = 0.5
-FALL: Final = 0.01  # a frame; so four seconds to forget a late one
+RISE: Final = 0.3
+FALL: Final = 0.005  # a frame; so eight seconds to forget a late one
 HOLD_S: Final = 0.025
 
 
@@ -140,7 +140,7 @@ class VoicePacket:
 class VoicePacer:
     """When to let a frame's voice go: soon, but evenly, for an uneven stream makes the receiver buffer more of it.
 
-    Follows the upper edge of how late frames are on the media line: up at once by half, down over seconds; no frame
+    Follows the upper edge of how late frames are on the media line: up by a third at once, down over seconds; no frame
     is held longer than HOLD_S. Time is an argument, in seconds.
     """
 
@@ -150,10 +150,10 @@ class VoicePacer:
     def due(self, pts: int, ready: float) -> float:
         """The moment, ``ready`` or a little later, at which the voice at ``pts`` is to leave."""
         late = ready - pts / SAMPLE_RATE
-        if self._edge is None or late > self._edge + 1.0:
-            self._edge = late
-        self._edge += (late - self._edge) * (RISE if late > self._edge else FALL)
-        return ready + min(max(self._edge - late, 0.0), HOLD_S)
+        edge = late if self._edge is None else min(self._edge, late + HOLD_S)
+        off = late - edge
+        self._edge = edge + (RISE * min(off, HOLD_S) if off > 0 else FALL * off)
+        return ready + max(self._edge - late, 0.0)
 
 
 class VoiceTrack(_Track):

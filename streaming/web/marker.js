@@ -7,12 +7,12 @@ const HOLD_MS = 500;
 const canvas = new OffscreenCanvas(64, 64);
 const ctx = canvas.getContext("2d", { willReadFrequently: true });
 
-/** All times in performance.now() milliseconds. `frames`: [shown, stamp age in ms, seq, onset, number, presented]. */
-export const record = { begun: null, first: null, frames: [], unread: 0, looks: [], spoken: [], heard: [], stamps: 0, server: {} };
+/** All times in performance.now() milliseconds. `frames`: [shown, stamp age in ms, seq, onset, number, presented, rtp]. */
+export const record = { begun: null, first: null, frames: [], unread: 0, looks: [], spoken: [], heard: [], made: [], server: {} };
 
 export function begun() { record.begun = performance.now(); }
 export function looked(seq) { if (seq !== undefined) record.looks.push([performance.now(), seq]); }
-export function stamps(message) { record.stamps += message.frames.length; record.server = { rate: message.rate, skipped: message.skipped, dropped_ms: message.dropped_ms }; }
+export function stamps(message) { record.made.push(...message.frames.map((f) => [f.rtp, f.done - f.start])); record.server = { rate: message.rate, skipped: message.skipped, dropped_ms: message.dropped_ms }; }
 
 export function frame(video, metadata) {
   const now = Math.max(performance.now(), metadata.expectedDisplayTime);
@@ -21,7 +21,7 @@ export function frame(video, metadata) {
   if (!read) { record.unread++; return; }
   const wall = (performance.timeOrigin + now) * 10;
   const age = ((wall - read.stamp) % 4294967296) / 10;
-  record.frames.push([now, age, read.seq, read.onset, read.number, metadata.presentedFrames]);
+  record.frames.push([now, age, read.seq, read.onset, read.number, metadata.presentedFrames, metadata.rtpTimestamp]);
 }
 
 function decode(video) {

@@ -124,7 +124,7 @@ def test_the_pacer_evens_out_jitter_and_holds_nothing_long() -> None:
     ready = media + 5.0 + rng.uniform(0, 0.02, 500)
     due = np.array([pacer.due(int(m * 16_000), r) for m, r in zip(media, ready, strict=True)])
     assert (due >= ready).all()
-    assert (due - ready).max() <= HOLD_S
+    assert (due - ready).max() <= HOLD_S + 1e-9
     assert np.std((due - media)[100:]) < 0.4 * np.std((ready - media)[100:])
 
 
@@ -134,5 +134,6 @@ def test_the_pacer_follows_a_line_that_got_faster_or_slower_for_good() -> None:
     for k in range(600):
         ready = k * 0.04 + (0.1 if 200 <= k < 400 else 0.0)
         holds.append(pacer.due(k * FRAME, ready) - ready)
-    assert max(holds[210:400]) < 0.001
-    assert holds[-1] < 0.02
+    assert max(holds[230:400]) < 0.001
+    assert max(holds) <= HOLD_S + 1e-9
+    assert holds[-1] < 0.015
