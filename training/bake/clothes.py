@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.avatar import REGIONS
 from training.bake import atlas, mesh, prior
 from training.bake.identities import Identity
 from training.bake.mesh import Part
@@ -17,6 +18,7 @@ from training.bake.rig import Rig
 Array = NDArray[Any]
 HEM: Final = -0.80  # metres: height where the jumper ends, below what the widest framing shows
 EASE: Final = 0.0075  # metres between skin and cloth
+SLEEVE: Final = 0.185  # metres from the middle, on the template, where a sleeve begins
 SEGMENTS: Final = 48
 
 
@@ -38,6 +40,16 @@ NECKLINES: Final = {
     "crew": Neckline(0.079, 0.070, 0.018, 0.10, -0.010, 0.75, 0.022, 0.0040),
     "round": Neckline(0.098, 0.082, 0.026, 0.16, -0.014, 0.85, 0.016, 0.0034),
 }
+
+
+def _charts(back: Array, arm: Array, right: Array) -> list[tuple[tuple[float, float, float, float], Array]]:
+    """(rectangle x, y, width, height of the cloth's painting, faces in it) for every chart."""
+    return [
+        ((0.000, 0.000, 0.495, 0.590), ~arm & ~back),
+        ((0.505, 0.000, 0.495, 0.590), ~arm & back),
+        *(((0.000, 0.600, 0.495, 0.400), arm & ~back & (right == side)) for side in (False, True)),
+        *(((0.505, 0.600, 0.495, 0.400), arm & back & (right == side)) for side in (False, True)),
+    ]
 
 
 class Jumper:
@@ -116,7 +128,7 @@ class Jumper:
         folds = np.sin(26.0 * points[:, 0] + 9.0 * points[:, 1]) * np.clip((-0.30 - points[:, 1]) / 0.15, 0, 1)
         sleeve = np.sin(95.0 * points[:, 1] + 30.0 * points[:, 2]) * np.clip(arm * 2, 0, 1)
         normal = mesh.vertex_normals(points, faces)
-        points = points + normal * (0.0030 * folds + 0.0022 * sleeve)[:, None]
+        points = points + normal * (0.0028 * folds + 0.0007 * sleeve)[:, None]
         return self._push_out(mesh.smooth(points, faces, 2, 0.4), EASE * 0.8)
 
     def _push_out(self, points: Array, distance: float) -> Array:
@@ -129,23 +141,32 @@ class Jumper:
         return points + lack[:, None] * normal[near[rows, worst]]
 
     def _cloth(self, rest: Array, template: Array, weight: Array, faces: Array) -> Part:
-        """Front and back half, each laid out by its frontal view on the template (arms spread)."""
+        """Front, back and sleeve halves, each unrolled from its frontal view on the template (arms spread)."""
+        middle = template[faces].mean(1)
         back = mesh.face_normals(template, faces)[:, 2] < 0
-        front_ids, front = mesh.compact(faces[~back], len(rest))
-        back_ids, rear = mesh.compact(faces[back], len(rest))
-        vertex = np.concatenate([front_ids, back_ids])
-        low, high = template[:, :2].min(0), template[:, :2].max(0)
-        unit = (template[vertex, :2] - low) / (high - low)
-        unit[:, 1] = (1.0 - unit[:, 1]) * 0.497
-        unit[len(front_ids) :, 1] += 0.503
+        arm = np.abs(middle[:, 0]) > SLEEVE
+        vertex, unit, local, count = [], [], [], 0
+        for (x, y, width, height), rows in _charts(back, arm, middle[:, 0] < 0):
+            ids, triangles = mesh.compact(faces[rows], len(rest))
+            start = template[ids, :2]
+            if arm[rows].all():  # lay the sleeve along x; the right one mirrors the left and shares its painting
+                start = np.stack([np.abs(start[:, 0]) - start[:, 1], np.abs(start[:, 0]) + start[:, 1]], axis=1) * 0.7071
+            flat = mesh.flatten(rest[ids], triangles, start)
+            low, high = flat.min(0), flat.max(0)
+            flat = (flat - low) / (high - low)
+            unit.append(np.stack([x + width * flat[:, 0], y + height * (1.0 - flat[:, 1])], axis=1))
+            vertex.append(ids)
+            local.append(triangles + count)
+            count += len(ids)
+        vertex, unit = np.concatenate(vertex), np.concatenate(unit)
         part = Part(
-            name="cloth", rest=rest[vertex], faces=np.concatenate([front, rear + len(front_ids)]),
+            name="cloth", rest=rest[vertex], faces=np.concatenate(local),
             uv=atlas.CLOTH.place(unit), region=np.zeros(0, np.uint8), weight=weight[vertex],
             paint=template[vertex], weld=mesh.first_of(vertex),
         )  # fmt: skip
         part.with_region("torso")
-        arms = np.abs(part.paint[part.faces, 0]).mean(1) > 0.19
-        part.region[arms] = 12
+        arms = np.abs(part.paint[part.faces, 0]).mean(1) > SLEEVE
+        part.region[arms] = REGIONS.index("arms")
         return part
 
     def _band(self, loop: Array, weight: Array, neck: bool) -> Part:

@@ -118,7 +118,8 @@ class _Bob:
         direction = (1 - mix) * polar + mix * straight / np.linalg.norm(straight, axis=1, keepdims=True)
         locks = np.sin(2 * np.pi * (5.0 * a + 0.35 * np.sin(4.0 * t + 9 * a))) * ease(t, 0.10, 0.7)
         locks = locks + 0.5 * np.sin(2 * np.pi * (11.0 * a + 0.6 * t)) * ease(t, 0.45, 0.95)
-        body = (0.003 + 0.0115 * ease(a, -0.02, 0.22)) * ease(s, 0.06, 0.50) + 0.0030 + 0.0016 * ease(s, 0.0, 0.14)
+        body = (0.0004 + 0.0140 * ease(a, 0.0, 0.24)) * ease(s, 0.06, 0.50) + 0.0016
+        body = body + 0.0022 * (1 - ease(s, 0.10, 0.40)) + 0.0012 * ease(a, 0.0, 0.10)
         points = self.scalp.lift(direction, body + lift + 0.0016 * locks)
         return self._hang(points, a, t, azimuth, lift, locks)
 
@@ -147,18 +148,24 @@ def _bob(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]
         core, edge = _split_edges(sheet, columns=41)
         solid += [_inner(strand, rig, flip=side < 0), core]
         edges.append(edge)
-        for _ in range(62):
-            a = generator.random() ** 1.15 - 0.01 if generator.random() < 0.75 else generator.uniform(-0.02, 0.15)
+        for _ in range(30):  # locks over the volume and past its lower edge
             cards.append(
-                _card(strand, rig, generator, a=a, width=generator.uniform(0.05, 0.10),
-                      start=generator.uniform(0.0, 0.40), stop=generator.uniform(0.90, 1.05),
-                      lift=generator.uniform(0.0004, 0.0022), rows=10)
+                _card(strand, rig, generator, a=generator.random(), width=generator.uniform(0.06, 0.11),
+                      start=generator.uniform(0.25, 0.60), stop=generator.uniform(0.96, 1.07),
+                      lift=generator.uniform(0.0005, 0.0024), rows=9)
             )  # fmt: skip
-        for _ in range(16):  # wisps over the forehead's edge and beside the cheek
+        for _ in range(7):  # locks that frame the face
             cards.append(
-                _card(strand, rig, generator, a=generator.uniform(-0.075, 0.01), width=generator.uniform(0.025, 0.05),
-                      start=generator.uniform(0.0, 0.35), stop=generator.uniform(0.55, 0.97),
-                      lift=generator.uniform(0.0002, 0.0015), rows=8, kind=CARD_KINDS - 1)
+                _card(strand, rig, generator, a=generator.uniform(-0.045, 0.03), width=generator.uniform(0.03, 0.06),
+                      start=generator.uniform(0.05, 0.35), stop=generator.uniform(0.85, 1.05),
+                      lift=generator.uniform(0.0005, 0.0020), rows=10)
+            )  # fmt: skip
+        for _ in range(26):  # baby hair along the forehead, wisps beside the cheek
+            start = generator.uniform(0.0, 0.45)
+            cards.append(
+                _card(strand, rig, generator, a=generator.uniform(-0.085, 0.012), width=generator.uniform(0.03, 0.055),
+                      start=start, stop=min(start + generator.uniform(0.2, 0.5), 1.0),
+                      lift=generator.uniform(0.0002, 0.0012), rows=7, kind=CARD_KINDS - 1)
             )  # fmt: skip
     return [*solid, *edges, *cards]
 
@@ -195,11 +202,11 @@ class _Crop:
         """Thickness of the hair: full on top, close at the sides, fading at the line."""
         up = direction[:, 1]
         front = ease(direction[:, 2], 0.1, 0.6) * ease(up, 0.25, 0.6)
-        return (0.0030 + 0.0090 * ease(up, 0.12, 0.72) + 0.0060 * front) * ease(t, 1.02, 0.80) + 0.0006
+        return (0.0030 + 0.0090 * ease(up, 0.12, 0.72) + 0.0060 * front) * ease(t, 0.95, 0.70) + 0.0007
 
     def __call__(self, a: Array, t: Array, lift: float) -> Array:
         reach = np.interp(a % 1.0, self._turns, self._reach)
-        direction = self._direction(a, t * reach * 0.975)
+        direction = self._direction(a, t * reach * 0.962)
         rough = np.sin(2 * np.pi * 11 * a + 7 * t) * np.sin(9 * np.pi * t + 23 * a)
         return self.scalp.lift(direction, self.volume(direction, t) + lift + 0.0012 * rough * ease(t, 1.0, 0.7))
 
@@ -209,7 +216,7 @@ def _crop(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part
     strand = _Crop(scalp)
     sheet = _sheet(strand, 57, 18, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=False)
     core, edge = _split_edges(sheet, columns=57, sides=False, tip=0.93)
-    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(760)) if tuft is not None]
+    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(560)) if tuft is not None]
     return [core, edge, *tufts]
 
 
@@ -230,7 +237,7 @@ def _tuft(crop: _Crop, rig: Rig, generator: np.random.Generator) -> Part | None:
     sweep -= (sweep @ out) * out * 0.9
     sweep /= np.linalg.norm(sweep)
     length = (0.011 + 0.016 * top + 0.005 * front) * generator.uniform(0.7, 1.2)
-    stand = (0.06 + 0.22 * top + 0.45 * front) * generator.uniform(0.5, 1.25)
+    stand = (0.06 + 0.22 * top + 0.24 * front) * generator.uniform(0.5, 1.25)
     s = np.linspace(0, 1, 4)[:, None]
     spine = root + length * (s * sweep * (1 - 0.25 * stand) + out * stand * (s - 0.62 * s**2))
     across = np.cross(out, sweep)
@@ -285,7 +292,7 @@ def _split_edges(sheet: Part, columns: int, sides: bool = True, tip: float = 0.8
         keep, faces = mesh.compact(sheet.faces[rows], len(sheet.rest))
         out.append(
             dataclasses.replace(
-                sheet, rest=sheet.rest[keep], faces=faces, uv=sheet.uv[keep], weight=sheet.weight[keep],
+                sheet, rest=sheet.rest[keep] + 0.0003 * layer * sheet.normal[keep], faces=faces, uv=sheet.uv[keep], weight=sheet.weight[keep],
                 paint=sheet.paint[keep], normal=sheet.normal[keep], region=sheet.region[rows], layer=layer,
             )
         )  # fmt: skip

@@ -21,6 +21,7 @@ Array = NDArray[Any]
 PLACES = {
     "head": atlas.HEAD, "mouth": atlas.MOUTH, "torso": atlas.NECK, "hand_l": atlas.HAND, "hand_r": atlas.HAND,
 }  # fmt: skip
+LIDS_MEET = 0.95  # the prior's blink drives the upper lid past the lower one
 LIP_OVERLAP = 0.0004  # metres the resting lips press into each other: no gap from any view
 
 
@@ -68,7 +69,17 @@ def resting(person: Person, identity: Identity) -> Person:
     rest = rest + _close_lips(rest, person)
     # What is already in the rest shape must not be added again: full weight still means the full action.
     deltas = person.deltas * (1.0 - weights)[:, None, None]
+    for side in ("Left", "Right"):
+        deltas[ACTION_INDEX[f"eyeBlink{side}"]] *= LIDS_MEET
     return dataclasses.replace(person, rest=rest.astype(np.float32), deltas=deltas)
+
+
+def lid_edge() -> Array:
+    """Template vertices of both eye openings' edges, next to the eyeball."""
+    _, _, groups = prior.template()
+    faces = groups["body"].faces
+    sockets = np.concatenate([islands()["socket_l"], islands()["socket_r"]])
+    return np.intersect1d(faces[islands()["head"]], faces[sockets])
 
 
 def lip_seam() -> Array:

@@ -100,6 +100,26 @@ def smooth(values: Array, faces: Array, steps: int, amount: Array | float = 0.5)
     return values
 
 
+def flatten(points: Array, faces: Array, start: Array, steps: int = 400) -> Array:
+    """Unrolls a surface: plane coordinates (n, 2) in metres whose edges are nearly as long as in space.
+
+    ``start`` (n, 2) must already be a layout without folds. Position-based springs (Mueller et al. 2007).
+    """
+    edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
+    length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    degree = np.bincount(edges.ravel(), minlength=len(points))[:, None]
+    place = start.astype(float).copy()
+    for _ in range(steps):
+        apart = place[edges[:, 1]] - place[edges[:, 0]]
+        now = np.maximum(np.linalg.norm(apart, axis=1), 1e-9)
+        pull = 0.5 * ((now - length) / now)[:, None] * apart
+        move = np.zeros_like(place)
+        np.add.at(move, edges[:, 0], pull)
+        np.add.at(move, edges[:, 1], -pull)
+        place += 1.2 * move / np.maximum(degree, 1)
+    return place
+
+
 def clip(faces: Array, level: Array, attributes: list[Array]) -> tuple[Array, list[Array], Array]:
     """Keeps the side of a mesh where ``level`` (n,) > 0, cutting triangles exactly at zero.
 

@@ -78,7 +78,7 @@ def _row(
         ahead_point = np.array([np.interp(middle + 1e-3, length, curve[:, c]) for c in (0, 1)])
         tangent = (ahead_point - at) / np.linalg.norm(ahead_point - at)
         for side in (1.0, -1.0):
-            tooth = _tooth(width * 0.5 * 0.985, height, up)
+            tooth = _tooth(width * 0.5 * 1.005, height, up)
             along = np.array([side * tangent[0], 0.0, tangent[1]])
             out = np.array([-side * tangent[1], 0.0, tangent[0]]) * np.array([1.0, 0.0, 1.0])
             lift = edge + (0.0004 * (number == 1) + 0.0001 * number) * up

@@ -89,7 +89,7 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     u, v = _grid(mouth.ENAMEL)
     kinds = len(mouth.UPPER) + len(mouth.LOWER)
     number, across = np.floor(np.clip(u, 0, 0.9999) * kinds), (u * kinds) % 1.0
-    ivory = linear((0.875, 0.835, 0.755)) + (linear((0.83, 0.74, 0.60)) - linear((0.875, 0.835, 0.755))) * (
+    ivory = linear((0.90, 0.855, 0.77)) + (linear((0.83, 0.74, 0.60)) - linear((0.90, 0.855, 0.77))) * (
         0.65 * ease(-v, -0.45, 0.0)
     )[..., None]
     ivory = ivory * (1 - 0.035 * (number % len(mouth.UPPER)))[..., None]
@@ -99,7 +99,7 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     gap = ease(np.abs(across - 0.5), 0.36, 0.5)
     back = np.clip((number % len(mouth.UPPER)) / len(mouth.UPPER), 0, 1)
     low_row = (number >= len(mouth.UPPER)) * 0.38
-    light = (1 - low_row) * (1 - 0.50 * gap) * (1 - 0.60 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
+    light = (1 - low_row) * (1 - 0.22 * gap) * (1 - 0.60 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
     canvas.fill(mouth.ENAMEL, ivory, light=light, gloss=0.74, blood=0.25)
     u, v = _grid(mouth.GUM)
     gum = linear((0.74, 0.43, 0.42)) * (0.88 + 0.22 * _noise2(u * 60, v * 10, 2, seed + 31))[..., None]
@@ -178,13 +178,13 @@ def _sheet_alpha(rect: Rect, u: Array, v: Array, seed: int, short: bool) -> Arra
     if short:
         return alpha
     edge = np.zeros_like(picture)
-    start = generator.uniform(-0.2, 0.95, 90)
-    inner, outer = generator.uniform(0.022, 0.036, 90), generator.uniform(0.002, 0.024, 90)
+    start = generator.uniform(-0.2, 0.95, 160)
+    inner, outer = generator.uniform(0.030, 0.055, 160), generator.uniform(0.002, 0.040, 160)
     root = np.stack([inner, start], axis=1) * size
-    tip = np.stack([outer, start + generator.uniform(0.2, 0.5, 90)], axis=1) * size
+    tip = np.stack([outer, start + generator.uniform(0.2, 0.5, 160)], axis=1) * size
     bend = np.stack([inner, start + 0.1], axis=1) * size
-    strokes(edge, root, bend, tip, generator.uniform(2.0, 3.5, 90), generator.uniform(0.7, 1.0, 90))
-    return alpha * np.maximum(ease(u, 0.019, 0.034), edge)
+    strokes(edge, root, bend, tip, generator.uniform(1.8, 3.2, 160), generator.uniform(0.7, 1.0, 160))
+    return alpha * np.maximum(ease(u, 0.030, 0.058), edge)
 
 
 def _card_alpha(rect: Rect, v: Array, seed: int) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training.bake import prior
 from training.bake.brush import bump, ease, linear, noise, sample, spots, strokes
+from training.bake.head import lid_edge
 from training.bake.identities import Identity
 from training.bake.lashes import lash_roots
 from training.bake.scalp import Scalp
@@ -76,6 +77,10 @@ def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed
     brow = _brows(side, y, identity, seed) * front
     colour += np.clip(brow, 0, 0.95)[:, None] * (linear(identity.hair) * 0.85 - colour)
 
+    from scipy.spatial import cKDTree
+
+    edge = cKDTree(prior.template()[0][lid_edge()]).query(place, distance_upper_bound=0.01)[0]
+    colour *= _tint(0.75 * np.exp(-((np.minimum(edge, 1.0) / 0.0022) ** 2)), (0.50, 0.32, 0.30))  # wet lid margin
     lash = _lash_line(place) * min(identity.lash, 1.0)
     colour += lash[:, None] * (linear(identity.hair) * 0.30 - colour)
 
@@ -171,7 +176,7 @@ def _scalp_hair(place: Array, ears: Array, scalp: Scalp, identity: Identity, see
     ray = np.stack([np.cos(turn) * 55, np.sin(turn) * 55, depth * 75], axis=1)
     fine = noise(ray, 1.0, 1, seed + 7) + 0.6 * noise(ray * [2.3, 2.3, 1.4], 1.0, 1, seed + 13) - 0.8
     coarse = noise(place, 160, 2, seed + 10) - 0.5
-    edge = depth + 0.012 * fine + 0.005 * coarse
+    edge = depth + (0.012 - 0.006 * ease(-place[:, 2], 0.05, 0.08)) * fine + 0.005 * coarse
     root = ease(edge, -0.0035, 0.0060) * (place[:, 1] > -0.095) * (1 - ease(ears, 0.05, 0.35))
     if identity.style == "bob":  # the scalp shows along the parting
         line = 0.021 - 0.009 * ease(-place[:, 2], -0.02, 0.11)
@@ -184,7 +189,7 @@ def _lash_line(place: Array) -> Array:
     from scipy.spatial import cKDTree
 
     out = np.zeros(len(place), np.float32)
-    for roots, width, strength in ((lash_roots("2"), 0.00105, 0.90), (lash_roots("1"), 0.0009, 0.35)):
+    for roots, width, strength in ((lash_roots("2"), 0.0016, 0.92), (lash_roots("1"), 0.0010, 0.40)):
         distance = cKDTree(roots).query(place, distance_upper_bound=0.006)[0]
         out = np.maximum(out, strength * np.exp(-((np.minimum(distance, 1.0) / width) ** 2)))
     return out

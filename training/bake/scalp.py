@@ -16,7 +16,7 @@ TEMPLATE_TOP: Final = 0.1213  # metres from the eyes to the top of the template'
 CENTRE: Final = np.array([0.0, 0.022, -0.082])  # of the skull, template size
 # Hairline beside and behind the face: metres behind the eyes -> height of the line (template size).
 SIDE_LINE: Final = np.array(
-    [[0.040, 0.058], [0.052, 0.040], [0.059, 0.012], [0.064, -0.016], [0.075, -0.018], [0.081, 0.010],
+    [[0.040, 0.058], [0.050, 0.038], [0.056, 0.010], [0.060, -0.024], [0.075, -0.028], [0.081, 0.008],
      [0.094, 0.017], [0.104, 0.006], [0.113, -0.028], [0.124, -0.056], [0.140, -0.074]]
 )  # fmt: skip
 
