@@ -32,7 +32,7 @@ class BlendedLayer:
         triangle, owner, count = raster.blended_triangle, raster.blended_owner, raster.blended_count
         raster.planes(triangle, owner, count, raster.blended_plane)
         self.count = cpu.accumulate(
-            raster.xy, raster.blended_plane, triangle, owner, count, paint, np.float32(reference),
+            raster.xy, raster.blended_plane, triangle, owner, raster.fade, count, paint, np.float32(reference),
             raster.buffer.nearness, self.fragment, self.slot, self.pixel, self.layer,
         )  # fmt: skip
         return self.count

@@ -30,8 +30,8 @@ def forget(count: Int, pixel: I32, slot: I32) -> None:
 
 @fast
 def add(
-    found: Int, fragment: I32, plane: F32, owner: I32, paint: Paint, reference: Real, nearness: F32, samples: Int,
-    slot: I32, pixel: I32, layer: F32, count: Int,
+    found: Int, fragment: I32, plane: F32, owner: I32, fade: F32, paint: Paint, reference: Real, nearness: F32,
+    samples: Int, slot: I32, pixel: I32, layer: F32, count: Int,
 ) -> Int:  # fmt: skip
     """Adds ``found`` fragments (N,3) = (triangle, x, y) as far as the opaque samples let them be seen; new count."""
     one, zero, half = np.float32(1.0), np.float32(0.0), np.float32(0.5)
@@ -51,7 +51,7 @@ def add(
         v = (plane[t, 0, 5] + dx * plane[t, 1, 5] + dy * plane[t, 2, 5]) * z
         even, odd = fetch(paint.texture, u, v, np.int64(max(detail[f] + paint.bias, zero)))
         own = channel(odd, 1)
-        alpha = own * np.float32(free) * each
+        alpha = own * fade[t] * np.float32(free) * each
         if alpha < np.float32(1.0 / 256.0):
             continue
         k = slot[y, x]
@@ -96,8 +96,8 @@ def add(
 
 @exact
 def accumulate(
-    xy: I32, plane: F32, triangle: I32, owner: I32, triangles: Int, paint: Paint, reference: Real, nearness: F32,
-    fragment: I32, slot: I32, pixel: I32, layer: F32,
+    xy: I32, plane: F32, triangle: I32, owner: I32, fade: F32, triangles: Int, paint: Paint, reference: Real,
+    nearness: F32, fragment: I32, slot: I32, pixel: I32, layer: F32,
 ) -> Int:  # fmt: skip
     """Draws the see-through triangles at pixel centres. Returns the number of entries (pixels touched).
 
@@ -109,6 +109,8 @@ def accumulate(
     unit = 1.0 / SNAP
     found = count = 0
     for t in range(triangles):
+        if fade[t] <= 0.0:
+            continue
         a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
         if xy[b, 1] < xy[a, 1]:
             a, b = b, a
@@ -138,7 +140,7 @@ def accumulate(
                 found += 1
             if found >= BATCH:
                 count = add(
-                    found, fragment, plane, owner, paint, reference, nearness, samples, slot, pixel, layer, count
+                    found, fragment, plane, owner, fade, paint, reference, nearness, samples, slot, pixel, layer, count
                 )
                 found = 0
-    return add(found, fragment, plane, owner, paint, reference, nearness, samples, slot, pixel, layer, count)
+    return add(found, fragment, plane, owner, fade, paint, reference, nearness, samples, slot, pixel, layer, count)

@@ -12,6 +12,20 @@ from kernels.shade.reference import fetch
 from kernels.texture import Paint
 
 
+def seen_part(raster: Rasterizer, t: int) -> float:
+    """How much of see-through triangle ``t`` is seen: by its own facing, and by that of the volume it belongs to."""
+    corners = raster.blended_triangle[t]
+    view = raster.place[corners].astype(np.float64)
+    cx, cy = raster.size[1] / 2, raster.size[0] / 2
+    view[:, :2] = (view[:, :2] - view[:, 2:] * (cx, cy)) / raster.focal
+    ray = view[0] / np.linalg.norm(view[0])
+    normal = np.cross(view[1] - view[0], view[2] - view[0])
+    shading = raster.record[corners, 1:4].sum(0)
+    edge = np.clip((abs(normal @ ray) / np.linalg.norm(normal) - 0.05) * 4, 0, 1)
+    away = shading @ ray / np.linalg.norm(shading)
+    return float(edge * edge * (3 - 2 * edge) * np.clip((0.55 - away) * 4, 0, 1))
+
+
 def accumulate(raster: Rasterizer, paint: Paint, reference: float) -> tuple[F64, Flags]:
     """Entries (H,W,16) of the frame that ``raster`` has just drawn, and which pixels have one (H,W).
 
@@ -39,7 +53,7 @@ def accumulate(raster: Rasterizer, paint: Paint, reference: float) -> tuple[F64,
         q, z = q[here], 1 / values[here][:, :1]
         u, v = (values[here][:, 4:6] * z).T
         texel = fetch(paint.texture, u, v, max(float(paint.detail[face] + paint.bias), 0.0))
-        alpha = texel[:, 3] * free[here]
+        alpha = texel[:, 3] * free[here] * seen_part(raster, t)
         weight = alpha * np.clip(q * reference, 0.25, 2.0) ** 64
         normal = values[here][:, 1:4]
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)

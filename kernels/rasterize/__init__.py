@@ -39,7 +39,7 @@ def empty_gbuffer(height: int, width: int) -> GBuffer:
     size, room = (height, width), height * width
     extras = Extras(_i32(room), _f32(room), _i32(room), _f32(room), _f32(3, room), _f32(2, room))
     planes = (_f32(3, *size), _f32(2, *size), _f32(2, *size), _f32(*size), _f32(*size))
-    return GBuffer(_f32(*size), _i32(*size), np.empty(size, np.uint8), *planes, extras)
+    return GBuffer(_f32(*size), np.zeros(size, np.int32), np.empty(size, np.uint8), *planes, extras)
 
 
 class Mesh(NamedTuple):
@@ -84,6 +84,7 @@ class Rasterizer:
         self.triangle, self.owner = _i32(2 * faces, 3), _i32(2 * faces)
         self.blended_triangle, self.blended_owner = _i32(2 * faces, 3), _i32(2 * faces)
         self.plane, self.blended_plane = _f32(2 * faces, 3, cpu.RECORD), _f32(2 * faces, 3, cpu.RECORD)
+        self.fade, self.focal = _f32(2 * faces), 1.0  # how much of each blended triangle is seen; focal, pixels
         self.count = self.blended_count = 0
         self.buffer = Buffer(_f32(height * samples, width), _i32(height * samples, width))
         self.gbuffer = empty_gbuffer(height, width)
@@ -105,6 +106,7 @@ class Rasterizer:
 
     def _transform(self, vertices: F32, normals: F32, camera: Camera, previous: F32 | None, now: F32) -> None:
         count, focal = len(vertices), np.float32(camera.focal)
+        self.focal = camera.focal
         cx, cy = np.float32(camera.centre[0]), np.float32(camera.centre[1])
         place = self.place[:count]
         cpu.project(vertices, normals, self.mesh.uv, camera.rotation, camera.translation, focal, cx, cy, NEAR,
@@ -119,6 +121,7 @@ class Rasterizer:
             )  # fmt: skip
             if both_sides:
                 self.blended_count = drawn
+                cpu.facing(triangle, drawn, self.place, self.record, focal, cx, cy, self.fade)
             else:
                 self.count = drawn
 

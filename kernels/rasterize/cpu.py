@@ -18,6 +18,7 @@ SNAP = 256  # sub-pixel steps
 RECORD = 12  # 1/z, then normal (3), uv (2), previous homogeneous position (3), each over z; padded
 # A crossing of snapped edges that is not on a sample is farther from it than this, so the ceiling is exact.
 EDGE_EPS = 1e-9
+ROUND_UP = 1.0 - EDGE_EPS
 FAR_PIXELS = 2.0e6
 
 
@@ -186,6 +187,30 @@ def planes(
 
 
 @exact
+def facing(triangle: I32, count: Int, place: F32, record: F32, focal: Real, cx: Real, cy: Real, fade: F32) -> None:
+    """How much of each see-through triangle is seen: 0 edge-on or on the far side of its volume, 1 otherwise.
+
+    Edge-on cards would show as wires along the outline. The far side, by the shading normal, is what the opaque
+    part hides; it fades instead of being cut, so that nothing pops when the head turns.
+    """
+    for t in range(count):
+        a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
+        x0, y0, z0 = place[a, 0] - cx * place[a, 2], place[a, 1] - cy * place[a, 2], place[a, 2] * focal
+        x1, y1, z1 = place[b, 0] - cx * place[b, 2] - x0, place[b, 1] - cy * place[b, 2] - y0, place[b, 2] * focal - z0
+        x2, y2, z2 = place[c, 0] - cx * place[c, 2] - x0, place[c, 1] - cy * place[c, 2] - y0, place[c, 2] * focal - z0
+        nx, ny, nz = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
+        length = np.sqrt((nx * nx + ny * ny + nz * nz) * (x0 * x0 + y0 * y0 + z0 * z0))
+        ratio = abs(nx * x0 + ny * y0 + nz * z0) / max(length, 1e-20)
+        sx, sy = record[a, 1] + record[b, 1] + record[c, 1], record[a, 2] + record[b, 2] + record[c, 2]
+        sz = record[a, 3] + record[b, 3] + record[c, 3]
+        length = np.sqrt((sx * sx + sy * sy + sz * sz) * (x0 * x0 + y0 * y0 + z0 * z0))
+        away = (sx * x0 + sy * y0 + sz * z0) / max(length, 1e-20)
+        edge = min(max((ratio - 0.05) * 4.0, 0.0), 1.0)
+        near = min(max((0.55 - away) * 4.0, 0.0), 1.0)
+        fade[t] = edge * edge * (3.0 - 2.0 * edge) * near
+
+
+@exact
 def tangents(
     triangle: I32,
     owner: I32,
@@ -227,6 +252,7 @@ def fill(xy: I32, plane: F32, triangle: I32, count: Int, offsets: F64, depth: F3
     """
     rows, width = depth.shape
     samples = offsets.shape[0]
+    last_sample, row = samples - 1, 1.0 / samples  # S is a power of two: both are exact
     unit = 1.0 / SNAP
     for t in range(count):
         a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
@@ -256,15 +282,16 @@ def fill(xy: I32, plane: F32, triangle: I32, count: Int, offsets: F64, depth: F3
                 continue
             slope = dx / dy
             for k in range(begin, end):
-                y = (k + 0.5) / samples
-                shift = offsets[k % samples]
+                y, shift = (k + 0.5) * row, offsets[k & last_sample]
                 x_long = ax + (y - ay) * long_slope - shift
                 x_short = ox + (y - oy) * slope - shift
-                left = max(np.int64(np.ceil(min(x_long, x_short) - EDGE_EPS)), 0)
-                right = min(np.int64(np.ceil(max(x_long, x_short) - EDGE_EPS)), width)
-                q = q0 + gx * np.float32(left + shift - x0) + gy * np.float32(y - y0)
-                for x in range(left, right):
-                    if q > depth[k, x]:
-                        depth[k, x] = q
-                        winner[k, x] = t
-                    q += gx
+                # The ceiling, for what is not clamped to 0 anyway: truncation of the number less than one above.
+                left = max(np.int64(min(x_long, x_short) + ROUND_UP), 0)
+                right = min(np.int64(max(x_long, x_short) + ROUND_UP), width)
+                if left < right:
+                    q = q0 + gx * np.float32(left + shift - x0) + gy * np.float32(y - y0)
+                    for x in range(left, right):
+                        if q > depth[k, x]:
+                            depth[k, x] = q
+                            winner[k, x] = t
+                        q += gx

@@ -110,6 +110,8 @@ def resolve(
                     joined = joined and t >= 0 and group[owner[t]] == group[owner[best]]
                     joined = joined and abs(depth[top + s, x] - q) <= tolerance * q
             if same and best < 0:
+                if face[y, x] == -1:
+                    continue  # was background already: all of it is written
                 z[y, x], face[y, x], kind[y, x] = np.inf, -1, 0
                 normal[0, y, x] = normal[1, y, x] = normal[2, y, x] = zero
                 uv[0, y, x] = uv[1, y, x] = flow[0, y, x] = flow[1, y, x] = zero

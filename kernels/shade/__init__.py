@@ -50,7 +50,8 @@ class Shader:
         self.shadow, self.blended = ShadowMap(raster.mesh), BlendedLayer(raster.size)
         self.tangent = np.zeros((len(raster.mesh.faces), 3), np.float32)
         self.canvas = np.empty((height, width, 3), np.float32)
-        self.lane, self.place = np.zeros((LANES, RUN), np.float32), np.empty(RUN, np.int64)
+        self.lane, self.texel = np.zeros((LANES, RUN), np.float32), np.zeros((2, RUN), np.uint64)
+        self.place = np.empty(RUN, np.int64)
         steps = np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32)
         self.encode = np.rint(to_srgb(steps) * 255).astype(np.uint8)
         self.decode = to_linear(np.arange(256, dtype=np.float32) / np.float32(255))
@@ -63,13 +64,13 @@ class Shader:
         moment = self.shadow.draw(vertices, world_to_map)
         scene = Scene(
             np.array([1 / camera.focal, *camera.centre], np.float32), map_from_view(world_to_map, camera), moment,
-            lamps, self.lights.ambient, up, np.float32(self.lights.exposure), self.lane,
+            lamps, self.lights.ambient, up, np.float32(self.lights.exposure), self.lane, self.texel,
         )  # fmt: skip
         self._tangents(camera)
         raster, layer, g, paint = self.raster, self.blended, self.raster.gbuffer, self.paint(camera)
-        cpu.shade_pixels(g, paint, scene, self.place, self.canvas)
-        cpu.shade_extras(raster.extra_count, g, paint, scene, self.canvas)
         layer.draw(raster, paint, distance)
+        cpu.shade_pixels(g, paint, scene, layer.slot, layer.layer, self.place, self.canvas)
+        cpu.shade_extras(raster.extra_count, g, paint, scene, self.canvas)
         cpu.shade_layer(layer.count, layer.pixel, layer.layer, rgb.shape[1], scene)
         cpu.compose(
             self.canvas, g.coverage, layer.slot, layer.layer, self.background, self.decode, self.encode, rgb, alpha

@@ -17,27 +17,28 @@ from kernels.shade.light import (
     BLUE,
     GLOSS,
     GREEN,
-    LIT,
     NX,
     NY,
     NZ,
     OPEN,
     OUT,
+    PX,
+    PY,
+    PZ,
     RED,
     SSS,
     STRAND,
     TX,
     TY,
     TZ,
-    VX,
-    VY,
-    VZ,
     Scene,
     light,
-    shadow,
+    locate,
+    unpack,
 )  # fmt: skip
-from kernels.texture import Paint, Texture, channel, fetch
+from kernels.texture import Paint, Texture, fetch
 
+HIDDEN = 1.0 / 512.0  # of the light behind: less changes no byte of the picture
 EYE, MOUTH = 1, 2  # cavity classes: what a lid shades, what a lip shades
 
 
@@ -46,24 +47,23 @@ def gather(
     i: Int, x: Int, y: Int, z: Real, n0: Real, n1: Real, n2: Real, u: Real, v: Real, level: Int,
     texture: Texture, scene: Scene,
 ) -> None:  # fmt: skip
-    """Fills lane ``i`` for the surface point at pixel (x, y), view depth z; LIT but neither OPEN nor the tangent."""
-    one, lens, lane = np.float32(1.0), scene.lens, scene.lane
-    p0, p1 = (
-        (np.float32(x) + np.float32(0.5) - lens[1]) * lens[0],
-        (np.float32(y) + np.float32(0.5) - lens[2]) * lens[0],
-    )
-    over = one / np.sqrt(p0 * p0 + p1 * p1 + one)
+    """Fills lane ``i`` for the surface point at pixel (x, y), view depth z; neither OPEN nor the tangent."""
+    lane, half = scene.lane, np.float32(0.5)
+    lane[PX, i], lane[PY, i], lane[PZ, i] = np.float32(x) + half, np.float32(y) + half, z
     lane[NX, i], lane[NY, i], lane[NZ, i] = n0, n1, n2
-    lane[VX, i], lane[VY, i], lane[VZ, i] = -p0 * over, -p1 * over, -over
-    even, odd = fetch(texture, u, v, level)
-    lane[RED, i], lane[GREEN, i], lane[BLUE, i] = channel(even, 0), channel(odd, 0), channel(even, 1)
-    lane[ALPHA, i], lane[AO, i], lane[GLOSS, i] = channel(odd, 1), channel(even, 2), channel(odd, 2)
-    lane[SSS, i], lane[STRAND, i] = channel(even, 3), channel(odd, 3)
-    lane[LIT, i] = shadow(p0 * z, p1 * z, z, n0, n1, n2, scene)
+    scene.texel[0, i], scene.texel[1, i] = fetch(texture, u, v, level)
 
 
 @fast
-def opening(region: U8, cavity: U8, x: Int, y: Int, reach: F32) -> Real:
+def light_gathered(count: Int, scene: Scene) -> None:
+    """Lights the first ``count`` gathered lanes."""
+    locate(count, scene)
+    unpack(count, scene)
+    light(count, scene)
+
+
+@fast
+def opening(region: U8, cavity: U8, x: Int, y: Int, reach: Real) -> Real:
     """How open to light an eye or mouth pixel is: 0.35 under the lid or lip, 1 from ``reach`` pixels below it."""
     own = cavity[region[y, x]]
     far = np.int64(reach) + 1
@@ -75,8 +75,11 @@ def opening(region: U8, cavity: U8, x: Int, y: Int, reach: F32) -> Real:
 
 
 @fast
-def shade_pixels(g: GBuffer, paint: Paint, scene: Scene, place: I64, canvas: F32) -> None:
-    """The G-buffer's own surfaces: ``canvas`` (H,W,3) = share * display-linear colour; 0 where nothing is."""
+def shade_pixels(g: GBuffer, paint: Paint, scene: Scene, slot: I32, layer: F32, place: I64, canvas: F32) -> None:
+    """The G-buffer's own surfaces: ``canvas`` (H,W,3) = share * display-linear colour.
+
+    0 where the blended layer (``slot``, ``layer``) hides them; not written where there is no surface.
+    """
     depth, face, region, normal, uv, _, _, share, _ = g
     texture, tangent, detail, bias, _, cavity, reach = paint
     height, width = depth.shape
@@ -86,6 +89,9 @@ def shade_pixels(g: GBuffer, paint: Paint, scene: Scene, place: I64, canvas: F32
     for y in range(height):
         for x in range(width):
             if share[y, x] == zero:
+                continue
+            veil = slot[y, x]
+            if veil >= 0 and layer[veil, 15] < HIDDEN:
                 canvas[y, x, 0] = canvas[y, x, 1] = canvas[y, x, 2] = zero
                 continue
             f, z = face[y, x], depth[y, x]
@@ -100,22 +106,21 @@ def shade_pixels(g: GBuffer, paint: Paint, scene: Scene, place: I64, canvas: F32
             place[count] = y * width + x
             count += 1
             if count == lane.shape[1]:
-                light(count, scene)
-                put(lane, place, count, width, share, canvas)
+                light_gathered(count, scene)
+                put(lane, place, count, share, canvas)
                 count = 0
-    light(count, scene)
-    put(lane, place, count, width, share, canvas)
+    light_gathered(count, scene)
+    put(lane, place, count, share, canvas)
 
 
 @fast
-def put(lane: F32, place: I64, count: Int, width: Int, share: F32, canvas: F32) -> None:
+def put(lane: F32, place: I64, count: Int, share: F32, canvas: F32) -> None:
     """Writes a lit run to the canvas, weighted by each pixel's share."""
+    flat, parts = canvas.reshape(-1, 3), share.reshape(-1)
     for i in range(count):
-        y, x = place[i] // width, place[i] % width
-        part = share[y, x]
-        canvas[y, x, 0] = part * lane[OUT, i]
-        canvas[y, x, 1] = part * lane[OUT + 1, i]
-        canvas[y, x, 2] = part * lane[OUT + 2, i]
+        k = place[i]
+        part = parts[k]
+        flat[k, 0], flat[k, 1], flat[k, 2] = part * lane[OUT, i], part * lane[OUT + 1, i], part * lane[OUT + 2, i]
 
 
 @fast
@@ -132,7 +137,7 @@ def shade_extras(count: Int, g: GBuffer, paint: Paint, scene: Scene, canvas: F32
             gather(i, x, y, e.depth[k], n0, n1, n2, e.uv[0, k], e.uv[1, k], level, paint.texture, scene)
             lane[TX, i], lane[TY, i], lane[TZ, i] = tangent[f, 0], tangent[f, 1], tangent[f, 2]
             lane[OPEN, i] = half if paint.cavity[paint.region[f]] != 0 else one
-        light(end - begin, scene)
+        light_gathered(end - begin, scene)
         for k in range(begin, end):
             i, y, x = k - begin, e.pixel[k] // width, e.pixel[k] % width
             canvas[y, x, 0] += e.share[k] * lane[OUT, i]
@@ -143,7 +148,7 @@ def shade_extras(count: Int, g: GBuffer, paint: Paint, scene: Scene, canvas: F32
 @fast
 def shade_layer(count: Int, pixel: I32, layer: F32, width: Int, scene: Scene) -> None:
     """Lights the accumulated blended layer (kernels/blend): slots 0..2 of each entry become its lit colour."""
-    one, half, lens, lane = np.float32(1.0), np.float32(0.5), scene.lens, scene.lane
+    one, half, lane = np.float32(1.0), np.float32(0.5), scene.lane
     for begin in range(0, count, lane.shape[1]):
         end = min(begin + lane.shape[1], count)
         for k in range(begin, end):
@@ -152,17 +157,14 @@ def shade_layer(count: Int, pixel: I32, layer: F32, width: Int, scene: Scene) ->
             n0, n1, n2 = layer[k, 7], layer[k, 8], layer[k, 9]
             size = one / np.sqrt(n0 * n0 + n1 * n1 + n2 * n2 + np.float32(1e-20))
             n0, n1, n2 = n0 * size, n1 * size, n2 * size
-            z = layer[k, 14] * over
-            p0, p1 = (np.float32(x) + half - lens[1]) * lens[0], (np.float32(y) + half - lens[2]) * lens[0]
-            size = one / np.sqrt(p0 * p0 + p1 * p1 + one)
+            lane[PX, i], lane[PY, i], lane[PZ, i] = np.float32(x) + half, np.float32(y) + half, layer[k, 14] * over
             lane[NX, i], lane[NY, i], lane[NZ, i] = n0, n1, n2
-            lane[VX, i], lane[VY, i], lane[VZ, i] = -p0 * size, -p1 * size, -size
             lane[RED, i], lane[GREEN, i], lane[BLUE, i] = layer[k, 0] * over, layer[k, 1] * over, layer[k, 2] * over
             lane[ALPHA, i] = lane[OPEN, i] = one
             lane[AO, i], lane[GLOSS, i] = layer[k, 3] * over, layer[k, 4] * over
             lane[SSS, i], lane[STRAND, i] = layer[k, 5] * over, layer[k, 6] * over
             lane[TX, i], lane[TY, i], lane[TZ, i] = layer[k, 10], layer[k, 11], layer[k, 12]
-            lane[LIT, i] = shadow(p0 * z, p1 * z, z, n0, n1, n2, scene)
+        locate(end - begin, scene)
         light(end - begin, scene)
         for k in range(begin, end):
             i = k - begin
@@ -187,7 +189,9 @@ def compose(
                 alpha[y, x] = 0
                 continue
             through = one - solid
-            r, g, b = canvas[y, x, 0], canvas[y, x, 1], canvas[y, x, 2]
+            r = g = b = np.float32(0.0)
+            if solid > 0.0:
+                r, g, b = canvas[y, x, 0], canvas[y, x, 1], canvas[y, x, 2]
             if through > 0.0:
                 r += through * decode[background[y, x, 0]]
                 g += through * decode[background[y, x, 1]]

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.jit import F32, Int, Real, fast, inlined
+from kernels.jit import F32, U64, Int, Real, fast, inlined
 
 RUN = 512  # points lit at a time
-LANES = 22
-# Lanes of a run.
-NX, NY, NZ, VX, VY, VZ, RED, GREEN, BLUE, ALPHA, AO, GLOSS, SSS, STRAND, LIT, OPEN, TX, TY, TZ = range(19)
-OUT = 19
+# Lanes of a run. In: pixel centre, view depth, normal, tangent, sRGB colour times alpha, alpha, surface, OPEN (how far
+# a lid or lip lets light in). Between: view direction, shadow map place, LIT. Out: display-linear colour.
+PX, PY, PZ, NX, NY, NZ, TX, TY, TZ, RED, GREEN, BLUE, ALPHA, AO, GLOSS, SSS, STRAND, OPEN = range(18)
+VX, VY, VZ, MX, MY, MD, LIT, OUT = range(18, 26)
+LANES = OUT + 3
 
 
 class Scene(NamedTuple):
@@ -25,7 +26,8 @@ class Scene(NamedTuple):
 
     lens (3,): 1 / focal, centre x, centre y, pixels. to_light (3,4): view space to shadow map texels and distance;
     moment (S,S,2): the map. lamps (3,6): view-space direction toward the lamp, linear colour; the first casts the
-    shadow. ambient (2,3): from above, from below; up (3,): the world's up in view space. lane (LANES, RUN): scratch.
+    shadow. ambient (2,3): from above, from below; up (3,): the world's up in view space. lane (LANES, RUN) and
+    texel (2, RUN), fetched texels still packed: scratch.
     """
 
     lens: F32
@@ -36,6 +38,7 @@ class Scene(NamedTuple):
     up: F32
     exposure: Real
     lane: F32
+    texel: U64
 
 
 @inlined
@@ -221,13 +224,39 @@ def lit_part(moment: F32, x: Real, y: Real, d: Real) -> Real:
     return max(variance / (variance + behind * behind) - np.float32(0.15), zero) * np.float32(1.0 / 0.85)
 
 
-@inlined
-def shadow(q0: Real, q1: Real, z: Real, n0: Real, n1: Real, n2: Real, scene: Scene) -> Real:
-    """Part of the key light at view-space point (q0, q1, z); looked up a little off the surface against self-shadow."""
-    to_light = scene.to_light
-    off = np.float32(0.0015)
-    q0, q1, q2 = q0 + off * n0, q1 + off * n1, z + off * n2
-    x = to_light[0, 0] * q0 + to_light[0, 1] * q1 + to_light[0, 2] * q2 + to_light[0, 3]
-    y = to_light[1, 0] * q0 + to_light[1, 1] * q1 + to_light[1, 2] * q2 + to_light[1, 3]
-    d = to_light[2, 0] * q0 + to_light[2, 1] * q1 + to_light[2, 2] * q2 + to_light[2, 3]
-    return lit_part(scene.moment, x, y, d)
+@fast
+def locate(count: Int, scene: Scene) -> None:
+    """From where each point is: its view direction, and the part of the key light that reaches it (LIT)."""
+    lane, to_light, moment = scene.lane, scene.to_light, scene.moment
+    one, off = np.float32(1.0), np.float32(0.0015)  # looked up 1.5 mm off the surface, against shadow on itself
+    over_focal, cx, cy = scene.lens[0], scene.lens[1], scene.lens[2]
+    a0, a1, a2, a3 = to_light[0, 0], to_light[0, 1], to_light[0, 2], to_light[0, 3]
+    b0, b1, b2, b3 = to_light[1, 0], to_light[1, 1], to_light[1, 2], to_light[1, 3]
+    c0, c1, c2, c3 = to_light[2, 0], to_light[2, 1], to_light[2, 2], to_light[2, 3]
+    for i in range(count):
+        p0, p1, z = (lane[PX, i] - cx) * over_focal, (lane[PY, i] - cy) * over_focal, lane[PZ, i]
+        over = one / np.sqrt(p0 * p0 + p1 * p1 + one)
+        lane[VX, i], lane[VY, i], lane[VZ, i] = -p0 * over, -p1 * over, -over
+        q0, q1, q2 = p0 * z + off * lane[NX, i], p1 * z + off * lane[NY, i], z + off * lane[NZ, i]
+        lane[MX, i] = a0 * q0 + a1 * q1 + a2 * q2 + a3
+        lane[MY, i] = b0 * q0 + b1 * q1 + b2 * q2 + b3
+        lane[MD, i] = c0 * q0 + c1 * q1 + c2 * q2 + c3
+    for i in range(count):
+        lane[LIT, i] = lit_part(moment, lane[MX, i], lane[MY, i], lane[MD, i])
+
+
+@fast
+def unpack(count: Int, scene: Scene) -> None:
+    """Fetched texels to the lanes of their eight channels."""
+    lane, texel = scene.lane, scene.texel
+    low, unit = np.uint64(0xFFFF), np.float32(1.0 / 65280.0)
+    for i in range(count):
+        even, odd = texel[0, i], texel[1, i]
+        lane[RED, i] = np.float32(np.int32(even & low)) * unit
+        lane[GREEN, i] = np.float32(np.int32(odd & low)) * unit
+        lane[BLUE, i] = np.float32(np.int32(even >> np.uint64(16) & low)) * unit
+        lane[ALPHA, i] = np.float32(np.int32(odd >> np.uint64(16) & low)) * unit
+        lane[AO, i] = np.float32(np.int32(even >> np.uint64(32) & low)) * unit
+        lane[GLOSS, i] = np.float32(np.int32(odd >> np.uint64(32) & low)) * unit
+        lane[SSS, i] = np.float32(np.int32(even >> np.uint64(48))) * unit
+        lane[STRAND, i] = np.float32(np.int32(odd >> np.uint64(48))) * unit

@@ -43,8 +43,9 @@ def scene_of(shader, view):
     turn = world[:, :3] @ view.rotation.T
     to_light = np.concatenate([turn, (world[:, 3] - turn @ view.translation)[:, None]], 1).astype(np.float32)
     lens = np.array([1 / view.focal, *view.centre], np.float32)
-    moment, exposure = shader.shadow.moment, np.float32(shader.lights.exposure)
-    return Scene(lens, to_light, moment, lamps, shader.lights.ambient, up, exposure, np.zeros((LANES, RUN), np.float32))
+    lane, texel = np.zeros((LANES, RUN), np.float32), np.zeros((2, RUN), np.uint64)
+    ambient, exposure = shader.lights.ambient, np.float32(shader.lights.exposure)
+    return Scene(lens, to_light, shader.shadow.moment, lamps, ambient, up, exposure, lane, texel)
 
 
 def test_fetch_equals_the_reference_at_every_level():
@@ -102,7 +103,7 @@ def test_light_equals_the_reference():
     scene = Scene(
         np.array([1e-3, 0, 0], np.float32), np.zeros((3, 4), np.float32), np.zeros((2, 2, 2), np.float32),
         lamps.astype(np.float32), np.array([[0.3, 0.2, 0.1], [0.1, 0.2, 0.3]], np.float32),
-        np.array([0, -1, 0], np.float32), np.float32(1.2), lane,
+        np.array([0, -1, 0], np.float32), np.float32(1.2), lane, np.zeros((2, RUN), np.uint64),
     )  # fmt: skip
     view = -place / np.linalg.norm(place, axis=1, keepdims=True)
     rows = [*normal.T, *view.T, *colour.T, np.ones(count), *rest, *tangent.T]
@@ -125,8 +126,10 @@ def test_the_canvas_equals_the_reference(drawn):
         opened[y, x] = opening_of(g.region, paint, x, y, g.depth[y, x])
     expected = reference.pixels(g, paint, scene, opened)
     canvas = np.full_like(shader.canvas, np.nan)
-    cpu.shade_pixels(g, paint, scene, np.empty(RUN, np.int64), canvas)
-    different = np.abs(canvas - expected).max(-1)
+    bare = np.full(SIZE, -1, np.int32)
+    cpu.shade_pixels(g, paint, scene, bare, shader.blended.layer, np.empty(RUN, np.int64), canvas)
+    assert np.isnan(canvas[g.share == 0]).all()  # nothing to say, nothing written
+    different = np.abs(canvas - expected).max(-1)[g.share > 0]
     # A coordinate that rounds to the other sixteenth of a texel shows where the paint has an edge, nowhere else.
     assert (different > 3e-3).mean() < 0.02
     assert different.max() < 0.2
