@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import signal
 import ssl
@@ -41,6 +42,8 @@ def serve(
     check_bind(config.server)
     patches.install(config.stream)
     sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()  # numba and the models leave 300 000 objects: looking through them stops every thread for 0.2 s
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, engine, open_browser, ready or _announce))
 
