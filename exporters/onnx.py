@@ -78,6 +78,7 @@ def save_weights(net: LipGenerator, path: Path) -> None:
     tensors = {name: value.detach().half().contiguous() for name, value in net.state_dict().items()}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, str(temporary), metadata={"config": json.dumps(asdict(net.config))})
+    temporary.chmod(0o644)  # the writer makes it private
     os.replace(temporary, path)
 
 

@@ -23,9 +23,9 @@ from training.speech.phones import PHONES, Shape, Span, paint, shapes
 Array = NDArray[np.float32]
 
 GAP_SECONDS = (0.0, 0.8)  # extra pause between sentences, on top of their own edges
-NONSPEECH_SHARE = 0.08  # of the streams hold no speech at all: room, hum, tones, clicks
+NONSPEECH_SHARE = 0.14  # of the streams hold no speech at all: room, hum, tones, clicks
 CHANNEL_SHARE = 0.55  # of the streams pass through a random channel
-WARP_SHARE = 0.5  # of the streams get another vocal tract length
+WARP_SHARE = 0.7  # of the streams get another vocal tract length
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ class Streams(IterableDataset[tuple[Tensor, ...]]):
         else:
             heard = heard * np.float32(10 ** rng.uniform(-0.8, 0.1))
         sample = labelled(np.clip(heard, -1, 1), spans, skip)
-        mel = mel_warp(sample.mel, rng.uniform(0.88, 1.12)) if rng.random() < WARP_SHARE else sample.mel
-        if rng.random() < 0.3:  # a band lost, as SpecAugment (Park et al. 2019)
+        mel = mel_warp(sample.mel, rng.uniform(0.86, 1.16)) if rng.random() < WARP_SHARE else sample.mel
+        if rng.random() < 0.4:  # a band lost, as SpecAugment (Park et al. 2019)
             low = int(rng.integers(0, 70))
             mel = mel.copy()
             mel[:, low : low + int(rng.integers(2, 10))] = -1.0

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from engine.clock import SAMPLE_RATE
 from training.speech import corpus
+from training.speech.__main__ import app, plan
 from training.speech.align import align
 from training.speech.corpus import Task, Utterance, make_shard, read_shard, shards, voice_named, write_manifest
 from training.speech.phones import PHONES, Span
+from training.speech.text import FORTUNES
 from training.speech.voices import VOICES, MissingPackage, Voice, require
 
 needs_aligner = pytest.mark.skipif(find_spec("pocketsphinx") is None, reason="pocketsphinx is not installed")
+needs_fortunes = pytest.mark.skipif(not FORTUNES.is_dir(), reason="fortunes is not installed")
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
 
 
@@ -82,3 +86,26 @@ def test_align_names_a_word_it_cannot_say_and_refuses_other_speech() -> None:
     with pytest.raises(ValueError, match="zxqwv"):
         align(np.zeros(8000, np.int16), "hello zxqwv")
     assert align(np.zeros(800, np.int16), "the birch canoe slid on the smooth planks") is None
+
+
+@needs_aligner
+@needs_fortunes
+def test_a_plan_is_repeatable_and_grows_with_the_hours() -> None:
+    voices = [voice_named("flite_slt"), voice_named("flite_kal")]
+    small, large = plan(voices, 0.1, seed=0), plan(voices, 0.3, seed=0)
+    assert small == plan(voices, 0.1, seed=0)
+    assert set(small) <= set(large)  # an interrupted or enlarged corpus keeps the shards it has
+    said = {split: {line for t in large if t.split == split for line in t.lines} for split in ("train", "sentence")}
+    assert said["train"].isdisjoint(said["sentence"])
+    assert {t.split for t in large if t.voice == "flite_kal"} == {"speaker"}
+
+
+def test_make_says_which_package_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    result = CliRunner().invoke(app, ["make", "--out", str(tmp_path / "speech"), "--voices", "flite_slt"])
+    assert result.exit_code == 2 and "Debian: flite" in result.output and not (tmp_path / "speech").exists()
+
+
+def test_make_names_the_voices_it_knows(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["make", "--out", str(tmp_path), "--voices", "nobody"])
+    assert result.exit_code == 2 and "flite_slt" in result.output

@@ -48,10 +48,10 @@ def test_loss_falls_on_one_batch() -> None:
 
 def test_event_score_counts_events_found_and_frames_right() -> None:
     truth = np.array([0, 1, 1, 0, 0, 0, 0, 1, 0, 0], bool)
-    assert event_score([truth], [truth])[0] == pytest.approx(1.0)
+    assert event_score([truth], [truth]) == (1.0, 1.0)
     always = event_score([truth], [np.ones(10, bool)])
-    assert always[1] == 1.0 and always[2] == pytest.approx(0.7)
-    assert event_score([truth], [np.zeros(10, bool)])[1] == 0.0
+    assert always == (1.0, pytest.approx(0.7))
+    assert event_score([truth], [np.zeros(10, bool)]) == (0.0, 0.0)
     assert np.array_equal(widened(np.array([0, 0, 1, 0], bool)), [False, True, True, True])
 
 

@@ -15,8 +15,9 @@ def noise(size: int, rng: np.random.Generator) -> Array:
     """Noise (size,) of unit power with a random spectral slope (white to brown) and slow level changes."""
     spectrum = np.fft.rfft(rng.normal(size=size))
     frequency = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 20.0)
-    coloured = np.fft.irfft(spectrum * frequency ** -rng.uniform(0.0, 1.0), size)
-    if rng.random() < 0.5:
+    slope = rng.uniform(0.0, 1.0) if rng.random() < 0.7 else 0.0
+    coloured = np.fft.irfft(spectrum * frequency**-slope, size)
+    if rng.random() < 0.4:
         knots = 10 ** rng.uniform(-0.4, 0.4, max(2, size // SAMPLE_RATE * 2))
         coloured *= np.interp(np.linspace(0, 1, size), np.linspace(0, 1, knots.size), knots)
     return (coloured / max(float(coloured.std()), 1e-9)).astype(np.float32)
@@ -59,7 +60,7 @@ def nonspeech(size: int, rng: np.random.Generator) -> Array:
     out = np.zeros(size, np.float32)
     if rng.random() < 0.15:
         return out
-    kinds = rng.random(4) < (0.7, 0.35, 0.35, 0.3)
+    kinds = rng.random(4) < (0.7, 0.3, 0.4, 0.3)
     time = np.arange(size) / SAMPLE_RATE
     if kinds[0]:
         out += noise(size, rng) * np.float32(10 ** rng.uniform(-3.5, -0.9))

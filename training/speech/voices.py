@@ -21,7 +21,7 @@ from training.speech.align import MissingPackage
 ESPEAK_VARIANTS = ("en-us", "en-gb", "en-us+f2", "en-us+m3", "en-us+f4", "en-us+f5", "en-us+m7",
                    "en-gb-scotland", "en-gb-x-rp+f3", "en-us+linda", "en-us+steph", "en-us+Andy")  # fmt: skip
 PIPER_BATCH = 8  # sentences spoken at one speed by one process: its start costs a second
-PROCESS_LIMIT_S = 300
+PROCESS_LIMIT_S = 1800
 
 Speech = tuple[NDArray[np.float32], int]
 Speak = Callable[[Sequence[str], random.Random, Path], list[Speech]]

@@ -66,11 +66,11 @@ def test_reset_forgets_the_chosen_rows_only(mask: list[bool], frames: int) -> No
         assert np.array_equal(state.memory[row], fresh.memory[row] if cleared else kept[row])
 
 
-@pytest.mark.parametrize("level", [0.0, 10 ** (-50 / 20)])
-def test_a_silent_room_leaves_the_mouth_still(level: float) -> None:
+@pytest.mark.parametrize("level", [0.0, 10 ** (-30 / 20)])
+def test_a_steady_room_leaves_the_mouth_still(level: float) -> None:
     room = level * np.random.default_rng(0).normal(size=(1, 100 * FRAME))
     gap = lip_gap(run(LIPS[0], mel_of(room))[0][0])
-    assert np.abs(gap - REST_GAP_MM).max() < 1.0
+    assert np.abs(gap[12:] - REST_GAP_MM).max() < 1.0
 
 
 def test_the_same_sound_gives_the_same_bits() -> None:
