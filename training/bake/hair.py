@@ -208,6 +208,7 @@ class _Crop:
         reach = np.interp(a % 1.0, self._turns, self._reach)
         direction = self._direction(a, t * reach * 0.962)
         rough = np.sin(2 * np.pi * 11 * a + 7 * t) * np.sin(9 * np.pi * t + 23 * a)
+        rough = rough + 0.8 * np.sin(2 * np.pi * 5 * a + 11 * t)
         return self.scalp.lift(direction, self.volume(direction, t) + lift + 0.0012 * rough * ease(t, 1.0, 0.7))
 
 
@@ -216,7 +217,7 @@ def _crop(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part
     strand = _Crop(scalp)
     sheet = _sheet(strand, 57, 18, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=False)
     core, edge = _split_edges(sheet, columns=57, sides=False, tip=0.93)
-    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(560)) if tuft is not None]
+    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(640)) if tuft is not None]
     return [core, edge, *tufts]
 
 
@@ -236,8 +237,8 @@ def _tuft(crop: _Crop, rig: Rig, generator: np.random.Generator) -> Part | None:
     sweep = ahead * top + comb * (1.1 - 1.0 * top) + generator.normal(0, 0.16, 3)
     sweep -= (sweep @ out) * out * 0.9
     sweep /= np.linalg.norm(sweep)
-    length = (0.011 + 0.016 * top + 0.005 * front) * generator.uniform(0.7, 1.2)
-    stand = (0.06 + 0.22 * top + 0.24 * front) * generator.uniform(0.5, 1.25)
+    length = (0.012 + 0.020 * top + 0.004 * front) * generator.uniform(0.7, 1.2)
+    stand = (0.08 + 0.34 * top + 0.16 * front) * generator.uniform(0.5, 1.25)
     s = np.linspace(0, 1, 4)[:, None]
     spine = root + length * (s * sweep * (1 - 0.25 * stand) + out * stand * (s - 0.62 * s**2))
     across = np.cross(out, sweep)

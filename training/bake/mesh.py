@@ -109,6 +109,7 @@ def flatten(points: Array, faces: Array, start: Array, steps: int = 400) -> Arra
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     degree = np.bincount(edges.ravel(), minlength=len(points))[:, None]
     place = start.astype(float).copy()
+    side = np.sign(np.median(_turned(start, faces)))
     for _ in range(steps):
         apart = place[edges[:, 1]] - place[edges[:, 0]]
         now = np.maximum(np.linalg.norm(apart, axis=1), 1e-9)
@@ -116,8 +117,20 @@ def flatten(points: Array, faces: Array, start: Array, steps: int = 400) -> Arra
         move = np.zeros_like(place)
         np.add.at(move, edges[:, 0], pull)
         np.add.at(move, edges[:, 1], -pull)
-        place += 1.2 * move / np.maximum(degree, 1)
+        wanted = place + 1.2 * move / np.maximum(degree, 1)
+        for _ in range(50):  # a vertex whose move would turn a triangle over stays where it was
+            over = faces[_turned(wanted, faces) * side <= 0.02 * _turned(start, faces) * side]
+            if not len(over):
+                break
+            wanted[over] = place[over]
+        place = wanted
     return place
+
+
+def _turned(plane: Array, faces: Array) -> Array:
+    """(f,) twice the signed area of triangles in the plane."""
+    a, b, c = (plane[faces[:, k]] for k in range(3))
+    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
 
 
 def clip(faces: Array, level: Array, attributes: list[Array]) -> tuple[Array, list[Array], Array]:

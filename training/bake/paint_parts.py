@@ -142,7 +142,7 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
         grown = v if columns == 1 else 0.40 + 0.60 * v  # a card may begin anywhere along the hair: no dark root
         colour, shade = _strands(u * rect.width, grown, identity, seed + columns, wave=2.5 if not short else 1.5)
         alpha = _sheet_alpha(rect, u, v, seed, short) if columns == 1 else _card_alpha(rect, v, seed)
-        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.12 if short else 0.24, strand=1.0)
+        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.24, strand=1.0)
     u, v = _grid(hair.INNER)
     colour, _ = _strands(u * hair.INNER.width, v, identity, seed + 9, wave=1.0)
     canvas.fill(hair.INNER, 0.9 * colour, light=0.75, gloss=0.02, strand=1.0)
@@ -158,7 +158,7 @@ def _strands(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> 
     tone = linear(identity.hair) + (linear(identity.hair_tip) - linear(identity.hair)) * (
         np.clip(0.15 + 0.55 * reach + 0.7 * (lock - 0.5) + 0.5 * (wide - 0.5), 0, 1)[..., None]
     )
-    light = 0.52 + 0.48 * ease(0.55 * lock + 0.45 * fine, 0.22, 0.62)
+    light = 0.45 + 0.55 * ease(0.6 * lock + 0.4 * fine, 0.25, 0.65)
     tone = tone * (0.72 + 0.5 * fine + 0.25 * (lock - 0.5))[..., None]
     return tone * (0.80 + 0.20 * ease(v, 0.0, 0.08))[..., None], light
 

@@ -44,8 +44,8 @@ class Scalp:
 
     def radius(self, direction: Array) -> Array:
         """Skull radius (n,) along unit directions (n, 3) from the centre."""
-        distance, near = self._tree.query(direction, k=10)
-        weight = np.exp(-((distance / 0.12) ** 2)) + 1e-9
+        distance, near = self._tree.query(direction, k=8)
+        weight = np.exp(-((distance / 0.065) ** 2)) + 1e-9
         return (weight * self._radius[near]).sum(1) / weight.sum(1)
 
     def lift(self, direction: Array, height: Array | float) -> Array:
