@@ -44,7 +44,7 @@ class StreamConfig:
     heartbeat_s: float = 6.0  # a page that has not been heard from for so long is gone
     consent_interval_s: float = 1.0  # seconds between ICE consent checks (aiortc: 5)
     consent_failures: int = 4  # checks lost in a row that end the connection (aiortc: 6)
-    mic_slack_ms: float = 60.0  # microphone audio later than this is replaced by silence
+    mic_slack_ms: float = 100.0  # microphone audio later than this is replaced by silence
     max_backlog_ms: float = 400.0  # voice waiting for the engine beyond this is dropped: late lips are worse
 
     def __post_init__(self) -> None:

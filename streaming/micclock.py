@@ -15,8 +15,9 @@ from engine.clock import VOICE_FRAME, VOICE_RATE
 
 Voice = NDArray[np.float32]
 
-REANCHOR_S: Final = 0.25  # packets out of place for so long mean the path itself changed: follow it
+REANCHOR_S: Final = 0.07  # packets out of place for so long, not all at once, mean the path itself changed: follow it
 AHEAD_S: Final = 0.5  # audio arriving faster than time itself is cut off here
+LATE_TICK_S: Final = 0.035  # a tick so long after the one before was held up
 FOLLOW: Final = 0.002  # share of the offset between the two clocks that one packet corrects (10 s at 50 a second)
 PACKET_S: Final = 0.02  # and no more than this share of so much: 0.2 % faster or slower than real time
 
@@ -37,12 +38,13 @@ class MicClock:
     Both methods return the samples to append to the voice, (n,) float32 in [-1, 1], possibly none.
     """
 
-    def __init__(self, now: float, slack_s: float = 0.06) -> None:
+    def __init__(self, now: float, slack_s: float = 0.1) -> None:
         self._origin = now  # real time at which media time 0 is due
         self._slack = slack_s
         self._edge = 0  # 48 kHz samples handed out so far
         self._offset: int | None = None  # media position minus packet position
         self._misplaced_since: float | None = None
+        self._ticked = now
         self._stalled = True  # nothing usable since the last silence was made up
         self.stats = MicStats()
 
@@ -76,8 +78,12 @@ class MicClock:
         return self._append(start, samples)
 
     def tick(self, now: float) -> Voice:
-        """Call every 20 ms or so: silence for what should have come and has not."""
-        behind = self._due(now) - self._edge
+        """Call every 20 ms or so: silence for what should have come and has not.
+
+        A call that comes late makes up nothing: whoever held it up held up the packets too, and they are next.
+        """
+        on_time, self._ticked = now - self._ticked < LATE_TICK_S, now
+        behind = self._due(now) - self._edge if on_time else 0
         if behind <= (0 if self._stalled else _samples(self._slack)):
             return np.zeros(0, np.float32)
         self._stalled = True

@@ -85,6 +85,19 @@ def test_a_stall_is_filled_in_time_and_what_comes_late_is_dropped() -> None:
     assert line.clock.stats.late_ms > 0
 
 
+def test_a_stall_of_the_server_itself_loses_nothing() -> None:
+    line = Line()
+    for k in range(50):
+        line.packet(k * PACKET, 0.02 * (k + 1))
+    line.now = 1.30  # nobody ran for 300 ms; the packets waited in the socket
+    line.out.append(line.clock.tick(1.30))
+    for k in range(50, 65):
+        line.out.append(line.clock.packet(k * PACKET, tone(k * PACKET), 1.301))
+    for k in range(65, 80):
+        line.packet(k * PACKET, 0.02 * (k + 1) + 0.001)
+    np.testing.assert_array_equal(line.voice[-80 * PACKET :], tone(0, 80 * PACKET))
+
+
 def test_a_path_that_got_slower_for_good_is_followed() -> None:
     line = Line()
     for k in range(50):
