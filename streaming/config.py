@@ -41,11 +41,11 @@ class StreamConfig:
     codec: str = "vp8"  # "vp8" or "h264": tried first; the other stays as what an old browser may fall back to
     bitrate: int = 2_000_000  # bits per second of video on a good line (2 M suits 512 x 512)
     bitrate_floor: int = 600_000  # never below this, however bad the line
-    heartbeat_s: float = 6.0  # a page that has not been heard from for so long is gone
+    heartbeat_s: float = 5.0  # a page that has not been heard from for so long is gone
     consent_interval_s: float = 1.0  # seconds between ICE consent checks (aiortc: 5)
     consent_failures: int = 4  # checks lost in a row that end the connection (aiortc: 6)
     mic_slack_ms: float = 100.0  # microphone audio later than this is replaced by silence
-    max_backlog_ms: float = 400.0  # voice waiting for the engine beyond this is dropped: late lips are worse
+    max_backlog_ms: float = 240.0  # voice waiting for the engine beyond this is dropped: late lips are worse
 
     def __post_init__(self) -> None:
         if self.codec not in ("vp8", "h264"):

@@ -12,6 +12,7 @@ import sys
 import webbrowser
 from collections.abc import Callable
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -75,9 +76,17 @@ async def start(config: Settings, engine: Engine) -> tuple[web.AppRunner, str]:
     except OSError as problem:
         await runner.cleanup()
         raise ServeError(_bind_hint(server, problem)) from problem
-    port = runner.addresses[0][1]
+    return runner, page_address(server, runner.addresses[0][1])
+
+
+def page_address(server: ServerConfig, port: int) -> str:
+    """Where a browser finds the page; a token, if there is one, rides in the fragment, which is never sent."""
     host = "localhost" if is_loopback(server.host) else server.host
-    return runner, f"{'https' if server.tls_cert else 'http'}://{host}:{port}/"
+    if host in ("0.0.0.0", "::", ""):
+        host = next(iter(patches.host_addresses(True, False)), "localhost")
+    host = f"[{host}]" if ":" in host else host
+    fragment = f"#token={quote(server.token)}" if server.token else ""
+    return f"{'https' if server.tls_cert else 'http'}://{host}:{port}/{fragment}"
 
 
 def _bind_hint(server: ServerConfig, problem: OSError) -> str:

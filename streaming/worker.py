@@ -48,7 +48,7 @@ class SessionWorker:
         listener: Listener,
         *,
         marker: bool = False,
-        max_backlog_ms: float = 400.0,
+        max_backlog_ms: float = 240.0,
     ) -> None:
         self._engine, self._listener, self._seed = engine, listener, seed
         self._avatar, self._framing = avatar, framing
@@ -71,14 +71,15 @@ class SessionWorker:
         self._thread.start()
 
     def push(self, voice: Voice) -> None:
-        """Appends 48 kHz voice. Beyond the backlog limit the oldest goes: late lips are worse than a gap."""
+        """Appends 48 kHz voice. Beyond the backlog limit all that waits goes: one gap is better than late lips."""
         with self._wake:
             self._voice.append((voice, time.monotonic() * 1e3))
             self._waiting += len(voice)
-            while self._waiting > self._backlog and len(self._voice) > 1:
-                dropped, _ = self._voice.popleft()
-                self._waiting -= len(dropped)
-                self.dropped_ms += len(dropped) * 1000 / VOICE_RATE
+            if self._waiting > self._backlog:
+                self.dropped_ms += (self._waiting - len(voice)) * 1000 / VOICE_RATE
+                while len(self._voice) > 1:
+                    self._voice.popleft()
+                self._waiting = len(voice)
             self._wake.notify()
 
     def look(self, view: Viewpoint, seq: int) -> None:

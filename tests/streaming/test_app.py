@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import re
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from streaming.config import ServerConfig
 from streaming.guard import ServeError
-from streaming.server import serve, start
+from streaming.server import page_address, serve, start
 
 from .double import DoubleEngine
 from .harness import Settings, Viewer, run, serving, until
@@ -151,7 +156,8 @@ def test_too_many_new_sessions_a_minute_are_turned_away(engine: DoubleEngine) ->
 
 def test_token_origin_and_host_are_checked(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, Settings(server=ServerConfig(port=0, token=SECRET))) as address:
+        async with serving(engine, Settings(server=ServerConfig(port=0, token=SECRET))) as told:
+            address = told.partition("#")[0]
             for headers in ({}, {"Authorization": "Bearer wrong"}):
                 status, answer = await ask(address, "GET", "v1/avatars", headers=headers)
                 assert (status, answer["error"]["code"]) == (401, "bad_token")
@@ -203,6 +209,37 @@ def test_an_address_of_another_machine_is_explained(engine: DoubleEngine) -> Non
             await start(Settings(server=server), engine)  # type: ignore[arg-type]
 
     run(work())
+
+
+def test_tls_is_served_with_the_given_certificate(engine: DoubleEngine, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(1))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    certificate = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    cert, secret = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret.write_bytes(key.private_bytes(*plain))
+
+    async def work() -> None:
+        settings = Settings(server=ServerConfig(port=0, tls_cert=str(cert), tls_key=str(secret)))
+        async with serving(engine, settings) as address:
+            assert address.startswith("https://localhost:")
+            trusting = ssl.create_default_context(cafile=str(cert))
+            async with ClientSession() as http, http.get(f"{address}v1/health", ssl=trusting) as response:
+                assert (await response.json())["status"] == "ok"
+
+    run(work())
+
+
+def test_the_address_told_is_one_a_browser_can_open() -> None:
+    assert page_address(ServerConfig(), 80) == "http://localhost:80/"
+    open_to_all = ServerConfig(host="0.0.0.0", token="a b#secret-of-some-length", behind_proxy=True)
+    address = page_address(open_to_all, 99)
+    assert "0.0.0.0" not in address
+    assert address.endswith(":99/#token=a%20b%23secret-of-some-length")
 
 
 def test_tls_files_that_hold_no_certificate_are_explained(engine: DoubleEngine, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_a_denied_microphone_is_explained_and_the_avatar_still_comes(driver: Any
 def test_the_token_is_asked_for_and_remembered(browser: Any, engine: DoubleEngine) -> None:
     with serving_thread(engine, Settings(server=ServerConfig(port=0, token="open sesame, please"))) as address:
         page = browser.new_page()
-        page.goto(address)
+        page.goto(address.partition("#")[0])
         page.wait_for_selector("#token-dialog[open]")
         page.fill("#token", "open sesame, please")
         page.click("#token-dialog button")
@@ -265,7 +265,7 @@ def test_the_token_is_asked_for_and_remembered(browser: Any, engine: DoubleEngin
         page.wait_for_selector("#avatars button")
         page.close()
         page = browser.new_page()
-        page.goto(f"{address}#token=open%20sesame,%20please")
+        page.goto(address)  # as the server tells it, token included
         page.wait_for_selector("#avatars button")
         page.close()
 

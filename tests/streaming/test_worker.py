@@ -91,7 +91,7 @@ def test_the_last_viewpoint_counts_from_the_next_frame(engine: DoubleEngine) -> 
     assert ear.frames[0].stamps["seq"] == 7
 
 
-def test_voice_that_waits_too_long_is_dropped_oldest_first(engine: DoubleEngine) -> None:
+def test_voice_that_waits_too_long_is_dropped_in_one_gap(engine: DoubleEngine) -> None:
     engine.cost_s = 0.2
     ear = Ear()
     worker = start(engine, ear, max_backlog_ms=200)
