@@ -46,7 +46,7 @@ def decode(data: bytes, channels: int) -> Picture:
         array = frames[0].to_ndarray(format={1: "gray", 3: "rgb24", 4: "rgba"}[channels])
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"a {name} picture of {width}x{height} could not be decoded: {error}") from error
-    return array.reshape(height, width, channels)
+    return cast(Picture, array).reshape(height, width, channels)
 
 
 def encode_png(picture: Picture) -> bytes:

@@ -61,12 +61,9 @@ class Body:
         self._neck, self._head = index["neck"], index["head"]
         self._eyes = [index["eye_l"], index["eye_r"]]
         self._joints = [(JOINT_INDEX[name], index[name]) for name in JOINTS if name not in HANDS]
-        curling = self._hand.any(axis=(1, 2))
-        self._fingers = [
-            (JOINT_INDEX[hand], np.flatnonzero([curls and bone.endswith(hand[-2:]) for curls, bone in
-                                                zip(curling, avatar.bones, strict=True)]))
-            for hand in HANDS
-        ]  # fmt: skip
+        bends = np.abs(self._hand).max(axis=(1, 2)) > 0
+        sides = np.array([bone[-2:] for bone in avatar.bones])
+        self._fingers = [(JOINT_INDEX[hand], np.flatnonzero(bends & (sides == hand[-2:]))) for hand in HANDS]
 
     def allocate(self) -> BodyPose:
         """A BodyPose at rest."""
@@ -89,9 +86,7 @@ class Body:
         cpu.blend(self.rest, self._move_index, self._deltas, out._weights, out._moved, out.vertices)
         cpu.skin(out.vertices, self._skin_index, self._skin_weight, out.bones)
         cpu.normals(out.vertices, self.faces, self.weld, out._total, out.normals)
-        cpu.rotate(
-            self._fixed, self._fixed_normal, self._skin_index, self._skin_weight, out.bones, out.normals
-        )
+        cpu.rotate(self._fixed, self._fixed_normal, self._skin_index, self._skin_weight, out.bones, out.normals)
         return out
 
     def _turn_bones(self, motion: Motion, out: BodyPose) -> None:

@@ -51,9 +51,7 @@ def skin(vertices: Float, index: NDArray[np.uint8], weight: Float, bones: Float)
 
 
 @_jit
-def rotate(
-    rows: Int, vectors: Float, index: NDArray[np.uint8], weight: Float, bones: Float, out: Float
-) -> None:
+def rotate(rows: Int, vectors: Float, index: NDArray[np.uint8], weight: Float, bones: Float, out: Float) -> None:
     """Turns rest directions ``vectors`` (len(rows), 3) with the skinning into ``out[rows]``, unit length."""
     for j in range(rows.shape[0]):
         i = rows[j]

@@ -145,20 +145,22 @@ class Jumper:
         middle = template[faces].mean(1)
         back = mesh.face_normals(template, faces)[:, 2] < 0
         arm = np.abs(middle[:, 0]) > SLEEVE
-        vertex, unit, local, count = [], [], [], 0
+        ids_of, units, local, count = [], [], [], 0
         for (x, y, width, height), rows in _charts(back, arm, middle[:, 0] < 0):
             ids, triangles = mesh.compact(faces[rows], len(rest))
             start = template[ids, :2]
             if arm[rows].all():  # lay the sleeve along x; the right one mirrors the left and shares its painting
-                start = np.stack([np.abs(start[:, 0]) - start[:, 1], np.abs(start[:, 0]) + start[:, 1]], axis=1) * 0.7071
+                start = (
+                    np.stack([np.abs(start[:, 0]) - start[:, 1], np.abs(start[:, 0]) + start[:, 1]], axis=1) * 0.7071
+                )
             flat = mesh.flatten(rest[ids], triangles, start)
             low, high = flat.min(0), flat.max(0)
             flat = (flat - low) / (high - low)
-            unit.append(np.stack([x + width * flat[:, 0], y + height * (1.0 - flat[:, 1])], axis=1))
-            vertex.append(ids)
+            units.append(np.stack([x + width * flat[:, 0], y + height * (1.0 - flat[:, 1])], axis=1))
+            ids_of.append(ids)
             local.append(triangles + count)
             count += len(ids)
-        vertex, unit = np.concatenate(vertex), np.concatenate(unit)
+        vertex, unit = np.concatenate(ids_of), np.concatenate(units)
         part = Part(
             name="cloth", rest=rest[vertex], faces=np.concatenate(local),
             uv=atlas.CLOTH.place(unit), region=np.zeros(0, np.uint8), weight=weight[vertex],

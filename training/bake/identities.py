@@ -49,8 +49,8 @@ ADA: Final = Identity(
     id="ada",
     name="Ada",
     description="A woman of about thirty with a chestnut bob and a soft green jumper.",
-    phenotype=dict(gender=0.96, age=0.50, muscle=0.45, weight=0.42, height=0.5, proportions=0.7, cupsize=0.32,
-                   firmness=0.6, african=0.08, asian=0.22, caucasian=0.70),  # fmt: skip
+    phenotype={"gender": 0.96, "age": 0.50, "muscle": 0.45, "weight": 0.42, "height": 0.5, "proportions": 0.7,
+                   "cupsize": 0.32, "firmness": 0.6, "african": 0.08, "asian": 0.22, "caucasian": 0.70},  # fmt: skip
     local={"mouth-angles-up": 0.35, "mouth-scale-horiz-incr": 0.1, "eyebrows-angle-up": 0.2,
            "nose-scale-horiz-incr": -0.15, "chin-width-incr": -0.1,
            **mirrored(eye_scale_incr=0.22, cheek_bones_incr=0.15)},  # fmt: skip
@@ -63,8 +63,8 @@ LEO: Final = Identity(
     id="leo",
     name="Leo",
     description="A man of about thirty with short dark hair, light stubble and a navy jumper.",
-    phenotype=dict(gender=0.06, age=0.52, muscle=0.58, weight=0.47, height=0.55, proportions=0.7, cupsize=0.5,
-                   firmness=0.5, african=0.22, asian=0.18, caucasian=0.60),  # fmt: skip
+    phenotype={"gender": 0.06, "age": 0.52, "muscle": 0.58, "weight": 0.47, "height": 0.55, "proportions": 0.7,
+                   "cupsize": 0.5, "firmness": 0.5, "african": 0.22, "asian": 0.18, "caucasian": 0.60},  # fmt: skip
     local={"mouth-angles-up": 0.3, "eyebrows-angle-up": 0.15, "chin-width-incr": 0.15,
            **mirrored(eye_scale_incr=0.12)},  # fmt: skip
     rest={**both(mouthSmile=0.12, cheekSquint=0.06, eyeBlink=0.07, eyeSquint=0.04), "browInnerUp": 0.10},

@@ -201,8 +201,9 @@ def grid_faces(rows: int, columns: int, closed: bool = False) -> Array:
 
 def assemble(parts: list[Part]) -> dict[str, Array]:
     """Joins parts into the arrays of engine/avatar.py FIELDS that describe the mesh."""
-    start, out = 0, {key: [] for key in ("rest", "faces", "uv", "region", "layer", "weld", "weight", "normal")}
-    moving, deltas, residual = [], [], []
+    start, moving, deltas, residual = 0, [], [], []
+    names = ("rest", "faces", "uv", "region", "layer", "weld", "weight", "normal")
+    out: dict[str, list[Array]] = {name: [] for name in names}
     for part in parts:
         count = len(part.rest)
         out["rest"].append(part.rest)

@@ -138,7 +138,9 @@ def _gum(name: str, curve: Array, length: Array, edge: float, up: float, rig: Ri
     faces = mesh.grid_faces(len(rise), len(at))
     if mesh.face_normals(rest, faces)[:, 2].sum() < 0:
         faces = faces[:, ::-1]
-    unit = np.stack([np.tile(np.linspace(0, 1, len(at)), len(rise)), np.repeat(np.linspace(0, 1, len(rise)), len(at))], 1)
+    unit = np.stack(
+        [np.tile(np.linspace(0, 1, len(at)), len(rise)), np.repeat(np.linspace(0, 1, len(rise)), len(at))], 1
+    )
     return Part(
         name=f"{name} gum", rest=rest, faces=faces, uv=GUM.place(unit), region=np.zeros(0, np.uint8),
         weight=rig.rigid(len(rest), "head"), paint=unit @ np.eye(2, 3), deltas=_apply(motion, rest),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake import atlas, eyes, hair, lashes, mouth
+from training.bake import atlas, eyes, lashes, mouth, strands
 from training.bake.atlas import Rect
 from training.bake.brush import bump, ease, linear, noise, srgb, strokes
 from training.bake.identities import Identity
@@ -80,7 +80,11 @@ def paint_eye(canvas: Canvas, identity: Identity, seed: int) -> None:
     white = white + vein * (linear((0.72, 0.30, 0.28)) - white)
     edge = ease(r, 0.90, 1.07)[..., None]
     colour = tone * (1 - edge) + white * edge
-    light = (1 - 0.42 * ease(py, 0.10, 0.50)) * (1 - 0.20 * ease(-py, 0.22, 0.55)) * (1 - 0.30 * ease(np.abs(px), 0.35, 0.8))
+    light = (
+        (1 - 0.42 * ease(py, 0.10, 0.50))
+        * (1 - 0.20 * ease(-py, 0.22, 0.55))
+        * (1 - 0.30 * ease(np.abs(px), 0.35, 0.8))
+    )
     canvas.fill(atlas.EYE, colour, light=light, gloss=0.96, blood=0.30 * edge[..., 0])
 
 
@@ -89,9 +93,10 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     u, v = _grid(mouth.ENAMEL)
     kinds = len(mouth.UPPER) + len(mouth.LOWER)
     number, across = np.floor(np.clip(u, 0, 0.9999) * kinds), (u * kinds) % 1.0
-    ivory = linear((0.90, 0.855, 0.77)) + (linear((0.83, 0.74, 0.60)) - linear((0.90, 0.855, 0.77))) * (
-        0.65 * ease(-v, -0.45, 0.0)
-    )[..., None]
+    ivory = (
+        linear((0.90, 0.855, 0.77))
+        + (linear((0.83, 0.74, 0.60)) - linear((0.90, 0.855, 0.77))) * (0.65 * ease(-v, -0.45, 0.0))[..., None]
+    )
     ivory = ivory * (1 - 0.035 * (number % len(mouth.UPPER)))[..., None]
     tip = ease(v, 0.80, 1.0)[..., None]
     ivory = ivory + 0.35 * tip * (linear((0.80, 0.79, 0.77)) - ivory)  # translucent biting edge
@@ -103,7 +108,9 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     canvas.fill(mouth.ENAMEL, ivory, light=light, gloss=0.74, blood=0.25)
     u, v = _grid(mouth.GUM)
     gum = linear((0.74, 0.43, 0.42)) * (0.88 + 0.22 * _noise2(u * 60, v * 10, 2, seed + 31))[..., None]
-    canvas.fill(mouth.GUM, gum, light=(1 - 0.5 * v) * (1 - 0.6 * ease(np.abs(u - 0.5), 0.15, 0.5)), gloss=0.62, blood=0.7)
+    canvas.fill(
+        mouth.GUM, gum, light=(1 - 0.5 * v) * (1 - 0.6 * ease(np.abs(u - 0.5), 0.15, 0.5)), gloss=0.62, blood=0.7
+    )
 
 
 def tongue_colour(place: Array, seed: int) -> tuple[Array, Array]:
@@ -137,26 +144,28 @@ def paint_lashes(canvas: Canvas, identity: Identity, seed: int) -> None:
 def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
     """Strands down v: the volume's sheet, its dark inside, and cards with tapering tips."""
     short = identity.style == "crop"
-    for rect, columns in ((hair.SHEET, 1), (hair.CARDS, hair.CARD_KINDS)):
+    for rect, columns in ((strands.SHEET, 1), (strands.CARDS, strands.CARD_KINDS)):
         u, v = _grid(rect)
         grown = v if columns == 1 else 0.40 + 0.60 * v  # a card may begin anywhere along the hair: no dark root
-        colour, shade = _strands(u * rect.width, grown, identity, seed + columns, wave=2.5 if not short else 1.5)
+        colour, shade = _locks(u * rect.width, grown, identity, seed + columns, wave=2.5 if not short else 1.5)
         alpha = _sheet_alpha(rect, u, v, seed, short) if columns == 1 else _card_alpha(rect, v, seed)
         canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.24, strand=1.0)
-    u, v = _grid(hair.INNER)
-    colour, _ = _strands(u * hair.INNER.width, v, identity, seed + 9, wave=1.0)
-    canvas.fill(hair.INNER, 0.9 * colour, light=0.75, gloss=0.02, strand=1.0)
+    u, v = _grid(strands.INNER)
+    colour, _ = _locks(u * strands.INNER.width, v, identity, seed + 9, wave=1.0)
+    canvas.fill(strands.INNER, 0.9 * colour, light=0.75, gloss=0.02, strand=1.0)
 
 
-def _strands(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tuple[Array, Array]:
+def _locks(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tuple[Array, Array]:
     """(colour, light) of strands: x counts texels across."""
     bent = x + wave * 4 * (_noise2(x / 60, v * 3, 2, seed) - 0.5)
     fine = _noise2(bent / 1.7, v * 5, 1, seed + 1)
     lock = _noise2(bent / 9.0, v * 3.5, 2, seed + 2)
     wide = _noise2(bent / 42.0, v * 1.5, 2, seed + 3)
     reach = ease(v + 0.35 * (wide - 0.5), 0.10, 1.0)
-    tone = linear(identity.hair) + (linear(identity.hair_tip) - linear(identity.hair)) * (
-        np.clip(0.15 + 0.55 * reach + 0.7 * (lock - 0.5) + 0.5 * (wide - 0.5), 0, 1)[..., None]
+    tone = (
+        linear(identity.hair)
+        + (linear(identity.hair_tip) - linear(identity.hair))
+        * (np.clip(0.15 + 0.55 * reach + 0.7 * (lock - 0.5) + 0.5 * (wide - 0.5), 0, 1)[..., None])
     )
     light = 0.45 + 0.55 * ease(0.6 * lock + 0.4 * fine, 0.25, 0.65)
     tone = tone * (0.72 + 0.5 * fine + 0.25 * (lock - 0.5))[..., None]
@@ -172,7 +181,9 @@ def _sheet_alpha(rect: Rect, u: Array, v: Array, seed: int, short: bool) -> Arra
     x = generator.uniform(0, 1, count)
     reach = 0.88 if short else 0.955
     root = np.stack([x, np.full(count, reach - 0.03)], axis=1) * size
-    tip = np.stack([x + generator.normal(0, 0.006, count), generator.uniform(reach + 0.02, 0.998, count)], axis=1) * size
+    tip = (
+        np.stack([x + generator.normal(0, 0.006, count), generator.uniform(reach + 0.02, 0.998, count)], axis=1) * size
+    )
     strokes(picture, root, 0.5 * (root + tip), tip, generator.uniform(1.4, 2.8, count), np.full(count, 1.0))
     alpha = np.maximum(ease(reach + 0.01 - v, 0.0, 0.03), picture)
     if short:
@@ -191,9 +202,9 @@ def _card_alpha(rect: Rect, v: Array, seed: int) -> Array:
     """Each card is a lock of single hairs: dense in the middle, parting toward a tapered tip."""
     generator = np.random.default_rng([seed, 52])
     picture = np.zeros((rect.height, rect.width), np.float32)
-    width, height = rect.width / hair.CARD_KINDS, float(rect.height)
-    for kind in range(hair.CARD_KINDS):
-        wisp = kind == hair.CARD_KINDS - 1
+    width, height = rect.width / strands.CARD_KINDS, float(rect.height)
+    for kind in range(strands.CARD_KINDS):
+        wisp = kind == strands.CARD_KINDS - 1
         count = 9 if wisp else 52
         at = generator.normal(0.5, 0.17, count).clip(0.14, 0.86)
         gather = generator.uniform(0.35, 0.75)

@@ -128,7 +128,9 @@ def _stubble(place: Array, side: Array, y: Array, z: Array, lips: Array, seed: i
     burn = bump(z, -0.058, 0.012) * ease(-y, -0.015, 0.01) * ease(y, -0.09, -0.06) * ease(side, 0.055, 0.062)
     soul = 1 - 0.55 * bump(side, 0.011, 0.006) * bump(y, -0.081, 0.006)
     patch = 0.75 + 0.35 * noise(place, 140, 2, seed + 12)
-    return np.clip(np.maximum(np.maximum(jaw * cheek_line, moustache), burn) * soul * patch, 0, 1) * (1 - ease(lips, 0.1, 0.5))
+    return np.clip(np.maximum(np.maximum(jaw * cheek_line, moustache), burn) * soul * patch, 0, 1) * (
+        1 - ease(lips, 0.1, 0.5)
+    )
 
 
 def _brows(side: Array, y: Array, identity: Identity, seed: int) -> Array:
@@ -153,7 +155,9 @@ def _brows(side: Array, y: Array, identity: Identity, seed: int) -> Array:
     grid_y = low + height - (np.arange(canvas.shape[0]) + 0.5) / BROW_SCALE
     line_u = (grid_x - 0.0130) / 0.0405
     _, centre, half_width = _brow_line(np.clip(line_u, 0, 1), identity)
-    body = bump((grid_y[:, None] - centre) / half_width, 0.0, 0.85) * (ease(line_u, -0.05, 0.3) * ease(-line_u, -1.04, -0.8))
+    body = bump((grid_y[:, None] - centre) / half_width, 0.0, 0.85) * (
+        ease(line_u, -0.05, 0.3) * ease(-line_u, -1.04, -0.8)
+    )
     from scipy.ndimage import gaussian_filter
 
     soft = np.clip(gaussian_filter(canvas, 1.6) * 1.05 + 0.36 * body, 0, 1)  # skin tint between the hairs

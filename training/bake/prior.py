@@ -92,7 +92,8 @@ def to_engine(points: NDArray[Any]) -> NDArray[Any]:
 @cache
 def template() -> tuple[Float, Float, dict[str, Group]]:
     """Base mesh: vertices (N, 3) centred between the eyes, texture coordinates (T, 2), groups by name."""
-    vertices, uv, groups = [], [], {}
+    vertices, uv = [], []
+    groups: dict[str, tuple[list[list[int]], list[list[int]]]] = {}
     current: tuple[list[list[int]], list[list[int]]] = ([], [])
     for line in (data_folder() / "3dobjs" / "base.obj").read_text().splitlines():
         kind, _, rest = line.partition(" ")
@@ -120,7 +121,7 @@ def mask(name: str) -> Float:
     from PIL import Image
 
     path = data_folder() / "textures" / f"mpfb_{name}.jpg"
-    return np.asarray(Image.open(path).convert("L"), np.float32) / 255
+    return np.asarray(np.asarray(Image.open(path).convert("L")) / 255, np.float32)
 
 
 def sample(phenotype: dict[str, float], local: dict[str, float]) -> Person:

@@ -18,24 +18,24 @@ def simplify(points: Array, faces: Array, removable: Array, target: int) -> Arra
     open edges stay. No attribute is touched: texture, weights and face actions remain valid.
     """
     mesh = _Mesh(points.astype(float), faces, removable)
-    heap = [(mesh.best(v), v) for v in np.flatnonzero(mesh.free)]
-    heap = [(cost, v, into) for (cost, into), v in heap if into >= 0]
+    heap = [(*mesh.best(v), v) for v in np.flatnonzero(mesh.free).tolist()]
+    heap = [entry for entry in heap if entry[1] >= 0]
     heapq.heapify(heap)
     while heap and mesh.alive > target:
-        cost, vertex, into = heapq.heappop(heap)
+        cost, into, vertex = heapq.heappop(heap)
         if not mesh.free[vertex]:
             continue
         now, best = mesh.best(vertex)
         if best < 0:
             continue
         if now > cost + 1e-18 or best != into:
-            heapq.heappush(heap, (now, vertex, best))
+            heapq.heappush(heap, (now, best, vertex))
             continue
         for touched in mesh.collapse(vertex, into):
             if mesh.free[touched]:
                 cost, best = mesh.best(touched)
                 if best >= 0:
-                    heapq.heappush(heap, (cost, touched, best))
+                    heapq.heappush(heap, (cost, best, touched))
     return np.array([face for face in mesh.faces if face is not None], np.int32)
 
 
@@ -80,13 +80,17 @@ class _Mesh:
         return out
 
     def _flips(self, vertex: int, into: int) -> bool:
+        """Would the merge turn a face over, or lay one face back to back on another?"""
+        there = {frozenset(self.faces[f] or ()) for f in self.around[into]}
         for number in self.around[vertex]:
             face = self.faces[number]
             if face is None or into in face:
                 continue
             moved = [into if v == vertex else v for v in face]
+            if frozenset(moved) in there:
+                return True
             before, after = self._plane(face)[:3], self._plane(moved)[:3]
-            sizes = np.linalg.norm(before) * np.linalg.norm(after)
+            sizes = float(np.linalg.norm(before)) * float(np.linalg.norm(after))
             if before @ after < 0.3 * max(sizes, 1e-18):
                 return True
         return False
