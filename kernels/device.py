@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kernels.cuda import Device, DeviceArray, record
 from kernels.jit import F32, U8
 from kernels.rasterize import NEAR, Camera, Rasterizer
-from kernels.rasterize.cpu import RECORD
+from kernels.rasterize.cpu import ACROSS, RECORD
 from kernels.shade import ENCODE_STEPS, Shader, map_from_view
 
 Array = NDArray[Any]
@@ -34,7 +34,8 @@ class CudaRenderer:
             name: put(np.ascontiguousarray(getattr(mesh, name))) for name in ("faces", "uv", "region", "layer")
         }
         self.wanted = put(shader.material.strand.astype(np.uint8))
-        self.group, self.uv_area, self.offsets = put(raster.group), put(raster.uv_area), put(raster.offsets)
+        self.group, self.uv_area = put(raster.group), put(raster.uv_area)
+        self.offsets = put(np.array(ACROSS if raster.samples == 4 else (0.5,), np.float64))
         self.posed, self.normals = room((vertices, 3), np.float32), room((vertices, 3), np.float32)
         corners = vertices + 2 * faces
         self.place, self.before = room((corners, 3), np.float32), room((vertices, 3), np.float32)

@@ -61,7 +61,7 @@ def worn(mesh: Mesh, side: int) -> Flags:
     page = Camera(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), float(side), (0.0, 0.0))
     raster = Rasterizer(sheet, (side, side), samples=1)
     raster.draw(flat, towards, page, None, np.empty_like(flat))
-    inside = np.pad(raster.buffer.winner >= 0, 1)
+    inside = np.pad(raster.buffer.winner[..., 0] >= 0, 1)
     near: Flags = np.zeros((side, side), np.bool_)
     for y in range(3):
         for x in range(3):

@@ -43,7 +43,7 @@ def add(
         q = plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0]
         free = 0
         for s in range(samples):
-            free += np.int64(nearness[y * samples + s, x] <= q)
+            free += np.int64(nearness[y, x, s] <= q)
         if free == 0:
             continue
         f, z = owner[t], one / q
@@ -101,11 +101,11 @@ def accumulate(
 ) -> Int:  # fmt: skip
     """Draws the see-through triangles at pixel centres. Returns the number of entries (pixels touched).
 
-    ``nearness`` (S*H, W) is that of the opaque samples; ``slot`` (H,W) must be -1 everywhere; ``reference`` is the
+    ``nearness`` (H,W,S) is that of the opaque samples; ``slot`` (H,W) must be -1 everywhere; ``reference`` is the
     depth at which nearness weighs 1. When ``pixel`` is full, further pixels stay as they are.
     """
     height, width = slot.shape
-    samples = nearness.shape[0] // height
+    samples = nearness.shape[2]
     unit = 1.0 / SNAP
     found = count = 0
     for t in range(triangles):

@@ -33,11 +33,10 @@ def accumulate(raster: Rasterizer, paint: Paint, reference: float) -> tuple[F64,
     that the opaque samples let through, each weighted by alpha times a steep function of nearness.
     """
     height, width = raster.size
-    samples = raster.samples
     entries, touched = np.zeros((height, width, ENTRY)), np.zeros((height, width), bool)
     entries[..., CLEAR] = 1.0
     row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-    solid = raster.buffer.nearness.reshape(height, samples, width)
+    solid = raster.buffer.nearness
     for t in range(raster.blended_count):
         corners, face = raster.blended_triangle[t], raster.blended_owner[t]
         xy = raster.xy[corners].astype(np.int64)
@@ -46,7 +45,7 @@ def accumulate(raster: Rasterizer, paint: Paint, reference: float) -> tuple[F64,
         inside = covers(xy, column * 512 + 256, row * 512 + 256, 2)
         values = barycentric(xy, column + 0.5, row + 0.5) @ raster.record[corners].astype(np.float64)
         q = values[..., 0]
-        free = (solid <= q[:, None]).mean(1)
+        free = (solid <= q[..., None]).mean(-1)
         here = inside & (free > 0)
         if not here.any():
             continue

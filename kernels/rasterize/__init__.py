@@ -12,15 +12,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from kernels.jit import F32, I32, U8
-from kernels.rasterize import cpu
+from kernels.rasterize import cpu, fill
 from kernels.rasterize.resolve import Buffer, Extras, GBuffer, resolve
 
-__all__ = ["CENTRE", "NEAR", "Buffer", "Camera", "Extras", "GBuffer", "Mesh", "Rasterizer", "check_mesh"]
+__all__ = ["NEAR", "Buffer", "Camera", "Extras", "GBuffer", "Mesh", "Rasterizer", "check_mesh"]
 
-# Sample positions inside a pixel. Row s of a pixel lies at y = (s + 1/2) / S; these are the x of its sample.
-# Four: the rotated grid, which gives near-vertical and near-horizontal edges four steps each.
-CENTRE: Final = np.array([0.5])
-ROTATED_GRID: Final = np.array([0.375, 0.875, 0.125, 0.625])
 NEAR: Final = np.float32(0.05)  # metres
 
 
@@ -39,7 +35,7 @@ def empty_gbuffer(height: int, width: int) -> GBuffer:
     size, room = (height, width), height * width
     extras = Extras(_i32(room), _f32(room), _i32(room), _f32(room), _f32(3, room), _f32(2, room))
     planes = (_f32(3, *size), _f32(2, *size), _f32(2, *size), _f32(*size), _f32(*size))
-    return GBuffer(_f32(*size), np.zeros(size, np.int32), np.empty(size, np.uint8), *planes, extras)
+    return GBuffer(_f32(*size), _i32(*size), np.empty(size, np.uint8), *planes, extras)
 
 
 class Mesh(NamedTuple):
@@ -64,6 +60,8 @@ class Rasterizer:
         check_mesh(mesh)
         if samples not in (1, 4):
             raise ValueError(f"samples must be 1 or 4, got {samples}")
+        if 2 * len(mesh.faces) > cpu.SLOT_MASK:
+            raise ValueError(f"a mesh may have {cpu.SLOT_MASK // 2} faces, got {len(mesh.faces)}")
         if min(size) < 1 or max(size) > 8192:
             raise ValueError(f"picture size must be within 1..8192, got {size[0]}x{size[1]}")
         height, width = size
@@ -74,19 +72,22 @@ class Rasterizer:
         side = corner[:, 1:] - corner[:, :1]
         self.uv_area = np.abs(side[:, 0, 0] * side[:, 1, 1] - side[:, 0, 1] * side[:, 1, 0]).astype(np.float32)
         self.detail = np.zeros(faces, np.float32)  # log2 of the uv length a pixel spans, per face drawn
-        self.offsets = CENTRE if samples == 1 else ROTATED_GRID
         self.opaque = np.flatnonzero(mesh.layer == 0).astype(np.int32)
         self.blended = np.flatnonzero(mesh.layer != 0).astype(np.int32)
         # A face cut by the near plane adds at most two vertices and one triangle.
         self.place = _f32(vertices + 2 * faces, 3)
         self.xy = _i32(vertices + 2 * faces, 2)
         self.record = _f32(vertices + 2 * faces, cpu.RECORD)
-        self.triangle, self.owner = _i32(2 * faces, 3), _i32(2 * faces)
+        self.triangle, self.owner, self.code = _i32(2 * faces, 3), _i32(2 * faces), _i32(2 * faces)
         self.blended_triangle, self.blended_owner = _i32(2 * faces, 3), _i32(2 * faces)
         self.plane, self.blended_plane = _f32(2 * faces, 3, cpu.RECORD), _f32(2 * faces, 3, cpu.RECORD)
         self.fade, self.focal = _f32(2 * faces), 1.0  # how much of each blended triangle is seen; focal, pixels
         self.count = self.blended_count = 0
-        self.buffer = Buffer(_f32(height * samples, width), _i32(height * samples, width))
+        self.buffer = Buffer(
+            np.zeros((height, width, samples), np.float32), np.full((height, width, samples), -1, np.int32)
+        )
+        # Columns of each row that hold something: in the visibility buffer, and in the G-buffer (at first: anything).
+        self.drawn, self.painted = np.zeros((height, 2), np.int32), np.full((height, 2), (0, width), np.int32)
         self.gbuffer = empty_gbuffer(height, width)
         self.extra_count = 0
 
@@ -131,16 +132,21 @@ class Rasterizer:
 
     def _visibility(self) -> None:
         nearness, winner = self.buffer
-        nearness.fill(0.0)
-        winner.fill(-1)
+        fill.clear(self.drawn, nearness, winner)
         self.planes(self.triangle, self.owner, self.count, self.plane)
-        cpu.fill(self.xy, self.plane, self.triangle, self.count, self.offsets, nearness, winner)
+        fill.label(self.owner, self.count, self.group, self.code)
+        if self.samples == 4:
+            fill.fill4(self.xy, self.plane, self.triangle, self.code, self.count, nearness, winner, self.drawn)
+        else:
+            flat = (nearness.reshape(self.size), winner.reshape(self.size))
+            fill.fill(self.xy, self.plane, self.triangle, self.code, self.count, *flat)
+            self.drawn[:] = 0, self.size[1]
 
     def _resolve(self, camera: Camera) -> GBuffer:
         # Samples of one smooth surface seen edge-on may differ by several pixel widths in depth.
         tolerance = np.float32(8.0 / camera.focal)
         self.extra_count = resolve(
-            self.buffer, self.offsets, self.plane, self.owner, self.mesh.region, self.group, tolerance, self.gbuffer
+            self.buffer, self.plane, self.owner, self.mesh.region, tolerance, self.drawn, self.painted, self.gbuffer
         )
         return self.gbuffer
 

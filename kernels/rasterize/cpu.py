@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.jit import F32, F64, I32, Flags, Int, Real, exact, fast
+from kernels.jit import F32, I32, Flags, Int, Real, exact, fast
 
 SNAP = 256  # sub-pixel steps
 RECORD = 12  # 1/z, then normal (3), uv (2), previous homogeneous position (3), each over z; padded
 # A crossing of snapped edges that is not on a sample is farther from it than this, so the ceiling is exact.
 EDGE_EPS = 1e-9
 ROUND_UP = 1.0 - EDGE_EPS
+# The rotated grid: near-vertical and near-horizontal edges both get four steps a pixel.
+ACROSS, DOWN = (0.375, 0.875, 0.125, 0.625), (0.125, 0.375, 0.625, 0.875)
+DX, DY = np.array(ACROSS, np.float32), np.array(DOWN, np.float32)
+GROUP_SHIFT = 24
+SLOT_MASK = (1 << GROUP_SHIFT) - 1
 FAR_PIXELS = 2.0e6
 
 
@@ -241,57 +246,3 @@ def tangents(
         x, y, z = sign * (u1 * x2 - u2 * x1), sign * (u1 * y2 - u2 * y1), sign * (u1 * z2 - u2 * z1)
         over = 1.0 / max(np.sqrt(x * x + y * y + z * z), 1e-20)
         tangent[f, 0], tangent[f, 1], tangent[f, 2] = x * over, y * over, z * over
-
-
-@exact
-def fill(xy: I32, plane: F32, triangle: I32, count: Int, offsets: F64, depth: F32, winner: I32) -> None:
-    """Draws triangles into ``depth`` (S*H, W) nearness and ``winner`` (S*H, W) triangle, S samples a pixel.
-
-    Sample row k lies at y = (k + 1/2) / S; its samples lie at x = column + offsets[k mod S].
-    A sample on an edge belongs to the triangle to its right, or below (the top-left rule).
-    """
-    rows, width = depth.shape
-    samples = offsets.shape[0]
-    last_sample, row = samples - 1, 1.0 / samples  # S is a power of two: both are exact
-    unit = 1.0 / SNAP
-    for t in range(count):
-        a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
-        if xy[b, 1] < xy[a, 1]:
-            a, b = b, a
-        if xy[c, 1] < xy[a, 1]:
-            a, c = c, a
-        if xy[c, 1] < xy[b, 1]:
-            b, c = c, b
-        first = max((2 * samples * np.int64(xy[a, 1]) + SNAP - 1) >> 9, 0)
-        last = min((2 * samples * np.int64(xy[c, 1]) + SNAP - 1) >> 9, rows)
-        if first >= last:
-            continue
-        bend = min(max((2 * samples * np.int64(xy[b, 1]) + SNAP - 1) >> 9, first), last)
-        ax, ay = xy[a, 0] * unit, xy[a, 1] * unit
-        bx, by = xy[b, 0] * unit, xy[b, 1] * unit
-        cx, cy = xy[c, 0] * unit, xy[c, 1] * unit
-        q0, gx, gy = plane[t, 0, 0], plane[t, 1, 0], plane[t, 2, 0]
-        x0, y0 = plane[t, 0, 9], plane[t, 0, 10]
-        long_slope = (cx - ax) / (cy - ay)
-        for half in range(2):
-            if half == 0:
-                begin, end, ox, oy, dx, dy = first, bend, ax, ay, bx - ax, by - ay
-            else:
-                begin, end, ox, oy, dx, dy = bend, last, bx, by, cx - bx, cy - by
-            if begin >= end:
-                continue
-            slope = dx / dy
-            for k in range(begin, end):
-                y, shift = (k + 0.5) * row, offsets[k & last_sample]
-                x_long = ax + (y - ay) * long_slope - shift
-                x_short = ox + (y - oy) * slope - shift
-                # The ceiling, for what is not clamped to 0 anyway: truncation of the number less than one above.
-                left = max(np.int64(min(x_long, x_short) + ROUND_UP), 0)
-                right = min(np.int64(max(x_long, x_short) + ROUND_UP), width)
-                if left < right:
-                    q = q0 + gx * np.float32(left + shift - x0) + gy * np.float32(y - y0)
-                    for x in range(left, right):
-                        if q > depth[k, x]:
-                            depth[k, x] = q
-                            winner[k, x] = t
-                        q += gx

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.jit import F32, F64, I64, Real
-from kernels.rasterize import CENTRE, NEAR, ROTATED_GRID, Camera, Mesh
+from kernels.rasterize import NEAR, Camera, Mesh
 
 SNAP = 256
+OFFSETS = {1: ((0.5,), (0.5,)), 4: ((0.375, 0.875, 0.125, 0.625), (0.125, 0.375, 0.625, 0.875))}  # samples: x, y
 
 
 class Corner(NamedTuple):
@@ -79,14 +80,14 @@ def covers(xy: I64, x: I64, y: I64, scale: int) -> np.ndarray:
 
 
 def fill(triangles: list[Triangle], size: tuple[int, int], samples: int) -> tuple[F64, I64]:
-    """Visibility buffer: nearness (S*H, W), 0 = background, and triangle (S*H, W), -1 = background."""
+    """Visibility buffer: nearness (H,W,S), 0 = background, and triangle (H,W,S), -1 = background."""
     height, width = size
-    offsets = CENTRE if samples == 1 else ROTATED_GRID
-    nearness, winner = np.zeros((height * samples, width)), np.full((height * samples, width), -1, np.int64)
-    row, column = np.meshgrid(np.arange(height * samples), np.arange(width), indexing="ij")
+    across, down = OFFSETS[samples]
+    nearness, winner = np.zeros((height, width, samples)), np.full((height, width, samples), -1, np.int64)
+    row, column = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     scale = 16  # makes every sample position a whole number
-    x = np.rint((column + offsets[row % samples]) * SNAP * scale).astype(np.int64)
-    y = np.rint((row + 0.5) / samples * SNAP * scale).astype(np.int64)
+    x = np.rint((column[..., None] + across) * SNAP * scale).astype(np.int64)
+    y = np.rint((row[..., None] + down) * SNAP * scale).astype(np.int64)
     for number, triangle in enumerate(triangles):
         weights = barycentric(triangle.xy, x / (SNAP * scale), y / (SNAP * scale))
         q = (weights * triangle.record[:, 0]).sum(-1)
@@ -119,27 +120,23 @@ class Seen(NamedTuple):
 def resolve(mesh: Mesh, triangles: list[Triangle], nearness: F64, winner: I64, samples: int,
             tolerance: float) -> list[list[Seen]]:  # fmt: skip
     """The surfaces of every pixel, the largest first (the first met among equals)."""
-    offsets = CENTRE if samples == 1 else ROTATED_GRID
-    height, width = winner.shape[0] // samples, winner.shape[1]
+    across, down = OFFSETS[samples]
+    height, width, _ = winner.shape
     pixels = []
     for pixel in range(height * width):
         y, x = divmod(pixel, width)
-        left = [s for s in range(samples) if winner[y * samples + s, x] >= 0]
+        near, owner = nearness[y, x], winner[y, x]
+        kind = [mesh.material[mesh.region[triangles[t].face]] if t >= 0 else -1 for t in owner]
+        left = [s for s in range(samples) if owner[s] >= 0]
         found: list[Seen] = []
         while left:
             first = left[0]
-            t, q = winner[y * samples + first, x], nearness[y * samples + first, x]
-            kin = mesh.material[mesh.region[triangles[t].face]]
-            group = [
-                s for s in left
-                if mesh.material[mesh.region[triangles[winner[y * samples + s, x]].face]] == kin
-                and abs(nearness[y * samples + s, x] - q) <= tolerance * q
-            ]  # fmt: skip
+            close = tolerance * near[first]
+            group = [s for s in left if kind[s] == kind[first] and abs(near[s] - near[first]) <= close]
             left = [s for s in left if s not in group]
-            own = [s for s in group if winner[y * samples + s, x] == t]
-            px = x + float(np.mean([offsets[s] for s in own]))
-            py = y + float(np.mean([(s + 0.5) / samples for s in own]))
-            found.append(_look(triangles[t], pixel, len(group) / samples, px, py))
+            own = [s for s in group if owner[s] == owner[first]]
+            px, py = x + float(np.mean([across[s] for s in own])), y + float(np.mean([down[s] for s in own]))
+            found.append(_look(triangles[owner[first]], pixel, len(group) / samples, px, py))
         pixels.append(sorted(found, key=lambda seen: -seen.share))
     return pixels
 

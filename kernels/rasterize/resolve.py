@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.jit import F32, F64, I32, U8, Int, Real, fast, inlined
+from kernels.jit import F32, I32, U8, Int, Real, fast, inlined
+from kernels.rasterize.cpu import DX, DY, GROUP_SHIFT, SLOT_MASK
 
 NEAR_Z = 1e-3  # metres; closer than this to the previous eye, a point has no usable flow
 
 
 class Buffer(NamedTuple):
-    """The visibility buffer: nearness (S*H,W), 0 = background, and winner (S*H,W), -1 = background."""
+    """The visibility buffer: nearness (H,W,S), 0 = background, and winner (H,W,S), -1 = background, else the
+    triangle and, above GROUP_SHIFT, the group of its face."""
 
     nearness: F32
     winner: I32
@@ -75,43 +77,39 @@ def surface(t: Int, x: Real, y: Real, plane: F32) -> tuple[Real, ...]:
 
 
 @fast
-def resolve(
-    buffer: Buffer, offsets: F64, plane: F32, owner: I32, region: U8, group: U8, tolerance: Real, g: GBuffer
-) -> Int:
+def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real, drawn: I32, painted: I32,
+            g: GBuffer) -> Int:  # fmt: skip
     """Visibility buffer to G-buffer. A pixel that sees several surfaces keeps the largest one in the G-buffer
     and lists the others as extras with the share of samples each holds. Returns the number of extras.
 
-    Samples are one surface when their ``group`` (F,) is the same and their depths are within ``tolerance``
-    (a fraction of the depth). A surface is looked up at the centroid of its first triangle's samples, which lies
-    inside that triangle: nothing is ever extrapolated.
+    Samples are one surface when their group is the same and their depths are within ``tolerance`` (a fraction of
+    the depth). A surface is looked up at the centroid of its first triangle's samples, which lies inside that
+    triangle: nothing is ever extrapolated. Only columns ``drawn`` (H,2) now, or ``painted`` before, are touched;
+    ``painted`` becomes ``drawn``.
     """
     # Arrays taken out of their tuples here, once: inside the loop numba would count a reference for each look.
     depth, winner = buffer
     z, face, kind, normal, uv, flow, coverage, share, more = g
-    extra_pixel, extra_share, extra_face, extra_z, extra_normal, extra_uv = more
-    height, width = z.shape
-    samples = offsets.shape[0]
+    height, width, samples = winner.shape
     extras = 0
     each, zero, half = np.float32(1.0 / samples), np.float32(0.0), np.float32(0.5)
     for y in range(height):
-        top = y * samples
-        for x in range(width):
-            best, q = winner[top, x], depth[top, x]
+        begin, end = min(drawn[y, 0], painted[y, 0]), max(drawn[y, 1], painted[y, 1])
+        painted[y, 0], painted[y, 1] = drawn[y, 0], drawn[y, 1]
+        for x in range(begin, end):
+            best, q = winner[y, x, 0], depth[y, x, 0]
             same, joined, own = True, best >= 0, 1
-            sx, sy = offsets[0], 0.5
+            sx, sy = across(0, samples), down(0, samples)
             for s in range(1, samples):
-                t = winner[top + s, x]
+                t = winner[y, x, s]
                 if t == best:
                     own += 1
-                    sx += offsets[s]
-                    sy += s + 0.5
+                    sx += across(s, samples)
+                    sy += down(s, samples)
                 else:
                     same = False
-                    joined = joined and t >= 0 and group[owner[t]] == group[owner[best]]
-                    joined = joined and abs(depth[top + s, x] - q) <= tolerance * q
+                    joined &= (t ^ best) >> GROUP_SHIFT == 0 and abs(depth[y, x, s] - q) <= tolerance * q
             if same and best < 0:
-                if face[y, x] == -1:
-                    continue  # was background already: all of it is written
                 z[y, x], face[y, x], kind[y, x] = np.inf, -1, 0
                 normal[0, y, x] = normal[1, y, x] = normal[2, y, x] = zero
                 uv[0, y, x] = uv[1, y, x] = flow[0, y, x] = flow[1, y, x] = zero
@@ -120,43 +118,69 @@ def resolve(
             best_count, covered = samples, samples
             best_x, best_y = np.float32(x) + half, np.float32(y) + half
             if joined and not same:
-                best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own * each)
+                best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own)
             elif not same:
-                best, best_count, covered, taken = -1, 0, 0, 0
-                for s in range(samples):
-                    t = winner[top + s, x]
-                    if t < 0 or taken >> s & 1:
-                        continue
-                    kin, q, count, own = group[owner[t]], depth[top + s, x], 0, 0
-                    sx, sy = 0.0, 0.0
-                    for r in range(s, samples):
-                        other = winner[top + r, x]
-                        if other < 0 or taken >> r & 1 or group[owner[other]] != kin:
-                            continue
-                        if r == s or abs(depth[top + r, x] - q) <= tolerance * q:
-                            count += 1
-                            taken |= 1 << r
-                            if other == t:
-                                own += 1
-                                sx += x + offsets[r]
-                                sy += y + (r + 0.5) * each
-                    covered += count
-                    spill, spill_count = t, count
-                    spill_x, spill_y = np.float32(sx / own), np.float32(sy / own)
-                    if count > best_count:
-                        spill, spill_count, best, best_count = best, best_count, t, count
-                        spill_x, spill_y, best_x, best_y = best_x, best_y, spill_x, spill_y
-                    if spill >= 0 and extras < extra_pixel.shape[0]:
-                        ez, e0, e1, e2, eu, ev, _, _ = surface(spill, spill_x, spill_y, plane)
-                        extra_pixel[extras], extra_face[extras] = y * width + x, owner[spill]
-                        extra_share[extras], extra_z[extras] = spill_count * each, ez
-                        extra_normal[0, extras], extra_normal[1, extras], extra_normal[2, extras] = e0, e1, e2
-                        extra_uv[0, extras], extra_uv[1, extras] = eu, ev
-                        extras += 1
-            pz, n0, n1, n2, u, v, f0, f1 = surface(best, best_x, best_y, plane)
-            z[y, x], face[y, x], kind[y, x] = pz, owner[best], region[owner[best]]
+                best, best_count, covered, best_x, best_y, extras = divide(
+                    depth, winner, y, x, tolerance, plane, owner, more, extras
+                )
+            slot = best & SLOT_MASK
+            pz, n0, n1, n2, u, v, f0, f1 = surface(slot, best_x, best_y, plane)
+            z[y, x], face[y, x], kind[y, x] = pz, owner[slot], region[owner[slot]]
             normal[0, y, x], normal[1, y, x], normal[2, y, x] = n0, n1, n2
             uv[0, y, x], uv[1, y, x] = u, v
             flow[0, y, x], flow[1, y, x] = f0, f1
             coverage[y, x], share[y, x] = covered * each, best_count * each
     return extras
+
+
+@fast
+def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32, owner: I32, more: Extras,
+           extras: Int) -> tuple[Int, Int, Int, Real, Real, Int]:  # fmt: skip
+    """The surfaces of a pixel that sees several: (largest, its samples, all samples, its place (2), extras so far)."""
+    pixel, share, face, z, normal, uv = more
+    width, samples = winner.shape[1], winner.shape[2]
+    best, best_count, covered, taken = np.int32(-1), 0, 0, 0
+    best_x = best_y = np.float32(0.0)
+    for s in range(samples):
+        t, q = winner[y, x, s], depth[y, x, s]
+        if t < 0 or taken >> s & 1:
+            continue
+        count, own, sx, sy = 0, 0, 0.0, 0.0
+        for r in range(s, samples):
+            other = winner[y, x, r]
+            if other < 0 or taken >> r & 1 or (other ^ t) >> GROUP_SHIFT != 0:
+                continue
+            if r == s or abs(depth[y, x, r] - q) <= tolerance * q:
+                count += 1
+                taken |= 1 << r
+                if other == t:
+                    own += 1
+                    sx += across(r, samples)
+                    sy += down(r, samples)
+        covered += count
+        spill, spill_count = t, count
+        spill_x, spill_y = np.float32(x + sx / own), np.float32(y + sy / own)
+        if count > best_count:
+            spill, spill_count, best, best_count = best, best_count, t, count
+            spill_x, spill_y, best_x, best_y = best_x, best_y, spill_x, spill_y
+        if spill >= 0 and extras < pixel.shape[0]:
+            slot = spill & SLOT_MASK
+            ez, e0, e1, e2, eu, ev, _, _ = surface(slot, spill_x, spill_y, plane)
+            pixel[extras], face[extras] = y * width + x, owner[slot]
+            share[extras], z[extras] = np.float32(spill_count) / np.float32(samples), ez
+            normal[0, extras], normal[1, extras], normal[2, extras] = e0, e1, e2
+            uv[0, extras], uv[1, extras] = eu, ev
+            extras += 1
+    return best, best_count, covered, best_x, best_y, extras
+
+
+@inlined
+def across(s: Int, samples: Int) -> Real:
+    """x of sample ``s`` within its pixel."""
+    return DX[s] if samples == 4 else np.float32(0.5)
+
+
+@inlined
+def down(s: Int, samples: Int) -> Real:
+    """y of sample ``s`` within its pixel."""
+    return DY[s] if samples == 4 else np.float32(0.5)

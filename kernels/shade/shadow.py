@@ -9,6 +9,7 @@ import numpy as np
 from kernels import rasterize
 from kernels.jit import F32, I32, Int, fast
 from kernels.rasterize import cpu as raster
+from kernels.rasterize.fill import fill
 
 FAR = 1.0  # metres behind the point the lamp aims at; nothing farther casts or receives a shadow
 
@@ -93,6 +94,6 @@ class ShadowMap:
         count = visible(self.mesh.faces, self.opaque, self.size, self.xy, self.triangle, self.owner)
         raster.planes(self.triangle, self.owner, count, self.xy, self.record, 1, self.uv_area, self.plane, self.detail)
         self.nearness.fill(0.0)
-        raster.fill(self.xy, self.plane, self.triangle, count, rasterize.CENTRE, self.nearness, self.winner)
+        fill(self.xy, self.plane, self.triangle, self.owner, count, self.nearness, self.winner)
         moments(self.nearness, self.radius, self.line, self.moment)
         return self.moment

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.rasterize import Camera, Mesh, Rasterizer, reference
+from kernels.rasterize import Camera, Mesh, Rasterizer, cpu, fill, reference
 from tests.synthetic import ellipsoid
 
 MATERIAL = np.arange(256, dtype=np.uint8)
@@ -138,21 +138,31 @@ def test_a_closed_mesh_has_no_holes_and_is_hit_once(samples):
         hits.append(count_hits(raster))
     np.testing.assert_array_equal(hits[0], hits[1])
     assert hits[0].max() == 1
-    inside = hits[0].reshape(size[0], samples, size[1]).min(1)
+    inside = hits[0].min(-1)
     assert inside[30:60, 25:60].all()
 
 
 def count_hits(raster):
     """How many triangles cover each sample, drawing them one at a time."""
-    from kernels.rasterize import cpu
-
     hits = np.zeros(raster.buffer.nearness.shape, np.int64)
     for t in range(raster.count):
-        nearness, winner = np.zeros_like(raster.buffer.nearness), np.full_like(raster.buffer.winner, -1)
         one = np.ascontiguousarray(raster.triangle[t : t + 1])
-        cpu.fill(raster.xy, raster.plane[t : t + 1], one, 1, raster.offsets, nearness, winner)
-        hits += winner >= 0
+        hits += covered_by(raster.xy, raster.plane[t : t + 1], one, hits.shape)
     return hits
+
+
+def covered_by(xy, plane, triangle, shape):
+    """Samples (H,W,S) that one triangle covers."""
+    nearness, winner, code = np.zeros(shape, np.float32), np.full(shape, -1, np.int32), np.zeros(1, np.int32)
+    if shape[2] == 4:
+        extent = np.full((shape[0], 2), (shape[1], 0), np.int32)
+        fill.fill4(xy, plane, triangle, code, 1, nearness, winner, extent)
+        columns = np.arange(shape[1])
+        outside = (columns < extent[:, :1]) | (columns >= extent[:, 1:])
+        assert (winner[outside] == -1).all()
+    else:
+        fill.fill(xy, plane, triangle, code, 1, nearness.reshape(shape[:2]), winner.reshape(shape[:2]))
+    return winner >= 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,27 +172,23 @@ def count_hits(raster):
 )
 def test_two_triangles_that_share_an_edge_split_the_samples_between_them(corners, samples):
     """Any quadrilateral, snapped to the grid and corners on samples included: no sample twice, none between."""
-    from kernels.rasterize import cpu
-
-    offsets = Rasterizer(mesh_of([[0, 1, 2]], np.zeros((3, 3))), (8, 8), samples).offsets
     xy = np.array(corners, np.int32) * 2
     record = np.ones((4, 12), np.float32)
     a, b, c, d = (np.int64(p) for p in xy)
     opposite = side_of(a, b, c) * side_of(a, b, d) < 0
     if not opposite:
         return
-    hits = np.zeros((12 * samples, 12), np.int64)
+    hits = np.zeros((12, 12, samples), np.int64)
     for corner in (2, 3):
         triangle = np.array([[0, 1, corner]], np.int32)
         plane, detail = np.zeros((1, 3, 12), np.float32), np.zeros(1, np.float32)
         cpu.planes(triangle, np.zeros(1, np.int32), 1, xy, record, 1, np.ones(1, np.float32), plane, detail)
-        nearness, winner = np.zeros(hits.shape, np.float32), np.full(hits.shape, -1, np.int32)
-        cpu.fill(xy, plane, triangle, 1, offsets, nearness, winner)
-        hits += winner >= 0
+        hits += covered_by(xy, plane, triangle, hits.shape)
     assert hits.max(initial=0) <= 1
-    row, column = np.meshgrid(np.arange(hits.shape[0]), np.arange(12), indexing="ij")
-    x = np.rint((column + offsets[row % samples]) * 4096).astype(np.int64)
-    y = np.rint((row + 0.5) / samples * 4096).astype(np.int64)
+    across, down = reference.OFFSETS[samples]
+    row, column = np.meshgrid(np.arange(12), np.arange(12), indexing="ij")
+    x = np.rint((column[..., None] + across) * 4096).astype(np.int64)
+    y = np.rint((row[..., None] + down) * 4096).astype(np.int64)
     on_edge = covered_by_edge(xy[0], xy[1], x, y)
     assert (hits[on_edge] == 1).all()
 
