@@ -23,7 +23,7 @@ from streaming.control import Control
 from streaming.micclock import MicClock
 from streaming.mictrack import MicReader
 from streaming.protocol import ProtocolError
-from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
+from streaming.tracks import OutFrame, OutQueue, VideoTrack, Voice, VoiceTrack
 from streaming.worker import SessionWorker
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,11 @@ class Peer:
             case protocol.Hello(client):
                 log.info("session %s: client %s", self.id, client)
 
-    # What goes out. The first four are called on the worker's thread and only hand over.
+    # What goes out. The first five are called on the worker's thread and only hand over.
+
+    def voice(self, pts: int, voice: Voice) -> None:
+        """Work on the frame at ``pts`` begins; this is its voice."""
+        self._hand_over(self._queue.put_voice, pts, voice)
 
     def frame(self, frame: OutFrame) -> None:
         """A frame is painted."""

@@ -38,7 +38,6 @@ from streaming.tracks import OutFrame, VideoTrack, VoicePacket, VoiceTrack
 
 NTP_EPOCH: Final = 2_208_988_800  # seconds from 1900 to 1970
 ENCODERS: Final = ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2), thread_name_prefix="encode")
-PICTURE_LEAD_S: Final = 0.01  # lips may come before their sound, never after: ITU-R BT.1359 hears +45, not -125 ms
 OPUS_DELAY: Final = 312  # samples of look-ahead in libopus' voip mode: the decoder's output is late by them
 
 
@@ -177,7 +176,7 @@ class MediaSender(RTCRtpSender):
             return None
         about = track.queue.sent_pts * self._clock_rate // SAMPLE_RATE  # RTP time wraps, media time does not
         since = about + ((rtp - self._origin - about + 2**31) & 0xFFFFFFFF) - 2**31
-        delay = OPUS_DELAY / VOICE_RATE if self.kind == "audio" else PICTURE_LEAD_S
+        delay = OPUS_DELAY / VOICE_RATE if self.kind == "audio" else 0.0
         start = track.queue.ntp_time(0)
         return None if start is None else start + since / self._clock_rate - delay
 

@@ -13,9 +13,10 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO
+from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO, frame_pts
 from engine.engine import Engine
 from engine.render.geometric import GeometricRenderer
+from engine.ring import SampleRing
 from engine.session import Controls, Frame, Session
 from engine.viewpoint import Viewpoint
 from streaming.marker import OnsetFinder, paint
@@ -30,6 +31,7 @@ STAGES_SHOWN: Final = ("mel", "vad", "motion", "body", "raster", "shade", "yuv")
 class Listener(Protocol):
     """Hears of the worker's doings, on the worker's thread: must only hand them over."""
 
+    def voice(self, pts: int, voice: Voice) -> None: ...
     def frame(self, frame: OutFrame) -> None: ...
     def opened(self, avatar: str, framing: str, view: Viewpoint) -> None: ...
     def refused(self, about: str, problem: Exception) -> None: ...
@@ -63,6 +65,7 @@ class SessionWorker:
         self._arrivals: deque[tuple[int, float]] = deque()  # (48 kHz samples pushed so far, server ms)
         self._pushed = 0
         self._painted = 0
+        self._echo = SampleRing(2 * VOICE_RATE)  # what the session heard, on its way back
         self.dropped_ms = 0.0
         self._thread = threading.Thread(target=self._run, name=f"session-{avatar}", daemon=True)
 
@@ -129,6 +132,7 @@ class SessionWorker:
             job(session)
         for voice, arrived in chunks:
             session.push_voice(voice)
+            self._echo.write(voice)
             self._pushed += len(voice)
             self._arrivals.append((self._pushed, arrived))
 
@@ -138,6 +142,8 @@ class SessionWorker:
             session.control(controls)
             self._applied = controls
         wall, start = time.time(), time.monotonic() * 1e3
+        if self._pushed // VOICE_FRAME > self._painted + session.parts.lookahead:  # this step paints
+            self._listener.voice(frame_pts(self._painted), self._echo.read(VOICE_FRAME))
         frame = session.step()
         if frame is None:
             return None
@@ -146,7 +152,7 @@ class SessionWorker:
             onset = self._onsets.step(frame.voice)
             paint(frame.i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
         self._painted += 1
-        return OutFrame(frame.pts, frame.i420, frame.voice, stamps)
+        return OutFrame(frame.pts, frame.i420, stamps)
 
     def _stamps(self, frame: Frame, start: float) -> dict[str, object]:
         """When the middle of the frame's voice arrived, when work on it began and ended (server ms)."""

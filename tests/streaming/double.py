@@ -39,7 +39,7 @@ class DoubleSession:
     """Paints a head-shaped disc; yaw moves it sideways, distance scales it, loud voice opens its mouth."""
 
     def __init__(self, renderer: DoubleRenderer, cost_s: float) -> None:
-        self.parts = SimpleNamespace(renderer=renderer)
+        self.parts = SimpleNamespace(renderer=renderer, lookahead=0)
         self.inbox = SampleRing(2 * VOICE_RATE)
         self.frames = FrameRing(8, renderer.side, renderer.side)
         self.controls = Controls(renderer.default_viewpoint())

@@ -139,8 +139,9 @@ def test_an_engine_that_fails_ends_only_its_own_session(engine: DoubleEngine) ->
     async def work() -> None:
         async with serving(engine) as address:
             good = await Viewer(address).open()
+            await until(lambda: len(good.pictures) > 5)
             bad = await Viewer(address).open()
-            await until(lambda: len(good.pictures) > 5 and bad.heard("hello"))
+            await until(lambda: bad.heard("hello"))
             engine.opened[-1].fail = True
             await until_sessions(address, 1, 5)
             assert "out of paint" in bad.heard("error")[0]["message"]

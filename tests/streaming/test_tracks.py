@@ -16,20 +16,28 @@ from streaming.tracks import HOLD_S, VIDEO_QUEUE, VOICE_QUEUE, OutFrame, OutQueu
 
 
 def frame(k: int) -> OutFrame:
-    voice = np.full(1920, (k % 50) / 100, np.float32)
-    return OutFrame(k * FRAME, np.zeros((24, 16), np.uint8), voice, {"k": k})
+    return OutFrame(k * FRAME, np.zeros((24, 16), np.uint8), {"k": k})
+
+
+def voice_of(k: int) -> np.ndarray:
+    return np.full(1920, (k % 50) / 100, np.float32)
+
+
+def put(queue: OutQueue, k: int) -> None:
+    queue.put_voice(k * FRAME, voice_of(k))
+    queue.put(frame(k))
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, 10))
 
 
-def test_voice_waits_for_its_picture() -> None:
+def test_no_voice_leaves_before_the_first_picture() -> None:
     async def work() -> None:
         queue = OutQueue()
         video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
         waiting = asyncio.create_task(voice.recv())
-        queue.put(frame(0))
+        put(queue, 0)
         picture = await video.recv()
         await asyncio.sleep(0.03)
         assert not waiting.done()
@@ -43,17 +51,31 @@ def test_voice_waits_for_its_picture() -> None:
     run(work())
 
 
+def test_after_that_a_slow_picture_does_not_hold_its_voice() -> None:
+    async def work() -> None:
+        queue = OutQueue()
+        video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
+        put(queue, 0)
+        video.sent(await video.recv())
+        await voice.recv()
+        await voice.recv()
+        queue.put_voice(FRAME, voice_of(1))
+        assert (await asyncio.wait_for(voice.recv(), 1)).pts == FRAME
+
+    run(work())
+
+
 def test_every_sample_of_the_voice_leaves_once_and_in_order() -> None:
     async def work() -> None:
         queue = OutQueue()
         video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
         got = []
         for k in range(8):
-            queue.put(frame(k))
+            put(queue, k)
             video.sent(await video.recv())
             got += [await voice.recv(), await voice.recv()]
         assert [packet.pts for packet in got] == [320 * k for k in range(16)]
-        expected = np.concatenate([(frame(k).voice * 32767).astype(np.int16) for k in range(8)])
+        expected = np.concatenate([(voice_of(k) * 32767).astype(np.int16) for k in range(8)])
         np.testing.assert_array_equal(np.concatenate([packet.samples for packet in got]), expected)
 
     run(work())
@@ -64,7 +86,7 @@ def test_nobody_begins_in_the_past() -> None:
         queue = OutQueue()
         video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
         for k in range(20):  # painted while the connection was being made
-            queue.put(frame(k))
+            put(queue, k)
         picture = await video.recv()
         assert picture.pts == 19 * FRAME
         video.sent(picture)
@@ -77,10 +99,10 @@ def test_a_stuck_line_skips_pictures_and_grows_nothing() -> None:
     async def work() -> None:
         queue = OutQueue()
         video, _ = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
-        queue.put(frame(0))
+        put(queue, 0)
         video.sent(await video.recv())
         for k in range(1, 1000):
-            queue.put(frame(k))
+            put(queue, k)
         assert len(queue.pictures) == VIDEO_QUEUE
         assert len(queue.voices) == VOICE_QUEUE
         assert queue.skipped == 999 - VIDEO_QUEUE

@@ -23,6 +23,7 @@ class Ear:
 
     def __init__(self) -> None:
         self.frames: list[OutFrame] = []
+        self.voices: list[tuple[int, np.ndarray]] = []
         self.said: list[tuple[Any, ...]] = []
         self.event = threading.Condition()
 
@@ -30,6 +31,9 @@ class Ear:
         with self.event:
             keep.append(item)
             self.event.notify_all()
+
+    def voice(self, pts: int, voice: np.ndarray) -> None:
+        self._note(self.voices, (pts, voice))
 
     def frame(self, frame: OutFrame) -> None:
         self._note(self.frames, frame)
@@ -74,7 +78,8 @@ def test_every_forty_milliseconds_of_voice_become_a_frame(engine: DoubleEngine) 
     ear.wait(lambda: len(ear.frames) == 20)
     end(worker)
     assert [frame.pts for frame in ear.frames] == [k * FRAME for k in range(20)]
-    np.testing.assert_array_equal(np.concatenate([frame.voice for frame in ear.frames]), voice)
+    assert [pts for pts, _ in ear.voices] == [frame.pts for frame in ear.frames]
+    np.testing.assert_array_equal(np.concatenate([part for _, part in ear.voices]), voice)
     stamps = ear.frames[3].stamps
     assert stamps["arrived"] <= stamps["start"] <= stamps["done"]
     assert set(stamps["stages"]) >= {"motion", "raster"}
