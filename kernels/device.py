@@ -41,7 +41,7 @@ class CudaRenderer:
         self.place, self.before = room((corners, 3), np.float32), room((vertices, 3), np.float32)
         self.xy, self.record = room((corners, 2), np.int32), room((corners, RECORD), np.float32)
         self.triangle, self.owner = room((2 * faces, 3), np.int32), room(2 * faces, np.int32)
-        self.plane = room((2 * faces, 3, RECORD), np.float32)
+        self.plane, self.fade = room((2 * faces, 3, RECORD), np.float32), room(2 * faces, np.float32)
         self.detail, self.tangent = put(np.zeros(faces, np.float32)), put(np.zeros((faces, 3), np.float32))
         self.buffer = room((self.rows, width), np.uint64)
         self.planes = {name: room(getattr(raster.gbuffer, name).shape, getattr(raster.gbuffer, name).dtype)
@@ -88,7 +88,7 @@ class CudaRenderer:
                before, lens, self.place, self.xy, self.record, self.vertices)  # fmt: skip
         launch("rasterize", "setup", (_blocks(self.faces, 128), 1), (128, 1), self.mesh["faces"], self.mesh["layer"],
                self.wanted, self.uv_area, uv, lens, self.place, self.xy, self.record, self.triangle, self.owner,
-               self.plane, self.detail, self.tangent, self.faces, self.vertices, width, height)  # fmt: skip
+               self.plane, self.detail, self.tangent, self.fade, self.faces, self.vertices, width, height)  # fmt: skip
         count = self.rows * width
         launch("rasterize", "clear", (_blocks(count, LINE), 1), (LINE, 1), self.buffer, count)
         launch("rasterize", "fill", (_blocks(slots, 4), 1), (128, 1), self.xy, self.triangle, self.owner,
@@ -107,8 +107,8 @@ class CudaRenderer:
         count = height * width * 16
         launch("blend", "forget", (_blocks(count, LINE), 1), (LINE, 1), self.layer, count)
         launch("blend", "accumulate", (_blocks(2 * self.faces, 4), 1), (128, 1), self.xy, self.triangle, self.owner,
-               self.mesh["layer"], self.plane, self.detail, paint.bias, self.tangent, texture, float(distance),
-               self.buffer, self.layer, 2 * self.faces, samples, height, width)  # fmt: skip
+               self.mesh["layer"], self.plane, self.fade, self.detail, paint.bias, self.tangent, texture,
+               float(distance), self.buffer, self.layer, 2 * self.faces, samples, height, width)  # fmt: skip
         lamps, up = shader.lights.seen_by(camera.rotation)
         scene = record(lens=np.array([1 / camera.focal, *camera.centre], np.float32),
                        to_light=map_from_view(to_map, camera).ravel(), moment=self.moment, map=shadow.size,

@@ -24,8 +24,8 @@ __device__ __forceinline__ void order(int& upper, int& lower, const int* xy) {
     }
 }
 
-__device__ void add(int slot, int face, int x, int y, const float* plane, const float* detail, float bias,
-                    const float* tangent, const Texture& texture, float reference, const unsigned long long* buffer,
+__device__ void add(int slot, int face, int x, int y, const float* plane, float fade, const float* detail,
+                    float bias, const float* tangent, const Texture& texture, float reference, const unsigned long long* buffer,
                     int S, int W, float* layer) {
     const float* p = plane + 36 * slot;
     const float dx = x + 0.5f - p[9], dy = y + 0.5f - p[10];
@@ -38,7 +38,7 @@ __device__ void add(int slot, int face, int x, int y, const float* plane, const 
     const float z = 1.f / q;
     const float u = (p[4] + dx * p[16] + dy * p[28]) * z, v = (p[5] + dx * p[17] + dy * p[29]) * z;
     const Texel t = fetch(texture, u, v, (int)fmaxf(detail[face] + bias, 0.f));
-    const float alpha = t.a * free / S;
+    const float alpha = t.a * fade * free / S;
     if (alpha < 1.f / 256.f) return;
     float nearer = fminf(fmaxf(q * reference, 0.25f), 2.f);
     nearer *= nearer, nearer *= nearer, nearer *= nearer, nearer *= nearer;  // to the power 16
@@ -58,11 +58,11 @@ __device__ void add(int slot, int face, int x, int y, const float* plane, const 
 // Slots of blended faces only; buffer is the visibility buffer of the opaque ones.
 __global__ void accumulate(const int* __restrict__ xy, const int* __restrict__ triangle, const int* __restrict__ owner,
                            const unsigned char* __restrict__ flag, const float* __restrict__ plane,
-                           const float* __restrict__ detail, float bias, const float* __restrict__ tangent,
-                           Texture texture, float reference, const unsigned long long* __restrict__ buffer,
-                           float* layer, int slots, int S, int H, int W) {
+                           const float* __restrict__ fade, const float* __restrict__ detail, float bias,
+                           const float* __restrict__ tangent, Texture texture, float reference,
+                           const unsigned long long* __restrict__ buffer, float* layer, int slots, int S, int H, int W) {
     const int slot = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-    if (slot >= slots || owner[slot] < 0 || flag[owner[slot]] == 0) return;
+    if (slot >= slots || owner[slot] < 0 || flag[owner[slot]] == 0 || fade[slot] <= 0.f) return;
     int a = triangle[3 * slot], b = triangle[3 * slot + 1], c = triangle[3 * slot + 2];
     order(a, b, xy);
     order(a, c, xy);
@@ -83,7 +83,7 @@ __global__ void accumulate(const int* __restrict__ xy, const int* __restrict__ t
         const int left = (int)fmax(ceil(fmin(x_long, x_short) - EDGE_EPS), 0.0);
         const int right = (int)fmin(ceil(fmax(x_long, x_short) - EDGE_EPS), (double)W);
         for (int x = left; x < right; ++x)
-            add(slot, owner[slot], x, y, plane, detail, bias, tangent, texture, reference, buffer, S, W, layer);
+            add(slot, owner[slot], x, y, plane, fade[slot], detail, bias, tangent, texture, reference, buffer, S, W, layer);
     }
 }
 

@@ -132,7 +132,9 @@ class Rasterizer:
 
     def _visibility(self) -> None:
         nearness, winner = self.buffer
-        fill.clear(self.drawn, nearness, winner)
+        nearness.fill(0.0)
+        winner.fill(-1)
+        self.drawn[:] = self.size[1], 0
         self.planes(self.triangle, self.owner, self.count, self.plane)
         fill.label(self.owner, self.count, self.group, self.code)
         if self.samples == 4:

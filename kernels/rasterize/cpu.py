@@ -1,9 +1,7 @@
-"""Rasterizer on one CPU core (numba): project, cut at the near plane, fill the visibility buffer, resolve.
+"""Rasterizer on one CPU core (numba): project, cut at the near plane, prepare triangles for filling and lookup.
 
-The visibility buffer holds, per sample, the nearest triangle and its nearness (1/z, linear in the picture).
-Attributes are interpolated once per pixel afterwards, so overdraw costs a comparison and not a fetch.
-Watertightness: vertices are snapped to 1/256 pixel and every edge is walked from its upper end with the
-same float64 expression by both triangles that share it, so a sample belongs to exactly one of them.
+The visibility buffer (fill.py) holds, per sample, the nearest triangle and its nearness (1/z, linear in the picture).
+Attributes are looked up once a pixel afterwards (resolve.py), so overdraw costs a comparison and not a fetch.
 """
 
 # numba, not mypy, decides the types of scalars in compiled code.

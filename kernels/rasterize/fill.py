@@ -29,16 +29,6 @@ def label(owner: I32, count: Int, group: U8, code: I32) -> None:
 
 
 @exact
-def clear(extent: I32, nearness: F32, winner: I32) -> None:
-    """Background where the previous picture drew: columns ``extent`` (H,2) of each row, which become empty."""
-    for y in range(extent.shape[0]):
-        for x in range(extent[y, 0], extent[y, 1]):
-            for s in range(nearness.shape[2]):
-                nearness[y, x, s], winner[y, x, s] = 0.0, -1
-        extent[y, 0], extent[y, 1] = nearness.shape[1], 0
-
-
-@exact
 def fill(xy: I32, plane: F32, triangle: I32, code: I32, count: Int, depth: F32, winner: I32) -> None:
     """Draws triangles at pixel centres into ``depth`` (H,W) nearness and ``winner`` (H,W) code.
 

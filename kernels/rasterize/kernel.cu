@@ -123,12 +123,35 @@ __device__ void strand_tangent(int a, int b, int c, const float* place, const fl
     out[2] = z * over;
 }
 
+// How much of a see-through triangle is seen: 0 edge-on, or on the far side of the volume its normals describe.
+__device__ float facing(int a, int b, int c, const float* place, const float* record, const Lens& lens) {
+    float p[3][3], ray = 0.f, normal = 0.f, shading = 0.f, across = 0.f, away = 0.f;
+    const int corner[3] = {a, b, c};
+    for (int k = 0; k < 3; ++k) {
+        const float* q = place + 3 * corner[k];
+        p[k][0] = q[0] - lens.cx * q[2], p[k][1] = q[1] - lens.cy * q[2], p[k][2] = q[2] * lens.focal;
+    }
+    float u[3], v[3];
+    for (int k = 0; k < 3; ++k) u[k] = p[1][k] - p[0][k], v[k] = p[2][k] - p[0][k];
+    for (int k = 0; k < 3; ++k) {
+        const float n = u[(k + 1) % 3] * v[(k + 2) % 3] - u[(k + 2) % 3] * v[(k + 1) % 3];
+        const float s = record[RECORD * a + 1 + k] + record[RECORD * b + 1 + k] + record[RECORD * c + 1 + k];
+        ray += p[0][k] * p[0][k], normal += n * n, shading += s * s;
+        across += n * p[0][k], away += s * p[0][k];
+    }
+    const float ratio = fabsf(across) / fmaxf(sqrtf(normal) * sqrtf(ray), 1e-20f);
+    const float turned = away / fmaxf(sqrtf(shading) * sqrtf(ray), 1e-20f);
+    const float edge = fminf(fmaxf((ratio - 0.05f) * 4.f, 0.f), 1.f);
+    return edge * edge * (3.f - 2.f * edge) * fminf(fmaxf((0.55f - turned) * 4.f, 0.f), 1.f);
+}
+
 // faces (F, 3), layer, wanted (F,), uv_area (F,) -> triangle (2 F, 3), owner (2 F,), plane (2 F, 3, 12), detail (F,),
-// tangent (F, 3) where wanted. Vertex rows V + 2 f and V + 2 f + 1 take the cuts of face f.
+// tangent (F, 3) where wanted, fade (2 F,) of see-through slots. Vertex rows V + 2 f and V + 2 f + 1 take the cuts of face f.
 __global__ void setup(const int* __restrict__ faces, const unsigned char* __restrict__ layer,
                       const unsigned char* __restrict__ wanted, const float* __restrict__ uv_area,
                       const float* __restrict__ uv, Lens lens, float* place, int* xy, float* record, int* triangle,
-                      int* owner, float* plane, float* detail, float* tangent, int F, int V, int W, int H) {
+                      int* owner, float* plane, float* detail, float* tangent, float* fade, int F, int V, int W,
+                      int H) {
     const int f = blockIdx.x * blockDim.x + threadIdx.x;
     if (f >= F) return;
     owner[2 * f] = owner[2 * f + 1] = -1;
@@ -149,6 +172,7 @@ __global__ void setup(const int* __restrict__ faces, const unsigned char* __rest
     const float area = uv_area[f];
     if (inside == 3) {
         keep(2 * f, a, b, c, f, both, W, H, area, xy, record, triangle, owner, plane, detail);
+        if (both) fade[2 * f] = facing(a, b, c, place, record, lens);
         return;
     }
     const bool lone = inside == 1;  // turn the corners so that the one alone on its side comes first
@@ -164,11 +188,13 @@ __global__ void setup(const int* __restrict__ faces, const unsigned char* __rest
         cut(a, b, p, near, place, xy, record);
         cut(a, c, q, near, place, xy, record);
         keep(2 * f, a, p, q, f, both, W, H, area, xy, record, triangle, owner, plane, detail);
+        if (both) fade[2 * f] = facing(a, p, q, place, record, lens);
     } else {
         cut(b, a, p, near, place, xy, record);
         cut(c, a, q, near, place, xy, record);
         keep(2 * f, p, b, c, f, both, W, H, area, xy, record, triangle, owner, plane, detail);
         keep(2 * f + 1, p, c, q, f, both, W, H, area, xy, record, triangle, owner, plane, detail);
+        if (both) fade[2 * f] = facing(p, b, c, place, record, lens), fade[2 * f + 1] = facing(p, c, q, place, record, lens);
     }
 }
 

@@ -66,7 +66,7 @@ def moments(nearness: F32, radius: Int, line: F32, moment: F32) -> None:
 class ShadowMap:
     """Static buffers. ``moment`` (S,S,2) f32: blurred distance along the lamp's direction, and its square."""
 
-    def __init__(self, mesh: rasterize.Mesh, size: int = 256, radius: int = 2, reach: float = 0.36) -> None:
+    def __init__(self, mesh: rasterize.Mesh, size: int = 192, radius: int = 2, reach: float = 0.36) -> None:
         vertices, faces = len(mesh.uv), len(mesh.faces)
         self.mesh, self.size, self.radius, self.reach = mesh, size, radius, reach
         self.opaque = np.flatnonzero(mesh.layer == 0).astype(np.int32)
