@@ -121,7 +121,7 @@ class Jumper:
     def _drape(self, points: Array, faces: Array, vertex: Array) -> Array:
         """Bridges hollows by smoothing, then keeps the cloth its ease away from the skin."""
         arm = self.rig.weights(self.person, vertex)[:, [self.rig.index[b] for b in ("elbow_l", "elbow_r")]].sum(1)
-        trunk = np.clip(1.0 - 1.4 * arm, 0.15, 1.0) * np.clip((-0.10 - points[:, 1]) / 0.12, 0.25, 1.0)
+        trunk = np.clip(1.0 - 1.4 * arm, 0.40, 1.0) * np.clip((-0.10 - points[:, 1]) / 0.12, 0.25, 1.0)
         for _ in range(6):
             points = mesh.smooth(points, faces, 14, 0.5 * trunk)
             points = self._push_out(points, EASE)

@@ -107,14 +107,14 @@ def _bob(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]
             )  # fmt: skip
         for _ in range(7):  # locks that frame the face
             cards.append(
-                card(strand, rig, generator, a=generator.uniform(-0.045, 0.03), width=generator.uniform(0.03, 0.06),
+                card(strand, rig, generator, a=generator.uniform(-0.012, 0.04), width=generator.uniform(0.03, 0.06),
                       start=generator.uniform(0.05, 0.35), stop=generator.uniform(0.85, 1.05),
                       lift=generator.uniform(0.0005, 0.0020), rows=10)
             )  # fmt: skip
         for _ in range(26):  # baby hair along the forehead, wisps beside the cheek
             start = generator.uniform(0.0, 0.45)
             cards.append(
-                card(strand, rig, generator, a=generator.uniform(-0.085, 0.012), width=generator.uniform(0.03, 0.055),
+                card(strand, rig, generator, a=generator.uniform(-0.045, 0.012), width=generator.uniform(0.03, 0.055),
                       start=start, stop=min(start + generator.uniform(0.2, 0.5), 1.0),
                       lift=generator.uniform(0.0002, 0.0012), rows=7, kind=CARD_KINDS - 1)
             )  # fmt: skip

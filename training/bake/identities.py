@@ -68,7 +68,7 @@ LEO: Final = Identity(
     local={"mouth-angles-up": 0.3, "eyebrows-angle-up": 0.15, "chin-width-incr": 0.15,
            **mirrored(eye_scale_incr=0.12)},  # fmt: skip
     rest={**both(mouthSmile=0.12, cheekSquint=0.06, eyeBlink=0.07, eyeSquint=0.04), "browInnerUp": 0.10},
-    skin=(0.74, 0.54, 0.42), lip=(0.63, 0.38, 0.34), hair=(0.085, 0.062, 0.05), hair_tip=(0.20, 0.15, 0.115),
+    skin=(0.74, 0.56, 0.45), lip=(0.63, 0.38, 0.34), hair=(0.085, 0.062, 0.05), hair_tip=(0.20, 0.15, 0.115),
     iris=(0.30, 0.19, 0.10), cloth=(0.16, 0.21, 0.31), trim=(0.14, 0.185, 0.28), style="crop", neckline="crew",
     room=((0.66, 0.69, 0.72), (0.40, 0.43, 0.47)), stubble=0.6,
 )  # fmt: skip

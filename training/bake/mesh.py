@@ -108,6 +108,9 @@ def flatten(points: Array, faces: Array, start: Array, steps: int = 400) -> Arra
     edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     degree = np.bincount(edges.ravel(), minlength=len(points))[:, None]
+    average = neighbours(faces, len(points))
+    rim = np.zeros(len(points), bool)
+    rim[np.concatenate(boundary_loops(faces))] = True
     place = start.astype(float).copy()
     side = np.sign(np.median(_turned(start, faces)))
     for _ in range(steps):
@@ -118,6 +121,8 @@ def flatten(points: Array, faces: Array, start: Array, steps: int = 400) -> Arra
         np.add.at(move, edges[:, 0], pull)
         np.add.at(move, edges[:, 1], -pull)
         wanted = place + 1.2 * move / np.maximum(degree, 1)
+        even = average @ place - place  # a little smoothing keeps triangles from piling up
+        wanted[~rim] += 0.12 * even[~rim]
         for _ in range(50):  # a vertex whose move would turn a triangle over stays where it was
             over = faces[_turned(wanted, faces) * side <= 0.02 * _turned(start, faces) * side]
             if not len(over):

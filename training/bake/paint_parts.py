@@ -149,6 +149,7 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
         grown = v if columns == 1 else 0.40 + 0.60 * v  # a card may begin anywhere along the hair: no dark root
         colour, shade = _locks(u * rect.width, grown, identity, seed + columns, wave=2.5 if not short else 1.5)
         alpha = _sheet_alpha(rect, u, v, seed, short) if columns == 1 else _card_alpha(rect, v, seed)
+        shade = shade if columns == 1 else 0.45 + 0.55 * shade
         canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.24, strand=1.0)
     u, v = _grid(strands.INNER)
     colour, _ = _locks(u * strands.INNER.width, v, identity, seed + 9, wave=1.0)
@@ -179,7 +180,7 @@ def _sheet_alpha(rect: Rect, u: Array, v: Array, seed: int, short: bool) -> Arra
     size = np.array([rect.width, rect.height])
     count = 2 * rect.width
     x = generator.uniform(0, 1, count)
-    reach = 0.88 if short else 0.955
+    reach = 0.945 if short else 0.955
     root = np.stack([x, np.full(count, reach - 0.03)], axis=1) * size
     tip = (
         np.stack([x + generator.normal(0, 0.006, count), generator.uniform(reach + 0.02, 0.998, count)], axis=1) * size
