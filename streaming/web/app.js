@@ -2,6 +2,7 @@
 
 import { ask, Connection, ServerRefusal } from "./connection.js";
 import { Orbit } from "./orbit.js";
+import { press, radio } from "./radio.js";
 import { audio, decodeFile, decodeSample, meter, microphone, microphones, playback, SourceError } from "./sources.js";
 import { ROW_NOTES, Waterfall } from "./waterfall.js";
 
@@ -98,7 +99,12 @@ function shown(now, metadata) {
     waterfall.frame(metadata);
     bench?.frame(video, metadata);
   }
-  video.requestVideoFrameCallback(shown);
+  eachFrame();
+}
+/** Browsers without frame callbacks still show the picture, only not where its time went. */
+function eachFrame() {
+  if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(shown);
+  else video.onplaying = () => { if (state.connection) firstFrame(); };
 }
 function firstFrame() {
   $("stage").classList.add("live");
@@ -107,7 +113,7 @@ function firstFrame() {
   void $("hint").offsetWidth; // restarts its animation
   $("hint").hidden = false;
 }
-video.requestVideoFrameCallback(shown);
+eachFrame();
 setInterval(() => { const pc = state.connection?.pc; if (pc?.connectionState === "connected") waterfall.poll(pc); }, 1000);
 
 // The voice.
@@ -128,8 +134,9 @@ async function speak() {
   if (state.connection !== connection || state.source !== kind) return voice.stop();
   const latency = voice.track.getSettings().latency ?? 0;
   state.captureMs = 20 + (kind === "mic" ? 1000 * Math.min(latency, 0.1) : 0);
-  const stopMeter = meter(voice.track, $("meter"));
-  state.voice = { ...voice, stop: () => { stopMeter(); voice.stop(); } };
+  const stopMeter = meter(voice.track, $("meter")), stopVoice = voice.stop;
+  voice.stop = () => { stopMeter(); stopVoice(); };
+  state.voice = voice;
   voice.track.enabled = !state.muted;
   bench?.heard(voice.track);
   await connection.speak(voice.track);
@@ -173,26 +180,6 @@ async function choose(file) {
 
 // Controls.
 
-function press(group, name, value) {
-  for (const button of $(group).querySelectorAll("button")) {
-    const on = button.dataset[name] === value;
-    button.setAttribute("aria-checked", on);
-    button.tabIndex = on ? 0 : -1;
-  }
-}
-function radio(group, name, chosen) {
-  $(group).addEventListener("click", (e) => { const b = e.target.closest("button"); if (b) chosen(b.dataset[name]); });
-  $(group).addEventListener("keydown", (e) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[e.key];
-    if (!step) return;
-    e.preventDefault();
-    const buttons = [...$(group).querySelectorAll("button")];
-    const next = buttons[(buttons.indexOf(document.activeElement) + step + buttons.length) % buttons.length];
-    next.focus();
-    next.click();
-  });
-}
-
 function reflect() {
   const running = state.connection !== null;
   $("start").textContent = running ? "Stop" : "Start";
@@ -207,6 +194,7 @@ function reflect() {
   press("avatars", "avatar", state.avatar);
   for (const kind of ["mic", "file", "sample"]) $(`${kind}-panel`).hidden = kind !== state.source;
   $("echo-note").hidden = state.source !== "mic";
+  $("again").hidden = !running || state.source === "mic" || state.voice !== null || (state.source === "file" && !state.file);
   const preview = document.querySelector(`#avatars button[data-avatar="${CSS.escape(state.avatar ?? "")}"] img`);
   $("poster").hidden = !preview?.src;
   if (preview?.src && $("poster").src !== preview.src) $("poster").src = preview.src;
@@ -243,6 +231,7 @@ radio("source", "source", (kind) => {
 });
 radio("framing", "framing", (name) => { state.framing = name; state.connection?.frame(name); reflect(); });
 radio("avatars", "avatar", (id) => { state.avatar = id; state.connection?.wear(id); reflect(); });
+$("again").onclick = () => speak().catch(complain);
 $("device").onchange = () => { if (state.connection) speak().catch(complain); };
 $("file").onchange = (e) => { choose(e.target.files[0]); e.target.value = ""; };
 for (const type of ["dragover", "drop", "dragleave"]) {

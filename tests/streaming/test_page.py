@@ -178,6 +178,9 @@ def test_a_sound_file_of_any_rate_plays(page: Any, engine: DoubleEngine, tmp_pat
     page.click("#start")
     live(page)
     until(page, lambda: np.abs(engine.opened[-1].inbox._data).max() > 0.15, "the engine never heard the file")
+    until(page, lambda: page.is_visible("#again"), "a file that has ended cannot be played again")
+    page.click("#again")
+    until(page, lambda: not page.is_visible("#again"), "it does not play again")
 
 
 def test_keyboard_alone_can_choose_and_start(page: Any) -> None:
