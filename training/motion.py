@@ -28,14 +28,14 @@ app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
 console = Console()
 
 FRAMES, BATCH = 150, 16  # 6 s streams
-LEARNING_RATE, WEIGHT_DECAY, WARM_UP, CLIP = 1.6e-3, 0.02, 300, 1.0
+WEIGHT_DECAY, WARM_UP, CLIP = 0.02, 300, 1.0
 EMA_HALF_LIFE = 300  # steps (Karras et al. 2022 count it in images; here every step has the same size)
 CHECKPOINT_SECONDS = 150.0
 
 
-def learning_rate(step: int, steps: int) -> float:
+def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up, then half a cosine to zero."""
-    return LEARNING_RATE * min(1.0, step / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
+    return peak * min(1.0, step / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -67,6 +67,8 @@ def train(
     out: Annotated[Path, typer.Option(help="folder of checkpoints and the log")],
     steps: Annotated[int, typer.Option(min=1, help="optimizer steps of 16 streams of 6 s")] = 5000,
     seed: Annotated[int, typer.Option()] = 0,
+    rate: Annotated[float, typer.Option(min=0, help="peak learning rate")] = 1.6e-3,
+    init: Annotated[Path | None, typer.Option(help="checkpoint whose averaged weights to go on from")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue from the checkpoint in --out")] = False,
     threads: Annotated[int, typer.Option(min=1, help="torch threads; one more process makes the data")] = 1,
     evaluate_every: Annotated[int, typer.Option(min=1)] = 500,
@@ -80,9 +82,9 @@ def train(
         raise typer.BadParameter(f"{latest} exists: continue it with --resume, or choose another --out")
 
     config = GeneratorConfig()
-    net = LipGenerator(config)
+    net = network(restore(init)) if init else LipGenerator(config)
     averaged = copy.deepcopy(net).eval()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98))
     weights, step = LossWeights(), 0
     if resume and latest.exists():
         state = restore(latest)
@@ -98,14 +100,14 @@ def train(
 
     def checkpoint() -> None:
         save(latest, {"net": net.state_dict(), "ema": averaged.state_dict(), "optimizer": optimizer.state_dict(),
-                      "step": step, "steps": steps, "seed": seed, "config": asdict(config)})  # fmt: skip
+                      "step": step, "steps": steps, "seed": seed, "config": asdict(net.config)})  # fmt: skip
 
     with Progress(*columns, console=console) as progress, open(out / "log.jsonl", "a", encoding="utf-8") as log:
         bar, saved = progress.add_task("training", total=steps, completed=step), time.monotonic()
         while step < steps:
             mel, *targets = next(loader)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, steps)
+                group["lr"] = learning_rate(step, steps, rate)
             net.train()
             with torch.autocast("cpu", torch.bfloat16):
                 mouths, _ = net(mel, net.initial_state(mel.shape[0]))

@@ -38,6 +38,7 @@ CLOSURE_POSE: Final = {"jawOpen": 0.08, "mouthRollLower": 0.16, "mouthRollUpper"
 CLOSURE_HOLD: Final = {"jawOpen": 0.6, "mouthRollLower": 1.0, "mouthRollUpper": 1.0, **_pair("mouthPress", 1.0),
                        **_pair("mouthLowerDown", 1.0), **_pair("mouthUpperUp", 1.0), "mouthFunnel": 0.75,
                        "tongueOut": 1.0}  # fmt: skip
+CARRY: Final = 0.4  # share of the previous frame in a contact: one doubtful frame alone does not shut the lips
 PRESSED_MM: Final = 0.8  # how far past touching a closure drives the lips
 
 
@@ -80,10 +81,12 @@ class Compose(nn.Module):
 
 
 class Mouth(NamedTuple):
-    """One head's raw outputs: pose (B, T, LEARNED) in [0, 1]; logits contact (B, T, 2), viseme (B, T, 15), phone."""
+    """One head's raw outputs: pose (B, T, LEARNED) in [0, 1]; logits contact (B, T, 2), steady (the same, smoothed),
+    viseme (B, T, 15), phone (B, T, 4, phones)."""
 
     pose: Tensor
     contact: Tensor
+    steady: Tensor
     viseme: Tensor
     phone: Tensor
 
@@ -156,10 +159,13 @@ class Head(nn.Module):
         self.out = nn.Conv1d(width, sum(self.sizes), 1)
         nn.init.normal_(self.out.weight, std=0.01)
 
-    def forward(self, x: Tensor) -> Mouth:
+    def forward(self, x: Tensor, past: Tensor) -> tuple[Mouth, Tensor]:
         y = self.out(F.gelu(self.hidden(self.norm(x)))).transpose(1, 2)
         pose, contact, viseme, phone = torch.split(y, self.sizes, dim=2)
-        return Mouth(torch.sigmoid(pose), contact, viseme, phone.unflatten(2, (HOPS_PER_FRAME, -1)))
+        before = torch.cat([past[:, None].to(contact.dtype), contact[:, :-1]], dim=1)
+        steady = contact + CARRY * (before - contact)
+        phone = phone.unflatten(2, (HOPS_PER_FRAME, -1))
+        return Mouth(torch.sigmoid(pose), contact, steady, viseme, phone), contact[:, -1]
 
 
 class LipGenerator(nn.Module):
@@ -193,7 +199,7 @@ class LipGenerator(nn.Module):
     @property
     def state_size(self) -> int:
         """S: values of state a row."""
-        return sum(conv.inputs * conv.context for conv in self._convs)
+        return sum(conv.inputs * conv.context for conv in self._convs) + 2 * len(self.heads)
 
     def initial_state(self, batch: int = 1) -> Tensor:
         """State before the first frame: zeros, (B, S)."""
@@ -201,16 +207,21 @@ class LipGenerator(nn.Module):
 
     def forward(self, mel: Tensor, state: Tensor) -> tuple[list[Mouth], Tensor]:
         convs = self._convs
-        pasts = [p.unflatten(1, (c.inputs, c.context)) for c, p in zip(
-            convs, torch.split(state, [c.inputs * c.context for c in convs], dim=1), strict=True)]  # fmt: skip
+        *rows, contacts = torch.split(state, [c.inputs * c.context for c in convs] + [2 * len(self.heads)], dim=1)
+        pasts = [row.unflatten(1, (c.inputs, c.context)) for c, row in zip(convs, rows, strict=True)]
         x, past = self.front(mel.transpose(1, 2), pasts[0])
         x, nexts = self.down(F.gelu(self.front_norm(x))), [past]
         for block, past in zip(self.blocks, pasts[1:], strict=True):
             x, past = block(x, past)
             nexts.append(past)
-        return [head(x) for head in self.heads], torch.cat([past.flatten(1) for past in nexts], dim=1)
+        mouths = []
+        for head, contact in zip(self.heads, torch.split(contacts, 2, dim=1), strict=True):
+            mouth, past = head(x, contact)
+            mouths.append(mouth)
+            nexts.append(past)
+        return mouths, torch.cat([past.flatten(1) for past in nexts], dim=1)
 
     def face(self, mouth: Mouth, head: int) -> Tensor:
         """Face actions (B, T, K) of one head's output: lip contacts sharpened, then composed onto the pose."""
-        contact = torch.sigmoid(self.contact_gain[head] * (mouth.contact - self.contact_threshold[head]))
+        contact = torch.sigmoid(self.contact_gain[head] * (mouth.steady - self.contact_threshold[head]))
         return self.compose(mouth.pose @ self.places, contact[..., 0], contact[..., 1])

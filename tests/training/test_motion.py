@@ -66,7 +66,7 @@ def test_score_and_calibration_run_on_every_head() -> None:
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:
-    rates = [learning_rate(step, 1000) for step in (0, 150, 300, 650, 1000)]
+    rates = [learning_rate(step, 1000, 1e-3) for step in (0, 150, 300, 650, 1000)]
     assert rates[0] == 0 and rates[0] < rates[1] < rates[2] > rates[3] > rates[4] == pytest.approx(0)
 
 
@@ -90,6 +90,8 @@ def test_train_stops_resumes_and_exports(data: Path, monkeypatch: pytest.MonkeyP
     assert restore(run / "checkpoint.pt")["step"] == 4
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4] and all("sentence.f1" in row for row in rows)
+    other = [*command[:4], str(data / "more"), *command[5:], "--steps", "2", "--init", str(run / "checkpoint.pt")]
+    assert CliRunner().invoke(app, other).exit_code == 0 and restore(data / "more" / "checkpoint.pt")["step"] == 2
     out = CliRunner().invoke(app, ["export", "--run", str(run), "--data", str(data), "--out", str(run)])
     assert out.exit_code == 0, out.output
     assert (run / "motion_v1.onnx").stat().st_size and (run / "motion_v1.safetensors").stat().st_size

