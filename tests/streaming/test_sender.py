@@ -1,0 +1,168 @@
+"""The RTP sender: sender reports on one media line, key frames on request, a bitrate that does not flutter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import numpy as np
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RTCP_PSFB_PLI,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    pack_remb_fci,
+)
+
+from engine.clock import FRAME
+from streaming.sender import NTP_EPOCH, OPUS_DELAY, MediaSender
+from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
+
+VP8 = RTCRtpCodecParameters(mimeType="video/VP8", clockRate=90_000, payloadType=96)
+OPUS = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48_000, channels=2, payloadType=97)
+
+
+class Wire:
+    """A transport that keeps what is sent."""
+
+    state = "connected"
+    _stats_id = "wire"
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def _send_rtp(self, data: bytes) -> None:
+        self.sent.append(data)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 10))
+
+
+def put(queue: OutQueue, k: int) -> None:
+    queue.put_voice(k * FRAME, np.zeros(1920, np.float32))
+    queue.put(OutFrame(k * FRAME, np.full((96, 64), 90, np.uint8), {"pts": k * FRAME}))
+
+
+async def send(sender: MediaSender, codec: RTCRtpCodecParameters, origin: int) -> Any:
+    """What aiortc's loop does for one frame: ask for it, then send its packets."""
+    frame = await sender._next_encoded_frame(codec)
+    sender._RTCRtpSender__rtp_timestamp = (origin + frame.timestamp) & 0xFFFFFFFF  # type: ignore[attr-defined]
+    return frame
+
+
+async def report(sender: MediaSender, rtp: int) -> float | None:
+    """Unix time that the sender pairs with RTP time ``rtp``; None when it sends no report."""
+    packet = RtcpSrPacket(ssrc=sender._ssrc, sender_info=RtcpSenderInfo(0, rtp & 0xFFFFFFFF, 0, 0))
+    wire = sender.transport
+    before = len(wire.sent)
+    await sender._send_rtcp([packet])
+    return packet.sender_info.ntp_timestamp / 2**32 - NTP_EPOCH if len(wire.sent) > before else None
+
+
+def pair() -> tuple[OutQueue, list[OutFrame], MediaSender, MediaSender]:
+    queue, gone = OutQueue(), []
+    wire: Any = Wire()
+    return queue, gone, MediaSender(VideoTrack(queue, gone.append), wire), MediaSender(VoiceTrack(queue), wire)
+
+
+def test_reports_of_sound_and_picture_lie_on_one_line() -> None:
+    async def work() -> None:
+        queue, _, video, voice = pair()
+        assert await report(video, 5) is None  # nothing is known yet: better silent than wrong
+        for k in range(100, 104):
+            put(queue, k)
+            await send(video, VP8, 4_000_000_000)
+            if k > 100:
+                await send(voice, OPUS, 77)
+                await send(voice, OPUS, 77)
+        put(queue, 104)
+        await send(video, VP8, 4_000_000_000)
+        await send(voice, OPUS, 77)
+        pts = 103 * FRAME
+        seen = await report(video, 4_000_000_000 + pts * 90_000 // 16_000)
+        heard = await report(voice, 77 + pts * 3 + OPUS_DELAY)
+        assert seen is not None
+        assert heard is not None
+        assert abs(seen - heard) < 1e-6
+        assert abs(seen - time.time()) < 2
+        later = await report(video, 4_000_000_000 + (pts + 16_000) * 90_000 // 16_000)
+        assert later is not None
+        assert abs(later - seen - 1.0) < 1e-6
+
+    run(work())
+
+
+def test_the_line_goes_on_when_rtp_time_wraps() -> None:
+    async def work() -> None:
+        queue, _, video, _ = pair()
+        long = 20 * 3600 * 25  # twenty hours; 2^32 ticks of 90 kHz are thirteen
+        put(queue, 0)
+        await send(video, VP8, 1000)
+        put(queue, 1)
+        await send(video, VP8, 1000)
+        begin = await report(video, 1000)
+        queue.mark_sent(long * FRAME)
+        moment = await report(video, 1000 + long * 3600)
+        assert begin is not None
+        assert moment is not None
+        assert abs(moment - begin - 20 * 3600) < 1e-3
+
+    run(work())
+
+
+def test_stamps_say_when_and_as_what_a_frame_left() -> None:
+    async def work() -> None:
+        queue, gone, video, _ = pair()
+        for k in range(3):
+            put(queue, k)
+            await send(video, VP8, 500)
+        assert [frame.pts for frame in gone] == [0, FRAME]  # the third is still being sent
+        assert gone[1].stamps["rtp"] == 500 + 3600
+        assert gone[1].stamps["bytes"] > 0
+        assert gone[1].stamps["sent"] >= gone[0].stamps["sent"]
+
+    run(work())
+
+
+def test_a_picture_loss_report_brings_a_key_frame() -> None:
+    async def work() -> None:
+        queue, _, video, _ = pair()
+        keys = []
+        for k in range(12):
+            if k == 7:
+                await video._handle_rtcp_packet(
+                    RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=video._ssrc, fci=b"")
+                )
+            put(queue, k)
+            frame = await send(video, VP8, 0)
+            keys.append(frame.payloads[0][4] & 1 == 0)  # four bytes of descriptor, then the VP8 frame tag
+        assert np.flatnonzero(keys).tolist() == [0, 7]
+
+    run(work())
+
+
+def test_estimates_of_a_quiet_line_do_not_touch_the_rate_but_loss_does() -> None:
+    async def work() -> None:
+        queue, _, video, _ = pair()
+        put(queue, 0)
+        await send(video, VP8, 0)
+        remb = RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=pack_remb_fci(300_000, [video._ssrc]))
+        for _ in range(50):
+            await video._handle_rtcp_packet(remb)
+        assert video._ladder.rate == MediaSender.bitrate
+        lossy = RtcpReceiverInfo(
+            video._ssrc, fraction_lost=128, packets_lost=9, highest_sequence=1, jitter=0, lsr=0, dlsr=0
+        )
+        await video._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[lossy]))
+        await asyncio.sleep(1.05)
+        await video._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[lossy]))
+        assert video._ladder.rate < MediaSender.bitrate
+
+    run(work())
