@@ -55,9 +55,8 @@ def serve(
     """Serve the page: talk in the browser, and the avatar talks with you."""
     from dataclasses import replace
 
-    from streaming.server import serve as run
-
     from engine.engine import Engine
+    from streaming.server import serve as run
     from visavis.config import load
 
     settings = load(config)
