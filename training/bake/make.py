@@ -98,6 +98,7 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
             values = np.c_[values, np.abs(mesh.vertex_normals(part.paint, part.faces, part.weld)[:, 2])]
         under, covered = atlas.rasterise(part.uv, part.faces, values)
         place = under[covered]
+        canvas.painted |= covered
         if part.name == "skin":
             layer = paint_skin(place[:, :3], place[:, 3:5], identity, scalp, seed)
             canvas.albedo[covered, :3] = layer.colour

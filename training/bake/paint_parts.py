@@ -23,19 +23,28 @@ class Canvas:
         self.albedo[..., 3] = 1.0
         self.surface = np.zeros((atlas.SIZE, atlas.SIZE, 4), np.float32)
         self.surface[..., 0] = 1.0
+        self.painted = np.zeros((atlas.SIZE, atlas.SIZE), bool)
 
     def fill(
         self, rect: Rect, colour: Array, *, alpha: Array | float = 1.0, light: Array | float = 1.0,
         gloss: Array | float = 0.3, blood: Array | float = 0.0, strand: float = 0.0,
     ) -> None:  # fmt: skip
         """Paints one rectangle; arrays are (height, width[, 3])."""
+        rect.window(self.painted)[:] = True
         rect.window(self.albedo)[..., :3] = colour
         rect.window(self.albedo)[..., 3] = alpha
         for channel, value in enumerate((light, gloss, blood, strand)):
             rect.window(self.surface)[..., channel] = value
 
     def textures(self) -> tuple[Array, Array]:
-        """(albedo, surface) as the pack stores them, uint8."""
+        """(albedo, surface) as the pack stores them, uint8.
+
+        Texels that nothing painted take their nearest painted neighbour: compression then has no edge to ring at.
+        """
+        from scipy.ndimage import distance_transform_edt
+
+        rows, columns = distance_transform_edt(~self.painted, return_distances=False, return_indices=True)
+        self.albedo, self.surface = self.albedo[rows, columns], self.surface[rows, columns]
         alpha = np.round(np.clip(self.albedo[..., 3:], 0, 1) * 255).astype(np.uint8)
         albedo = np.concatenate([srgb(self.albedo[..., :3]), alpha], axis=2)
         return albedo, np.round(np.clip(self.surface, 0, 1) * 255).astype(np.uint8)
