@@ -150,7 +150,7 @@ def evaluate(record: Record) -> Measured:
     metrics["voice_dropped"] = value(record["server"]["dropped_ms"], "ms")
     metrics["video_bitrate"] = value(record["server"]["rate"] / 1e6, "Mbit/s")
     for name, ms in (record.get("means") or {}).items():
-        metrics[f"waterfall.{name}"] = value(ms, "ms")
+        metrics[f"waterfall.{name.replace(' + ', '_').replace(' ', '_')}"] = value(ms, "ms")
     return Measured(metrics, series)
 
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from engine.avatar import Meta
-from engine.engine import DEFAULT_AVATAR, Engine
+from engine.engine import Engine
 from streaming.config import ServerConfig, StreamConfig
-from streaming.guard import RateLimit, host_fits, origin_fits, token_fits
+from streaming.guard import RateLimit, client_address, host_fits, origin_fits, token_fits
 from streaming.peer import EngineFailure, Options, Peer
 from streaming.protocol import FRAMINGS
 from streaming.signalling import OfferError
@@ -111,7 +111,7 @@ class Server:
 
     async def _avatars(self, request: web.Request) -> web.StreamResponse:
         found = [_describe(meta) for meta in (await self._packs()).values()]
-        return web.json_response({"avatars": found, "default": DEFAULT_AVATAR, "framings": list(FRAMINGS)})
+        return web.json_response({"avatars": found, "default": self._engine.default_avatar, "framings": list(FRAMINGS)})
 
     async def _preview(self, request: web.Request) -> web.StreamResponse:
         meta = await self._pack(request.match_info["id"])
@@ -121,7 +121,8 @@ class Server:
         return web.FileResponse(picture)
 
     async def _open(self, request: web.Request) -> web.StreamResponse:
-        wait = self._limit.allow(request.remote or "", time.monotonic())
+        who = client_address(self._server, request.remote, request.headers.get("X-Forwarded-For"))
+        wait = self._limit.allow(who, time.monotonic())
         if wait > 0:
             limit = f"at most {self._server.sessions_per_minute} new sessions a minute; wait {wait:.0f} s"
             raise Refusal(429, "too_many", limit, {"Retry-After": str(int(wait) + 1)})
@@ -146,7 +147,8 @@ class Server:
 
     async def _checked(self, options: Options) -> Options:
         packs = await self._packs()
-        name = options.avatar or (DEFAULT_AVATAR if DEFAULT_AVATAR in packs else next(iter(packs), DEFAULT_AVATAR))
+        default = self._engine.default_avatar
+        name = options.avatar or (default if default in packs else next(iter(packs), default))
         await self._pack(name)
         return Options(name, options.framing, options.seed, options.marker)
 

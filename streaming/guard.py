@@ -35,12 +35,13 @@ def check_bind(config: ServerConfig) -> None:
         path = getattr(config, name)
         if path and not Path(path).is_file():
             raise ServeError(f"server.{name}: {path} is not a file")
-    if is_loopback(config.host):
+    if is_loopback(config.host) and not config.behind_proxy:
         return
     if len(config.token) < 16:
+        how = "behind a proxy" if config.behind_proxy else f"on {config.host}"
         raise ServeError(
-            f"listening on {config.host} lets others in: set server.token to a secret of 16 characters or more, "
-            "or keep server.host at 127.0.0.1"
+            f"listening {how} lets others in: set server.token to a secret of 16 characters or more, "
+            "or keep server.host at 127.0.0.1 without a proxy"
         )
     if not config.tls_cert and not config.behind_proxy:
         raise ServeError(
@@ -57,12 +58,19 @@ def token_fits(config: ServerConfig, authorization: str | None) -> bool:
 
 def host_fits(config: ServerConfig, host: str) -> bool:
     """On a loopback bind only loopback names are answered, so no web page can reach us by re-pointing its own name."""
-    return not is_loopback(config.host) or (urlsplit(f"//{host}").hostname or "") in LOCAL_NAMES
+    return not is_loopback(config.host) or config.behind_proxy or (urlsplit(f"//{host}").hostname or "") in LOCAL_NAMES
 
 
 def origin_fits(config: ServerConfig, origin: str | None, host: str) -> bool:
     """Whether a page from ``origin`` may open sessions: our own page, one that is listed, or no page at all."""
     return origin is None or origin in config.allowed_origins or urlsplit(origin).netloc == host
+
+
+def client_address(config: ServerConfig, remote: str | None, forwarded: str | None) -> str:
+    """Who is asking: the connection's other end, or what our own proxy says of it (the last X-Forwarded-For)."""
+    if config.behind_proxy and forwarded:
+        return forwarded.rsplit(",", 1)[-1].strip()
+    return remote or ""
 
 
 class RateLimit:

@@ -175,6 +175,9 @@ class SessionWorker:
         """Loads on another thread while the old picture goes on, then has the session put it on."""
         avatar, framing = avatar or self._avatar, framing or self._framing
         try:
+            known = [meta.id for meta in self._engine.avatars()]
+            if avatar not in known:  # only ids: a client must not be able to name a folder of this machine
+                raise ValueError(f'no avatar "{avatar}"; choose one of {", ".join(known)}')
             renderer = self._engine.renderer(avatar, framing)
         except (ValueError, OSError) as problem:
             self._listener.refused(about, problem)

@@ -102,6 +102,8 @@ class DoubleEngine:
     fail_open: bool = False
     opened: list[DoubleSession] = field(default_factory=list)
 
+    default_avatar: str = "ada"
+
     def avatars(self) -> list[Meta]:
         found = []
         for name in NAMES:

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from streaming.config import ServerConfig, StreamConfig
-from streaming.guard import RateLimit, ServeError, check_bind, host_fits, is_loopback, origin_fits, token_fits
+from streaming.guard import (
+    RateLimit,
+    ServeError,
+    check_bind,
+    client_address,
+    host_fits,
+    is_loopback,
+    origin_fits,
+    token_fits,
+)
 
 SECRET = "a-secret-of-enough-length"
 
@@ -30,6 +39,16 @@ def test_other_addresses_need_a_token_and_tls(host: str, tmp_path: Path) -> None
     pem = tmp_path / "x.pem"
     pem.write_text("")
     check_bind(ServerConfig(host=host, token=SECRET, tls_cert=str(pem), tls_key=str(pem)))
+
+
+def test_a_proxy_on_this_machine_brings_strangers_too() -> None:
+    with pytest.raises(ServeError, match="behind a proxy"):
+        check_bind(ServerConfig(behind_proxy=True))
+    proxied = ServerConfig(behind_proxy=True, token=SECRET)
+    check_bind(proxied)
+    assert host_fits(proxied, "avatar.example")
+    assert client_address(proxied, "127.0.0.1", "203.0.113.9, 198.51.100.4") == "198.51.100.4"
+    assert client_address(ServerConfig(), "127.0.0.1", "203.0.113.9") == "127.0.0.1"
 
 
 def test_tls_files_that_are_not_there_are_named() -> None:
