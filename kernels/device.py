@@ -115,7 +115,7 @@ class CudaRenderer:
                        lamps=lamps.ravel(), ambient=shader.lights.ambient.ravel(), up=up,
                        exposure=float(shader.lights.exposure))  # fmt: skip
         coat = record(texture=texture, tangent=self.tangent, detail=self.detail, bias=paint.bias,
-                      region=self.mesh["region"], cavity=self.cavity, reach=paint.reach)  # fmt: skip
+                      region=self.mesh["region"], cavity=self.cavity, reach=paint.reach, floor=paint.floor)  # fmt: skip
         launch("shade", "shade", (_blocks(width, 16), _blocks(height, 16)), (16, 16), self._gbuffer(), coat, scene,
                self.layer, self.background, self.decode, self.encode, ENCODE_STEPS, self.rgb, self.alpha,
                height, width)  # fmt: skip

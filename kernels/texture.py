@@ -30,7 +30,8 @@ class Paint(NamedTuple):
 
     tangent (F,3) view-space strand direction; detail (F,) log2 of the uv length a pixel spans; bias: log2 of the
     texture's side, and mip levels to add; region (F,); cavity (256,): region to 0, or a class of overhung regions;
-    reach (3,): for each class, metres below a lid or lip until it is in the light, times the focal length.
+    reach (8,): for each class, metres below a lid or lip until it is in the light, times the focal length;
+    floor (8,): for each class, the light right under the lid or lip; 1 for class 0.
     """
 
     texture: Texture
@@ -40,6 +41,7 @@ class Paint(NamedTuple):
     region: U8
     cavity: U8
     reach: F32
+    floor: F32
 
 
 def build(albedo: U8, surface: U8, used: Flags | None = None) -> Texture:

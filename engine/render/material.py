@@ -11,7 +11,7 @@ from engine.avatar import REGIONS, Avatar
 from kernels import texture
 from kernels.jit import Flags
 from kernels.rasterize import Camera, Mesh, Rasterizer
-from kernels.shade import EYE, MOUTH, Material
+from kernels.shade import EYE, MOUTH, TEETH, Material
 
 U8 = NDArray[np.uint8]
 # Regions painted on one surface: the texture itself makes their border, so it needs no anti-aliasing.
@@ -24,7 +24,7 @@ SURFACES: Final = (
     ("torso", "accessories"),
     ("arms", "hands"),
 )
-CAVITIES: Final = {"eyes": EYE, "mouth": MOUTH, "teeth": MOUTH, "tongue": MOUTH}
+CAVITIES: Final = {"eyes": EYE, "mouth": MOUTH, "teeth": TEETH, "tongue": MOUTH}
 STRANDS: Final = ("hair", "lashes")
 _KEPT: Final = 8  # avatars whose textures stay built
 _built: dict[int, tuple[Avatar, Mesh, Material]] = {}

@@ -14,21 +14,23 @@ from kernels.jit import F32, U8, Flags
 from kernels.rasterize import Camera, Rasterizer
 from kernels.rasterize import cpu as raster_cpu
 from kernels.shade import cpu
-from kernels.shade.cpu import EYE, MOUTH
+from kernels.shade.cpu import EYE, MOUTH, TEETH
 from kernels.shade.light import LANES, RUN, Scene
 from kernels.shade.lights import STUDIO, Lights
 from kernels.shade.shadow import ShadowMap
 from kernels.texture import Paint, Texture, to_linear, to_srgb
 
-__all__ = ["EYE", "MOUTH", "STUDIO", "Lights", "Material", "Shader"]
-# Metres below the lid, or the lip, over which an eye or the inside of the mouth comes fully into the light.
-REACH: Final = {EYE: 0.0045, MOUTH: 0.006}
+__all__ = ["EYE", "MOUTH", "STUDIO", "TEETH", "Lights", "Material", "Shader"]
+# Metres below the lid, or the lip, over which an eye or the mouth comes fully into the light; and the light right
+# under it. Teeth keep theirs: in a narrow gap they are what makes an E of it.
+REACH: Final = {EYE: 0.0045, MOUTH: 0.006, TEETH: 0.004}
+FLOOR: Final = {EYE: 0.38, MOUTH: 0.35, TEETH: 0.72}
 ENCODE_STEPS: Final = 4096
 BIAS: Final = 0.1  # mip levels; with the kernel's rounding down: switch at 0.9 of a level, on the sharp side
 
 
 class Material(NamedTuple):
-    """Textures, and what regions mean to the light. cavity (256,) u8: region id to 0, EYE or MOUTH;
+    """Textures, and what regions mean to the light. cavity (256,) u8: region id to 0, EYE, MOUTH or TEETH;
     strand (F,) bool: faces whose highlights run across the texture's v axis."""
 
     texture: Texture
@@ -79,9 +81,13 @@ class Shader:
     def paint(self, camera: Camera) -> Paint:
         """What the faces of the frame just rasterized wear."""
         material, raster = self.material, self.raster
-        reach = np.array([0.0, REACH[EYE], REACH[MOUTH]], np.float32) * np.float32(camera.focal)
+        reach, floor = np.zeros(8, np.float32), np.ones(8, np.float32)
+        for cavity in REACH:
+            reach[cavity], floor[cavity] = REACH[cavity] * camera.focal, FLOOR[cavity]
         bias = np.float32(BIAS + np.log2(material.texture.side))
-        return Paint(material.texture, self.tangent, raster.detail, bias, raster.mesh.region, material.cavity, reach)
+        return Paint(
+            material.texture, self.tangent, raster.detail, bias, raster.mesh.region, material.cavity, reach, floor
+        )
 
     def _tangents(self, camera: Camera) -> None:
         r = self.raster

@@ -39,7 +39,8 @@ from kernels.shade.light import (
 from kernels.texture import Paint, Texture, fetch
 
 HIDDEN = 1.0 / 512.0  # of the light behind: less changes no byte of the picture
-EYE, MOUTH = 1, 2  # cavity classes: what a lid shades, what a lip shades
+# Cavity classes: what a lid shades and what a lip shades. Classes that share all but the last bit are one cavity.
+EYE, MOUTH, TEETH = 2, 4, 5
 
 
 @inlined
@@ -63,15 +64,15 @@ def light_gathered(count: Int, scene: Scene) -> None:
 
 
 @fast
-def opening(region: U8, cavity: U8, x: Int, y: Int, reach: Real) -> Real:
-    """How open to light an eye or mouth pixel is: 0.35 under the lid or lip, 1 from ``reach`` pixels below it."""
-    own = cavity[region[y, x]]
+def opening(region: U8, cavity: U8, x: Int, y: Int, reach: Real, floor: Real) -> Real:
+    """How open to light an eye or mouth pixel is: ``floor`` under the lid or lip, 1 from ``reach`` pixels below it."""
+    own = cavity[region[y, x]] >> 1
     far = np.int64(reach) + 1
     steps = 0
-    while steps < far and y - steps - 1 >= 0 and cavity[region[y - steps - 1, x]] == own:
+    while steps < far and y - steps - 1 >= 0 and cavity[region[y - steps - 1, x]] >> 1 == own:
         steps += 1
     part = min(np.float32(steps) / reach, np.float32(1.0))
-    return np.float32(0.35) + np.float32(0.65) * part * (np.float32(2.0) - part)
+    return floor + (np.float32(1.0) - floor) * part * (np.float32(2.0) - part)
 
 
 @fast
@@ -81,7 +82,7 @@ def shade_pixels(g: GBuffer, paint: Paint, scene: Scene, slot: I32, layer: F32, 
     0 where the blended layer (``slot``, ``layer``) hides them; not written where there is no surface.
     """
     depth, face, region, normal, uv, _, _, share, _ = g
-    texture, tangent, detail, bias, _, cavity, reach = paint
+    texture, tangent, detail, bias, _, cavity, reach, floor = paint
     height, width = depth.shape
     lane = scene.lane
     count = 0
@@ -102,7 +103,7 @@ def shade_pixels(g: GBuffer, paint: Paint, scene: Scene, slot: I32, layer: F32, 
             lane[OPEN, count] = one
             hollow = cavity[region[y, x]]
             if hollow != 0:
-                lane[OPEN, count] = opening(region, cavity, x, y, reach[hollow] / z)
+                lane[OPEN, count] = opening(region, cavity, x, y, reach[hollow] / z, floor[hollow])
             place[count] = y * width + x
             count += 1
             if count == lane.shape[1]:
@@ -127,7 +128,7 @@ def put(lane: F32, place: I64, count: Int, share: F32, canvas: F32) -> None:
 def shade_extras(count: Int, g: GBuffer, paint: Paint, scene: Scene, canvas: F32) -> None:
     """Adds the further surfaces of shared pixels to the canvas, each weighted by its part of the pixel."""
     e, lane, tangent, width = g.extras, scene.lane, paint.tangent, canvas.shape[1]
-    half, one, zero = np.float32(0.5), np.float32(1.0), np.float32(0.0)
+    half, zero = np.float32(0.5), np.float32(0.0)
     for begin in range(0, count, lane.shape[1]):
         end = min(begin + lane.shape[1], count)
         for k in range(begin, end):
@@ -136,7 +137,7 @@ def shade_extras(count: Int, g: GBuffer, paint: Paint, scene: Scene, canvas: F32
             level = np.int64(max(paint.detail[f] + paint.bias, zero))
             gather(i, x, y, e.depth[k], n0, n1, n2, e.uv[0, k], e.uv[1, k], level, paint.texture, scene)
             lane[TX, i], lane[TY, i], lane[TZ, i] = tangent[f, 0], tangent[f, 1], tangent[f, 2]
-            lane[OPEN, i] = half if paint.cavity[paint.region[f]] != 0 else one
+            lane[OPEN, i] = half + half * paint.floor[paint.cavity[paint.region[f]]]
         light_gathered(end - begin, scene)
         for k in range(begin, end):
             i, y, x = k - begin, e.pixel[k] // width, e.pixel[k] % width

@@ -206,7 +206,14 @@ __device__ void light(Point& p, const Scene& s, float* out) {
         white += glint * l.first;
         glow += glint * l.second;
     }
-    const float add = keep * polish * shine + p.strand * ao * 0.15f * p.gloss * white;
+    // Wet eyes: the window of the key lamp in the cornea, drawn toward the viewer so that the lid does not hide it.
+    float m[3];
+    for (int c = 0; c < 3; ++c) m[c] = s.lamps[0][c] + 2.5f * p.v[c];
+    float window = clamp01((dot3(p.n, m) * rsqrtf(dot3(m, m)) - 0.984f) * 110.f);
+    const float key = (s.lamps[0][3] + s.lamps[0][4] + s.lamps[0][5]) * (1.f / 3.f);
+    window = 0.8f * clamp01((p.gloss - 0.8f) * 8.f) * key * window * window * (3.f - 2.f * window);
+    const float wet = keep * window * p.open * (0.4f + 0.6f * p.lit);
+    const float add = wet + keep * polish * shine + p.strand * ao * 0.15f * p.gloss * white;
     for (int c = 0; c < 3; ++c) {
         const float x = p.rgb[c];
         const float albedo = x * (x * (x * 0.305306011f + 0.682171111f) + 0.012522878f);
@@ -230,16 +237,17 @@ struct Paint {
     const float *tangent, *detail;
     float bias;
     const unsigned char *region, *cavity;
-    float reach[3];
+    float reach[8], floor[8];
 };
 
-// 0.35 right under the lid or lip, 1 from ``reach`` pixels below it.
-__device__ float opening(const unsigned char* region, const unsigned char* cavity, int x, int y, int W, float reach) {
-    const int own = cavity[region[y * W + x]], far = (int)reach + 1;
+// ``floor`` right under the lid or lip, 1 from ``reach`` pixels below it.
+__device__ float opening(const unsigned char* region, const unsigned char* cavity, int x, int y, int W, float reach,
+                         float floor) {
+    const int own = cavity[region[y * W + x]] >> 1, far = (int)reach + 1;
     int steps = 0;
-    while (steps < far && y - steps - 1 >= 0 && cavity[region[(y - steps - 1) * W + x]] == own) ++steps;
+    while (steps < far && y - steps - 1 >= 0 && cavity[region[(y - steps - 1) * W + x]] >> 1 == own) ++steps;
     const float part = fminf(steps / reach, 1.f);
-    return 0.35f + 0.65f * part * (2.f - part);
+    return floor + (1.f - floor) * part * (2.f - part);
 }
 
 __device__ void lit_surface(const Scene& s, const Paint& paint, int x, int y, int face, float z, const float* n, float u,
@@ -287,7 +295,8 @@ __global__ void shade(GBuffer g, Paint paint, Scene s, const float* __restrict__
     if (share > 0.f) {
         const int hollow = paint.cavity[g.region[i]];
         const float z = g.depth[i];
-        const float open = hollow ? opening(g.region, paint.cavity, x, y, W, paint.reach[hollow] / z) : 1.f;
+        const float open =
+            hollow ? opening(g.region, paint.cavity, x, y, W, paint.reach[hollow] / z, paint.floor[hollow]) : 1.f;
         const float n[3] = {g.normal[i], g.normal[HW + i], g.normal[2 * HW + i]};
         lit_surface(s, paint, x, y, g.face[i], z, n, g.uv[i], g.uv[HW + i], open, colour);
         for (int c = 0; c < 3; ++c) sum[c] = share * colour[c];
@@ -295,7 +304,7 @@ __global__ void shade(GBuffer g, Paint paint, Scene s, const float* __restrict__
             const float part = g.extra_share[row];
             if (part == 0.f) continue;
             const int face = g.extra_face[row];
-            const float half = paint.cavity[paint.region[face]] ? 0.5f : 1.f;
+            const float half = 0.5f + 0.5f * paint.floor[paint.cavity[paint.region[face]]];
             lit_surface(s, paint, x, y, face, g.extra_depth[row], g.extra_normal + 3 * row, g.extra_uv[2 * row],
                         g.extra_uv[2 * row + 1], half, colour);
             for (int c = 0; c < 3; ++c) sum[c] += part * colour[c];

@@ -19,6 +19,7 @@ RUN = 512  # points lit at a time
 PX, PY, PZ, NX, NY, NZ, TX, TY, TZ, RED, GREEN, BLUE, ALPHA, AO, GLOSS, SSS, STRAND, OPEN = range(18)
 VX, VY, VZ, MX, MY, MD, LIT, OUT = range(18, 26)
 LANES = OUT + 3
+CATCH = np.float32(2.5)  # parts of the view direction to one of the key's, in the direction a catchlight mirrors
 
 
 class Scene(NamedTuple):
@@ -170,8 +171,15 @@ def light(count: Int, scene: Scene) -> None:
             * keep
             * (np.float32(0.4) + np.float32(0.6) * lane[GLOSS, i])
         )
+        # Wet eyes: the window of the key lamp in the cornea, drawn toward the viewer so that the lid does not hide it.
+        wet = min(max((lane[GLOSS, i] - np.float32(0.8)) * np.float32(8.0), zero), one)
+        m0, m1, m2 = a0 + CATCH * v0, a1 + CATCH * v1, a2 + CATCH * v2
+        over = one / np.sqrt(m0 * m0 + m1 * m1 + m2 * m2)
+        window = min(max(((n0 * m0 + n1 * m1 + n2 * m2) * over - np.float32(0.984)) * np.float32(110.0), zero), one)
+        window = np.float32(0.8) * wet * ka * window * window * (np.float32(3.0) - np.float32(2.0) * window)
         polish = min(max((lane[GLOSS, i] - np.float32(0.06)) * np.float32(5.0), zero), one)
         shine = keep * polish * (half * (ka * lit * asp + kb * bsp) + ao * kc * csp)
+        shine += keep * window * opened * (np.float32(0.4) + np.float32(0.6) * lit)
         white = strand * ao * np.float32(0.15) * lane[GLOSS, i] * (ka * lit * ap + kb * bp + np.float32(0.35) * kc * cp)
         tint = strand * ao * np.float32(0.55) * (ka * lit * aq + kb * bq + np.float32(0.35) * kc * cq)
         r = exposure * (r * (dr + tint) + shine + white + room * sr)

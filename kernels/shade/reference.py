@@ -96,9 +96,21 @@ def light(points: Points, scene: Scene) -> F64:
         white, tint = white + glint * first, tint + glint * second
     room = (0.03 + 0.25 * (1 - nv) ** 4) * ao * (1 - strand) * (0.4 + 0.6 * points.gloss[:, None]) * _room(n, scene)
     polish = np.clip((points.gloss[:, None] - 0.06) * 5, 0, 1)  # cloth and dry skin scatter, they do not shine
+    shine = polish * shine + catchlight(points, v, scene)
     white = 0.15 * points.gloss[:, None] * white
-    colour = albedo * (diffuse + 0.55 * strand * ao * tint) + (1 - strand) * polish * shine + strand * ao * white + room
+    colour = albedo * (diffuse + 0.55 * strand * ao * tint) + (1 - strand) * shine + strand * ao * white + room
     return film(colour * float(scene.exposure))
+
+
+def catchlight(points: Points, v: F64, scene: Scene) -> F64:
+    """The window of the key lamp in wet eyes (N,1), drawn toward the viewer so that the lid does not hide it."""
+    key = scene.lamps[0].astype(np.float64)
+    mirror = key[:3] + 2.5 * v
+    mirror /= np.linalg.norm(mirror, axis=1, keepdims=True)
+    window = np.clip(((points.normal * mirror).sum(1) - 0.984) * 110, 0, 1)
+    wet = np.clip((points.gloss - 0.8) * 8, 0, 1)
+    light = 0.8 * wet * key[3:].mean() * window**2 * (3 - 2 * window)
+    return (light * points.open * (0.4 + 0.6 * points.lit))[:, None]
 
 
 def film(colour: F64) -> F64:

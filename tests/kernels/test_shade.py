@@ -136,13 +136,13 @@ def test_the_canvas_equals_the_reference(drawn):
 
 
 def opening_of(region, paint: Paint, x, y, z):
-    """Count the rows of the same cavity above, then the parabola from 0.35 to 1."""
+    """Count the rows of the same cavity above, then the parabola from the floor to 1."""
     own = paint.cavity[region[y, x]]
-    reach, steps = paint.reach[own] / z, 0
-    while steps < int(reach) + 1 and y - steps - 1 >= 0 and paint.cavity[region[y - steps - 1, x]] == own:
+    reach, floor, steps = paint.reach[own] / z, paint.floor[own], 0
+    while steps < int(reach) + 1 and y - steps - 1 >= 0 and paint.cavity[region[y - steps - 1, x]] >> 1 == own >> 1:
         steps += 1
     part = min(steps / reach, 1.0)
-    return 0.35 + 0.65 * part * (2 - part)
+    return floor + (1 - floor) * part * (2 - part)
 
 
 def test_extras_complete_the_pixels_they_share(drawn):
