@@ -40,9 +40,18 @@ class RenderConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AvatarConfig:
+    """Who can be worn."""
+
+    default: str = "ada"  # id of the avatar a session starts with
+    folders: tuple[str, ...] = ()  # folders that hold avatar packs of your own, each pack a folder in it
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Everything the engine reads at start."""
 
+    avatar: AvatarConfig = AvatarConfig()
     motion: MotionConfig = MotionConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     view: ViewConfig = ViewConfig()

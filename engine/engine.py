@@ -23,17 +23,23 @@ from engine.session import Session
 from engine.viewpoint import ViewSpring
 from kernels.yuv import to_i420
 
-DEFAULT_AVATAR = "ada"
-
 
 class Engine:
     """Thread-safe: sessions may be opened from any thread; each is then stepped by one."""
 
-    def __init__(self, config: EngineConfig | None = None, folders: tuple[Path, ...] = ()) -> None:
+    def __init__(self, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
-        self._folders = folders
+        self._folders = tuple(Path(folder) for folder in self.config.avatar.folders)
+        for folder in self._folders:
+            if not folder.is_dir():
+                raise ValueError(f'avatar.folders: "{folder}" is not a folder; make it, or take it out of the list')
         self._loaded: dict[Path, Avatar] = {}
         self._lock = threading.Lock()
+
+    @property
+    def default_avatar(self) -> str:
+        """Id of the avatar a session starts with when none is asked for."""
+        return self.config.avatar.default
 
     def avatars(self) -> list[Meta]:
         """Every avatar pack that can be worn, shipped ones first."""
@@ -52,8 +58,11 @@ class Engine:
         render = self.config.render
         return GeometricRenderer(self.avatar(avatar), (render.height, render.width), framing or render.framing)
 
-    def open(self, avatar: str = DEFAULT_AVATAR, *, seed: int = 0, framing: str | None = None) -> Session:
-        """A new session. The same audio, controls and seed give the same Motion, bit for bit."""
+    def open(self, avatar: str | None = None, *, seed: int = 0, framing: str | None = None) -> Session:
+        """A new session of ``avatar``, or of the default one.
+
+        The same audio, controls and seed give the same Motion, bit for bit.
+        """
         config = self.config
         parts = Parts(
             Decimator(),
@@ -63,7 +72,7 @@ class Engine:
             DelayLine(config.motion.lookahead * VOICE_FRAME),
             Behaviour(config.behaviour),
             ViewSpring(config.view.half_life),
-            self.renderer(avatar, framing),
+            self.renderer(avatar or self.default_avatar, framing),
             to_i420,
             config.view.eye_contact,
         )

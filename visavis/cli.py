@@ -72,7 +72,7 @@ def serve(
 def render(
     voice: Annotated[Path, typer.Argument(help="Any file with sound: wav, mp3, flac, ogg, m4a, mp4 ...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("out.mp4"),
-    avatar: Annotated[str, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")] = "ada",
+    avatar: Annotated[str | None, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")] = None,
     viewpoint: Annotated[
         str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")
     ] = "0,0",
