@@ -52,8 +52,8 @@ ADA: Final = Identity(
     phenotype={"gender": 0.96, "age": 0.50, "muscle": 0.45, "weight": 0.42, "height": 0.5, "proportions": 0.7,
                    "cupsize": 0.32, "firmness": 0.6, "african": 0.08, "asian": 0.22, "caucasian": 0.70},  # fmt: skip
     local={"mouth-angles-up": 0.35, "mouth-scale-horiz-incr": 0.1, "eyebrows-angle-up": 0.2,
-           "nose-scale-horiz-incr": -0.15, "chin-width-incr": -0.1,
-           **mirrored(eye_scale_incr=0.22, cheek_bones_incr=0.15)},  # fmt: skip
+           "nose-scale-horiz-incr": -0.22, "chin-width-incr": -0.22, "head-scale-horiz-incr": -0.12,
+           **mirrored(eye_scale_incr=0.30, cheek_bones_incr=0.15)},  # fmt: skip
     rest={**both(mouthSmile=0.14, cheekSquint=0.08, eyeBlink=0.09, eyeSquint=0.06), "browInnerUp": 0.08},
     skin=(0.87, 0.665, 0.575), lip=(0.74, 0.40, 0.38), hair=(0.20, 0.115, 0.07), hair_tip=(0.42, 0.27, 0.17),
     iris=(0.36, 0.34, 0.25), cloth=(0.36, 0.50, 0.46), trim=(0.33, 0.46, 0.43), style="bob", neckline="round",
@@ -66,7 +66,7 @@ LEO: Final = Identity(
     phenotype={"gender": 0.06, "age": 0.52, "muscle": 0.58, "weight": 0.47, "height": 0.55, "proportions": 0.7,
                    "cupsize": 0.5, "firmness": 0.5, "african": 0.22, "asian": 0.18, "caucasian": 0.60},  # fmt: skip
     local={"mouth-angles-up": 0.3, "eyebrows-angle-up": 0.15, "chin-width-incr": 0.15,
-           **mirrored(eye_scale_incr=0.12)},  # fmt: skip
+           **mirrored(eye_scale_incr=0.22)},  # fmt: skip
     rest={**both(mouthSmile=0.12, cheekSquint=0.06, eyeBlink=0.07, eyeSquint=0.04), "browInnerUp": 0.10},
     skin=(0.74, 0.56, 0.45), lip=(0.63, 0.38, 0.34), hair=(0.085, 0.062, 0.05), hair_tip=(0.20, 0.15, 0.115),
     iris=(0.30, 0.19, 0.10), cloth=(0.16, 0.21, 0.31), trim=(0.14, 0.185, 0.28), style="crop", neckline="crew",

@@ -162,7 +162,7 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
         canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.24, strand=1.0)
     u, v = _grid(strands.INNER)
     colour, _ = _locks(u * strands.INNER.width, v, identity, seed + 9, wave=1.0)
-    canvas.fill(strands.INNER, 0.9 * colour, light=0.75, gloss=0.02, strand=1.0)
+    canvas.fill(strands.INNER, 0.55 * colour, light=0.6, gloss=0.02, strand=1.0)
 
 
 def _locks(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tuple[Array, Array]:
@@ -175,10 +175,10 @@ def _locks(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tu
     tone = (
         linear(identity.hair)
         + (linear(identity.hair_tip) - linear(identity.hair))
-        * (np.clip(0.15 + 0.55 * reach + 0.7 * (lock - 0.5) + 0.5 * (wide - 0.5), 0, 1)[..., None])
+        * (np.clip(0.15 + 0.55 * reach + 0.45 * (lock - 0.5) + 0.4 * (wide - 0.5), 0, 1)[..., None])
     )
-    light = 0.45 + 0.55 * ease(0.6 * lock + 0.4 * fine, 0.25, 0.65)
-    tone = tone * (0.72 + 0.5 * fine + 0.25 * (lock - 0.5))[..., None]
+    light = 0.45 + 0.55 * ease(0.35 * lock + 0.65 * fine, 0.25, 0.65)
+    tone = tone * (0.66 + 0.68 * fine + 0.18 * (lock - 0.5))[..., None]
     return tone * (0.80 + 0.20 * ease(v, 0.0, 0.08))[..., None], light
 
 

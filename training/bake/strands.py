@@ -140,7 +140,7 @@ def ribbon(
     mirror = generator.random() < 0.5
     u = np.tile([0.0, 1.0] if not mirror else [1.0, 0.0], rows)
     u = (kind + 0.04 + 0.92 * u) / CARD_KINDS
-    v = np.repeat(np.linspace(0.55 if short else 0.0, 1.0, rows), 2)
+    v = np.repeat(np.linspace(0.04 if short else 0.0, 1.0, rows), 2)
     faces = mesh.grid_faces(rows, 2)
     return Part(
         name=name, rest=points, faces=faces, uv=CARDS.place(np.stack([u, v], axis=1)),
