@@ -34,7 +34,7 @@ FRAMINGS: Final = {
     framing.name: framing
     for framing in (
         Framing("head", (0.0, 0.0, -0.06), 1.05, math.radians(18.5)),
-        Framing("upper", (0.0, -0.16, -0.08), 1.60, math.radians(22.0)),
+        Framing("upper", (0.0, -0.135, -0.08), 1.60, math.radians(22.0)),
     )
 }
 
