@@ -15,7 +15,7 @@ from training.bake.prior import BakeError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 console = Console()
-Seed = Annotated[int, typer.Option(help="The same seed gives the same pack, byte for byte.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same person.")]
 
 
 @app.command()
@@ -61,7 +61,7 @@ def everyone(seed: Seed = 0) -> None:
 @app.command()
 def sheet(
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("docs/images/contact_sheet.png"),
-    tile: Annotated[int, typer.Option(help="Side of one picture in pixels.")] = 160,
+    tile: Annotated[int, typer.Option(help="Side of one picture in pixels.")] = 224,
 ) -> None:
     """Renders both shipped people, five views by six mouth shapes, into one picture."""
     from training.bake.sheet import contact_sheet

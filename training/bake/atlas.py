@@ -42,7 +42,6 @@ TEETH: Final = Rect(1568, 1652, 160, 200)
 EYE: Final = Rect(1728, 1412, 320, 320)
 LASH: Final = Rect(1728, 1732, 320, 120)
 TRIM: Final = Rect(1408, 1852, 640, 96)  # collar and cuffs, seamless along u
-SCALP: Final = Rect(1408, 1948, 640, 100)
 
 
 def fit(uv: Array, turn: bool = False) -> Array:

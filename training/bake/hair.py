@@ -186,7 +186,8 @@ def _tuft(crop: _Crop, rig: Rig, generator: np.random.Generator) -> Part | None:
     comb /= np.linalg.norm(comb)
     ahead = np.array([-0.60, 0.15, 0.50 - 0.95 * front])
     sweep = ahead * top + comb * (1.1 - 1.0 * top) + generator.normal(0, 0.16, 3)
-    sweep -= (sweep @ out) * out * 0.9
+    sweep -= (sweep @ out) * out
+    sweep += max(0.0, 0.7 - float(np.linalg.norm(sweep))) * comb  # where the sweep would point off the head
     sweep /= np.linalg.norm(sweep)
     length = (0.012 + 0.020 * top + 0.004 * front) * generator.uniform(0.7, 1.2)
     stand = (0.08 + 0.34 * top + 0.16 * front) * generator.uniform(0.5, 1.25)

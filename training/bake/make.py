@@ -105,7 +105,7 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
             canvas.surface[covered, 1:] = np.stack([layer.gloss, layer.blood, layer.strand], axis=1)
         elif part.name == "tongue":
             canvas.albedo[covered, :3], canvas.surface[covered, 0] = paint_parts.tongue_colour(place, seed)
-            canvas.surface[covered, 1:] = (0.62, 0.7, 0.0)
+            canvas.surface[covered, 1:] = (0.34, 0.7, 0.0)
         else:
             canvas.albedo[covered, :3] = paint_parts.cloth_colour(place[:, :3], place[:, 3], identity, seed)
             canvas.surface[covered, 1:] = (0.02, 0.0, 0.0)

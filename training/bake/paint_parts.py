@@ -113,7 +113,7 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     gap = ease(np.abs(across - 0.5), 0.36, 0.5)
     back = np.clip((number % len(mouth.UPPER)) / len(mouth.UPPER), 0, 1)
     low_row = (number >= len(mouth.UPPER)) * 0.38
-    light = (1 - low_row) * (1 - 0.22 * gap) * (1 - 0.60 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
+    light = (1 - low_row) * (1 - 0.22 * gap) * (1 - 0.85 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
     canvas.fill(mouth.ENAMEL, ivory, light=light, gloss=0.74, blood=0.25)
     u, v = _grid(mouth.GUM)
     gum = linear((0.74, 0.43, 0.42)) * (0.88 + 0.22 * _noise2(u * 60, v * 10, 2, seed + 31))[..., None]

@@ -95,7 +95,7 @@ def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed
     gloss = gloss * (1 - 0.6 * bump(side, 0.0185, 0.007) * bump(y, -0.0145, 0.008) * front)  # the fold by the nose
     gloss = gloss * (0.72 + 0.56 * noise(place, 700, 2, seed + 9))
     blood = (0.84 + 0.10 * nose - 0.25 * ears - 0.10 * bare) * (1 - 0.85 * root) * (1 - 0.6 * np.clip(brow, 0, 1))
-    return Paint(colour, np.where(wet > 0.5, 0.58, gloss), blood * (1 - 0.4 * wet), np.zeros_like(blood))
+    return Paint(colour, np.where(wet > 0.5, 0.38, gloss), blood * (1 - 0.4 * wet), np.zeros_like(blood))
 
 
 def _tint(amount: Array, tint: tuple[float, float, float]) -> Array:
