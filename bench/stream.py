@@ -44,7 +44,9 @@ Record = dict[str, Any]
 
 
 def run(*, quick: bool, log: Console, seconds: float | None = None) -> Measured:
-    """60 s (quick: 15 s) of one viewer, after some cold starts of the session.
+    """60 s (quick: 15 s) of one viewer who hears the voice, then 20 s (5 s) of one who does not (``voice_off.``).
+
+    Before that some cold starts of the session.
 
     ``glass_to_glass_ms``: the server begins to make a frame -> it is on screen; ``painted_to_photon_ms``: has made.
     ``voice_to_photon_ms``: a click leaves the microphone -> the moment of it is on screen (the frame's time plus
@@ -64,9 +66,15 @@ def run(*, quick: bool, log: Console, seconds: float | None = None) -> Measured:
             )
             first = [cold_start(browser, address) for _ in range(3 if quick else 8)]
             record, cpu = watch(browser, address, seconds, process, log)
+            silent, _ = watch(browser, address, seconds / 3, process, log, listen=False)
             browser.close()
     check(record, seconds)
+    check(silent, seconds / 3)
     measured = evaluate(record)
+    unheard = evaluate(silent)
+    for name in ("glass_to_glass_ms", "voice_to_photon_ms", "control_to_photon_ms"):
+        measured.metrics[f"voice_off.{name}"] = unheard.metrics[name]
+        measured.series[f"voice_off.{name}"] = unheard.series[name]
     measured.series["first_frame_ms"] = first
     measured.metrics = {"first_frame_ms": spread(first, "ms"), **measured.metrics}
     if cpu is not None:
@@ -88,17 +96,22 @@ def cold_start(browser: Any, address: str) -> float:
 
 
 def watch(
-    browser: Any, address: str, seconds: float, process: subprocess.Popen[bytes], log: Console
+    browser: Any, address: str, seconds: float, process: subprocess.Popen[bytes], log: Console, listen: bool = True
 ) -> tuple[Record, float | None]:
-    """The page's record of ``seconds`` seconds, and the server's share of a core."""
+    """The page's record of ``seconds`` seconds, and the server's share of a core.
+
+    With ``listen`` the viewer wears headphones: the voice is on, the picture waits for it, and no echo canceller runs.
+    Without, as the page begins, the voice is off and the picture is shown at once.
+    """
     page = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
     page.goto(f"{address}?bench")
     page.wait_for_selector("#avatars button")
-    page.click("#listen")  # headphones: no echo canceller, the voice as it is
+    if listen:
+        page.click("#listen")
     page.click("#begin")
     page.wait_for_function("visavis.bench.record.frames.length > 10", timeout=15_000)
     page.wait_for_timeout(WARM_UP_S * 1000)
-    log.print(f"measuring {seconds:g} s")
+    log.print(f"measuring {seconds:g} s, voice {'on' if listen else 'off'}")
     page.evaluate(
         """(every) => { const r = visavis.bench.record;
         for (const list of [r.frames, r.spoken, r.heard, r.looks, r.made]) list.length = 0; r.unread = 0;

@@ -204,6 +204,7 @@ function reflectListen() {
   const on = state.listenChosen ? state.listen : state.source !== "mic";
   state.listen = on;
   video.muted = !on;
+  state.connection?.tie(on);
   $("listen").setAttribute("aria-pressed", on);
   $("listen").textContent = on ? "Voice on" : "Voice off";
 }

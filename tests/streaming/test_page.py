@@ -117,6 +117,22 @@ def test_the_sample_is_heard_by_the_engine_and_comes_back(page: Any, engine: Dou
     assert page.get_attribute("#mute", "aria-pressed") == "true"
 
 
+def test_the_picture_waits_for_the_voice_only_while_it_is_on(page: Any) -> None:
+    groups = "visavis.state.connection.pc.remoteDescription.sdp.match(/^a=msid:\\S+/gm)"
+    page.click("#begin")
+    live(page)
+    audio, video = page.evaluate(groups)
+    assert audio != video
+    for _ in range(2):
+        page.click("#listen")
+        until(page, lambda: len(set(page.evaluate(groups))) == 1, "voice on does not tie the lips to it")
+        assert not page.evaluate("document.querySelector('#video').muted")
+        page.click("#listen")
+        until(page, lambda: len(set(page.evaluate(groups))) == 2, "voice off still holds the picture")
+    seen = page.evaluate("visavis.bench.record.frames.length")
+    until(page, lambda: page.evaluate("visavis.bench.record.frames.length") > seen + 10, "the picture stopped")
+
+
 def test_drag_wheel_and_keys_move_the_camera_and_double_click_resets(page: Any, engine: DoubleEngine) -> None:
     page.click("#begin")
     live(page)
