@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
@@ -27,6 +29,8 @@ Flags = NDArray[np.bool_]
 Real: TypeAlias = Any  # float32 unless said otherwise
 Int: TypeAlias = Any
 
+KEPT_SECONDS = 86_400  # an older version's compiled kernels are removed after a day
+
 
 def _cache_folder() -> str:
     """Where compiled kernels are kept: a folder named after the source of all of them.
@@ -40,7 +44,11 @@ def _cache_folder() -> str:
     digest = hashlib.blake2b(digest_size=6)
     for path in sorted(root.rglob("*.py")):
         digest.update(path.read_bytes())
-    return str(root / "__pycache__" / f"numba-{digest.hexdigest()}")
+    folder = root / "__pycache__" / f"numba-{digest.hexdigest()}"
+    for old in folder.parent.glob("numba-*"):
+        if old != folder and time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    return str(folder)
 
 
 _settings: Any = numba.config

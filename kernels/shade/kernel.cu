@@ -209,7 +209,7 @@ __device__ void light(Point& p, const Scene& s, float* out) {
     // Wet eyes: the window of the key lamp in the cornea, drawn toward the viewer so that the lid does not hide it.
     float m[3];
     for (int c = 0; c < 3; ++c) m[c] = s.lamps[0][c] + 2.5f * p.v[c];
-    float window = clamp01((dot3(p.n, m) * rsqrtf(dot3(m, m)) - 0.984f) * 110.f);
+    float window = clamp01((dot3(p.n, m) * rsqrtf(dot3(m, m)) - 0.989f) * 160.f);
     const float key = (s.lamps[0][3] + s.lamps[0][4] + s.lamps[0][5]) * (1.f / 3.f);
     window = 0.8f * clamp01((p.gloss - 0.8f) * 8.f) * key * window * window * (3.f - 2.f * window);
     const float wet = keep * window * p.open * (0.4f + 0.6f * p.lit);

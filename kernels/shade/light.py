@@ -175,7 +175,7 @@ def light(count: Int, scene: Scene) -> None:
         wet = min(max((lane[GLOSS, i] - np.float32(0.8)) * np.float32(8.0), zero), one)
         m0, m1, m2 = a0 + CATCH * v0, a1 + CATCH * v1, a2 + CATCH * v2
         over = one / np.sqrt(m0 * m0 + m1 * m1 + m2 * m2)
-        window = min(max(((n0 * m0 + n1 * m1 + n2 * m2) * over - np.float32(0.984)) * np.float32(110.0), zero), one)
+        window = min(max(((n0 * m0 + n1 * m1 + n2 * m2) * over - np.float32(0.989)) * np.float32(160.0), zero), one)
         window = np.float32(0.8) * wet * ka * window * window * (np.float32(3.0) - np.float32(2.0) * window)
         polish = min(max((lane[GLOSS, i] - np.float32(0.06)) * np.float32(5.0), zero), one)
         shine = keep * polish * (half * (ka * lit * asp + kb * bsp) + ao * kc * csp)

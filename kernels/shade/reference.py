@@ -107,7 +107,7 @@ def catchlight(points: Points, v: F64, scene: Scene) -> F64:
     key = scene.lamps[0].astype(np.float64)
     mirror = key[:3] + 2.5 * v
     mirror /= np.linalg.norm(mirror, axis=1, keepdims=True)
-    window = np.clip(((points.normal * mirror).sum(1) - 0.984) * 110, 0, 1)
+    window = np.clip(((points.normal * mirror).sum(1) - 0.989) * 160, 0, 1)
     wet = np.clip((points.gloss - 0.8) * 8, 0, 1)
     light = 0.8 * wet * key[3:].mean() * window**2 * (3 - 2 * window)
     return (light * points.open * (0.4 + 0.6 * points.lit))[:, None]
