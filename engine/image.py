@@ -55,7 +55,7 @@ def encode_png(picture: Picture) -> bytes:
     return _encode("png", picture, *formats[picture.shape[2]], {})
 
 
-def encode_jpeg(picture: Picture, quality: int = 3) -> bytes:
+def encode_jpeg(picture: Picture, quality: int = 2) -> bytes:
     """(H, W, 3) uint8 -> JPEG bytes, 4:4:4. ``quality`` is FFmpeg's scale: 1 best .. 31 worst."""
     options = {"qmin": str(quality), "qmax": str(quality)}
     return _encode("mjpeg", picture, "rgb24", "yuvj444p", options)

@@ -121,19 +121,21 @@ class Jumper:
     def _drape(self, points: Array, faces: Array, vertex: Array) -> Array:
         """Bridges hollows by smoothing, then keeps the cloth its ease away from the skin."""
         arm = self.rig.weights(self.person, vertex)[:, [self.rig.index[b] for b in ("elbow_l", "elbow_r")]].sum(1)
+        limb = _limb(self.person.template[vertex])
         trunk = np.clip(1.0 - 1.4 * arm, 0.40, 1.0) * np.clip((-0.10 - points[:, 1]) / 0.12, 0.25, 1.0)
         for _ in range(6):
             points = mesh.smooth(points, faces, 14, 0.5 * trunk)
-            points = self._push_out(points, EASE)
+            points = self._push_out(points, EASE, limb)
         folds = np.sin(26.0 * points[:, 0] + 9.0 * points[:, 1]) * np.clip((-0.30 - points[:, 1]) / 0.15, 0, 1)
         sleeve = np.sin(95.0 * points[:, 1] + 30.0 * points[:, 2]) * np.clip(arm * 2, 0, 1)
         normal = mesh.vertex_normals(points, faces)
         points = points + normal * (0.0028 * folds + 0.0007 * sleeve)[:, None]
-        return self._push_out(mesh.smooth(points, faces, 2, 0.4), EASE * 0.8)
+        return self._push_out(mesh.smooth(points, faces, 2, 0.4), EASE * 0.8, limb)
 
-    def _push_out(self, points: Array, distance: float) -> Array:
+    def _push_out(self, points: Array, distance: float, limb: Array | float = 0.0) -> Array:
+        """Lifts points to ``distance`` from the skin of their own limb: a hanging arm must not dent the waist."""
         tree, surface, normal = self.skin
-        _, near = tree.query(points, k=6)
+        _, near = tree.query(np.c_[points, np.broadcast_to(limb, len(points))], k=6)
         height = np.einsum("nkc,nkc->nk", points[:, None] - surface[near], normal[near])
         worst = height.argmin(1)
         rows = np.arange(len(points))
@@ -183,7 +185,7 @@ class Jumper:
         out = ring - centre - ((ring - centre) @ along)[:, None] * along
         out /= np.linalg.norm(out, axis=1, keepdims=True)
         height, thick = (self.cut.collar, self.cut.thick) if neck else (0.028, 0.0035)
-        rise = along * 0.80 - 0.60 * out if neck else along - 0.10 * out
+        rise = along * 0.80 - 0.60 * out if neck else along - 0.38 * out
         rise /= np.linalg.norm(rise, axis=1, keepdims=True)
         face = np.cross(tangent / np.linalg.norm(tangent, axis=1, keepdims=True), rise)
         face *= np.sign((face * out).sum(1, keepdims=True))
@@ -218,7 +220,12 @@ def _skin_surface(person: Person) -> tuple[Any, Array, Array]:
     normal = mesh.vertex_normals(person.rest.astype(float), faces)
     low = np.flatnonzero(person.rest[: prior.BODY, 1] < -0.09)
     points = person.rest[low].astype(float)
-    return cKDTree(points), points, normal[low]
+    return cKDTree(np.c_[points, _limb(person.template[low])]), points, normal[low]
+
+
+def _limb(template: Array) -> Array:
+    """-1 right arm, 0 trunk, 1 left arm, for template positions (n, 3): a fourth coordinate for nearness."""
+    return np.sign(template[:, 0]) * (np.abs(template[:, 0]) > SLEEVE)
 
 
 def _resample(loop: Array, weight: Array, count: int) -> tuple[Array, Array]:

@@ -14,13 +14,15 @@ from training.bake import atlas, mesh, prior
 from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
-from training.bake.rig import Rig
+from training.bake.rig import Rig, fit_sphere
 from training.bake.simplify import simplify
 
 Array = NDArray[Any]
 PLACES = {
     "head": atlas.HEAD, "mouth": atlas.MOUTH, "torso": atlas.NECK, "hand_l": atlas.HAND, "hand_r": atlas.HAND,
 }  # fmt: skip
+LID_ACTIONS = ("cheekSquint", "eyeSquint", "eyeWide", "eyeBlink", "eyeLookDown", "eyeLookUp", "eyeLookIn", "eyeLookOut")
+LID_THICKNESS = 0.0006  # metres of lid over the eyeball, at least
 LIDS_MEET = 0.95  # the prior's blink drives the upper lid past the lower one
 LIP_OVERLAP = 0.0004  # metres the resting lips press into each other: no gap from any view
 
@@ -71,7 +73,32 @@ def resting(person: Person, identity: Identity) -> Person:
     deltas = person.deltas * (1.0 - weights)[:, None, None]
     for side in ("Left", "Right"):
         deltas[ACTION_INDEX[f"eyeBlink{side}"]] *= LIDS_MEET
-    return dataclasses.replace(person, rest=rest.astype(np.float32), deltas=deltas)
+    rest, deltas = _clear_eyes(rest.astype(np.float32), deltas)
+    return dataclasses.replace(person, rest=rest, deltas=deltas)
+
+
+def _clear_eyes(rest: Array, deltas: Array) -> tuple[Array, Array]:
+    """Keeps lid skin off the eyeballs, at rest and under each lid action: a strong squint sank the lid into them.
+
+    Squint and cheek are also cleared together, as a smile uses both.
+    """
+    rest, deltas = rest.copy(), deltas.copy()
+    for side, ball in (("Left", prior.EYE_L), ("Right", prior.EYE_R)):
+        centre, radius = fit_sphere(rest[ball])
+        distance = np.linalg.norm(rest[: prior.BODY] - centre, axis=1)
+        near = np.flatnonzero((distance > radius) & (distance < radius + 0.012))
+
+        def lift(points: Array, centre: Array = centre, least: float = radius + LID_THICKNESS) -> Array:
+            offset = points - centre
+            size = np.linalg.norm(offset, axis=1, keepdims=True)
+            return offset / size * np.clip(least - size, 0.0, None)
+
+        cheek = deltas[ACTION_INDEX[f"cheekSquint{side}"]]
+        for name in LID_ACTIONS:
+            action = deltas[ACTION_INDEX[f"{name}{side}"]]
+            with_cheek = cheek[near] if name == "eyeSquint" else 0.0
+            action[near] += lift(rest[near] + action[near] + with_cheek)
+    return rest, deltas
 
 
 def lid_edge() -> Array:
