@@ -26,7 +26,7 @@ __all__ = ["EYE", "MOUTH", "STUDIO", "TEETH", "Lights", "Material", "Shader"]
 REACH: Final = {EYE: 0.0045, MOUTH: 0.006, TEETH: 0.004}
 FLOOR: Final = {EYE: 0.38, MOUTH: 0.35, TEETH: 0.72}
 ENCODE_STEPS: Final = 4096
-BIAS: Final = 0.1  # mip levels; with the kernel's rounding down: switch at 0.9 of a level, on the sharp side
+BIAS: Final = 0.4  # mip levels; the kernels round down, so a level is used from 0.6 below it: the calmest in motion
 
 
 class Material(NamedTuple):
