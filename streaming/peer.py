@@ -23,7 +23,7 @@ from streaming.control import Control
 from streaming.micclock import MicClock
 from streaming.mictrack import MicReader
 from streaming.protocol import ProtocolError
-from streaming.tracks import OutFrame, OutQueue, VideoTrack, Voice, VoiceTrack
+from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 from streaming.worker import SessionWorker
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ class Peer:
 
     def _push(self, voice: Any) -> None:
         if len(voice):
+            self._queue.put_voice(voice)
             self._worker.push(voice)
 
     def _channel(self, channel: RTCDataChannel) -> None:
@@ -149,11 +150,7 @@ class Peer:
             case protocol.Hello(client):
                 log.info("session %s: client %s", self.id, client)
 
-    # What goes out. The first five are called on the worker's thread and only hand over.
-
-    def voice(self, pts: int, voice: Voice) -> None:
-        """Work on the frame at ``pts`` begins; this is its voice."""
-        self._hand_over(self._queue.put_voice, pts, voice)
+    # What goes out. The first four are called on the worker's thread and only hand over.
 
     def frame(self, frame: OutFrame) -> None:
         """A frame is painted."""
@@ -178,6 +175,7 @@ class Peer:
 
     def _note_opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
         self._opened = (avatar, framing, view)
+        self._queue.delay = self._worker.lookahead
         self._say_hello()
 
     def _note_failure(self, problem: Exception) -> None:

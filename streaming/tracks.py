@@ -1,9 +1,9 @@
-"""The two outgoing tracks of a session: frames and their voice, same pts, one clock.
+"""The two outgoing tracks of a session: its pictures, and the voice that came in, on one clock.
 
-A frame's voice leaves when work on its picture begins, evenly, in two 20 ms packets; the picture follows when it is
-painted. Sender reports put both on one line (sender.py), so the receiver holds the voice until the picture is there.
-The other way round, with the voice behind the picture, every wobble of the painter made the receiver buffer more
-voice and then hold the picture for it: 40 ms more from glass to glass.
+The voice goes back as it came, 20 ms at a time, later only by the engine's lookahead; the pictures follow when they
+are painted. Sender reports put both on one line (sender.py), so the receiver holds the voice until the picture is
+there. The other way round, with the voice behind its picture, every wobble of the painter made the receiver buffer
+more voice and then hold the picture for it: 40 ms more from glass to glass.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
 from engine.clock import SAMPLE_RATE, VOICE_RATE, VOICE_RATIO
+from engine.ring import SampleRing
 
 Voice = NDArray[np.float32]
 VIDEO_QUEUE: Final = 3  # pictures; older ones are skipped when the encoder cannot keep up
-VOICE_QUEUE: Final = 25  # frames of voice, one second; older ones are dropped when the line is stuck
+VOICE_HOLD_S: Final = 0.01  # a quiet line plays sound so much sooner than it shows the picture of it (measured)
 PACKET: Final = VOICE_RATE // 50  # samples of an Opus packet
-PACKET_S: Final = PACKET / VOICE_RATE
-RISE: Final = 0.3
-FALL: Final = 0.005  # a frame; so eight seconds to forget a late one
-HOLD_S: Final = 0.015
 
 
 @dataclass(slots=True)
@@ -40,16 +37,25 @@ class OutFrame:
     stamps: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class VoicePacket:
+    """20 ms of voice, s16 mono at 48 kHz, beginning at ``pts`` (16 kHz)."""
+
+    pts: int
+    samples: NDArray[np.int16]
+
+
 @dataclass(slots=True)
 class OutQueue:
-    """Frames from the engine to the tracks. Used on the event loop only; never blocks, never grows."""
+    """What waits for the tracks. Used on the event loop only; never blocks, never grows."""
 
     pictures: deque[OutFrame] = field(default_factory=lambda: deque(maxlen=VIDEO_QUEUE))
-    voices: deque[tuple[int, Voice]] = field(default_factory=lambda: deque(maxlen=VOICE_QUEUE))
+    voice: SampleRing = field(default_factory=lambda: SampleRing(VOICE_RATE))
+    delay: int = 0  # samples the voice stays behind: the engine's lookahead
     skipped: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     spoken: asyncio.Event = field(default_factory=asyncio.Event)
-    first_pts: int | None = None  # of the first picture sent: what was painted before, nobody was there to see
+    first_pts: int | None = None  # of the first picture sent: what was before, nobody was there to see or hear
     sent_pts: int = -1
     epoch: float | None = None
 
@@ -59,17 +65,14 @@ class OutQueue:
         self.pictures.append(frame)
         self.arrived.set()
 
-    def put_voice(self, pts: int, voice: Voice) -> None:
-        """The voice (1920,) of the frame at ``pts``; when the queue is full the oldest goes."""
-        self.voices.append((pts, voice))
-        self.spoken.set()
-
-    def mark_sent(self, pts: int) -> None:
-        """The picture at ``pts`` is on the wire."""
-        if self.first_pts is None:
-            self.first_pts = pts
-            self.epoch = time.time() - pts / SAMPLE_RATE
-        self.sent_pts = pts
+    def put_voice(self, voice: Voice) -> None:
+        """More voice (n,); when the queue is full the oldest goes, in whole packets."""
+        for start in range(0, len(voice), VOICE_RATE // 4):
+            piece = voice[start : start + VOICE_RATE // 4]
+            over = len(piece) - self.voice.free
+            if over > 0:
+                self.voice.read(-(-over // PACKET) * PACKET)
+            self.voice.write(piece)
         self.spoken.set()
 
     def next_picture(self) -> OutFrame:
@@ -80,11 +83,26 @@ class OutQueue:
             return picture
         return self.pictures.popleft()
 
-    def voice_ready(self) -> bool:
-        """Whether a voice is there, and somebody who has seen a picture."""
-        while self.voices and self.first_pts is not None and self.voices[0][0] < self.first_pts:
-            self.voices.popleft()
-        return bool(self.voices) and self.first_pts is not None
+    def next_voice(self) -> VoicePacket | None:
+        """The next packet of voice; None until it is whole, and before the first picture was sent."""
+        if self.first_pts is None:
+            return None
+        unseen = self.first_pts * VOICE_RATIO - self.voice.position
+        if unseen > 0:
+            self.voice.read(min(unseen, self.voice.available))
+        if self.voice.position < self.first_pts * VOICE_RATIO or self.voice.available - self.delay < PACKET:
+            return None
+        pts = self.voice.position // VOICE_RATIO
+        samples = np.clip(self.voice.read(PACKET), -1, 1) * np.float32(32767)
+        return VoicePacket(pts, samples.astype(np.int16))
+
+    def mark_sent(self, pts: int) -> None:
+        """The picture at ``pts`` is on the wire."""
+        if self.first_pts is None:
+            self.first_pts = pts
+            self.epoch = time.time() - pts / SAMPLE_RATE
+        self.sent_pts = pts
+        self.spoken.set()
 
     def ntp_time(self, pts: int) -> float | None:
         """Unix time at which media time ``pts`` left, on one straight line for sound and picture alike."""
@@ -135,63 +153,16 @@ class VideoTrack(_Track):
         self._on_sent(frame)
 
 
-@dataclass(frozen=True, slots=True)
-class VoicePacket:
-    """20 ms of voice, s16 mono at 48 kHz, beginning at ``pts`` (16 kHz)."""
-
-    pts: int
-    samples: NDArray[np.int16]
-
-
-class VoicePacer:
-    """When to let a frame's voice go: soon, but evenly, for an uneven stream makes the receiver buffer more of it.
-
-    Follows the upper edge of how late frames are on the media line: up by a third at once, down over seconds; no frame
-    is held longer than HOLD_S. Time is an argument, in seconds.
-    """
-
-    def __init__(self) -> None:
-        self._edge: float | None = None
-
-    def due(self, pts: int, ready: float) -> float:
-        """The moment, ``ready`` or a little later, at which the voice at ``pts`` is to leave."""
-        late = ready - pts / SAMPLE_RATE
-        edge = late if self._edge is None else min(self._edge, late + HOLD_S)
-        off = late - edge
-        self._edge = edge + (RISE * min(off, HOLD_S) if off > 0 else FALL * off)
-        return ready + max(self._edge - late, 0.0)
-
-
 class VoiceTrack(_Track):
-    """The voice of the frames, 20 ms at a time."""
+    """The voice that came in, 20 ms at a time."""
 
     kind = "audio"
 
-    def __init__(self, queue: OutQueue) -> None:
-        super().__init__(queue)
-        self._pacer = VoicePacer()
-        self._second: VoicePacket | None = None
-        self._last = 0.0
-
     async def recv(self) -> Any:
         """The next packet. Raises MediaStreamError once stopped."""
-        if self._second is not None:
-            await self._until(self._last + PACKET_S)
-            packet, self._second = self._second, None
-            return packet
-        while not self.queue.voice_ready():
+        while (packet := self.queue.next_voice()) is None:
             await self._wait(self.queue.spoken)
-        pts, voice = self.queue.voices.popleft()
-        await self._until(self._pacer.due(pts, time.monotonic()))
-        samples = (np.clip(voice, -1, 1) * 32767).astype(np.int16)
-        self._second = VoicePacket(pts + PACKET // VOICE_RATIO, samples[PACKET:])
-        return VoicePacket(pts, samples[:PACKET])
-
-    async def _until(self, due: float) -> None:
-        """Sleeps until ``due``, unless the next frame's voice is waiting too: then it is late already."""
-        wait = due - time.monotonic()
-        if wait > 0 and not self.queue.voice_ready():
-            await asyncio.sleep(wait)
+        await asyncio.sleep(VOICE_HOLD_S)
         if self.readyState != "live":
             raise MediaStreamError
-        self._last = time.monotonic()
+        return packet

@@ -13,10 +13,9 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO, frame_pts
+from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO
 from engine.engine import Engine
 from engine.render.geometric import GeometricRenderer
-from engine.ring import SampleRing
 from engine.session import Controls, Frame, Session
 from engine.viewpoint import Viewpoint
 from streaming.marker import OnsetFinder, paint
@@ -31,7 +30,6 @@ STAGES_SHOWN: Final = ("mel", "vad", "motion", "body", "raster", "shade", "yuv")
 class Listener(Protocol):
     """Hears of the worker's doings, on the worker's thread: must only hand them over."""
 
-    def voice(self, pts: int, voice: Voice) -> None: ...
     def frame(self, frame: OutFrame) -> None: ...
     def opened(self, avatar: str, framing: str, view: Viewpoint) -> None: ...
     def refused(self, about: str, problem: Exception) -> None: ...
@@ -59,14 +57,17 @@ class SessionWorker:
         self._wake = threading.Condition()
         self._voice: deque[tuple[Voice, float]] = deque()
         self._waiting = 0  # samples in _voice
+        self._taken = 0  # samples handed to the session
+        self._left_out = 0  # samples it never got
+        self._skips: deque[tuple[int, int]] = deque([(0, 0)])  # (samples before it, samples left out by then)
         self._jobs: deque[Callable[[Session], None]] = deque(maxlen=16)
         self._controls = self._applied = Controls(Viewpoint())
         self._stopping = False
         self._arrivals: deque[tuple[int, float]] = deque()  # (48 kHz samples pushed so far, server ms)
         self._pushed = 0
         self._painted = 0
-        self._echo = SampleRing(2 * VOICE_RATE)  # what the session heard, on its way back
-        self.dropped_ms = 0.0
+        self.dropped_ms = 0.0  # voice the engine never heard
+        self.lookahead = 0  # samples the engine hears before it paints; known once open
         self._thread = threading.Thread(target=self._run, name=f"session-{avatar}", daemon=True)
 
     def start(self) -> None:
@@ -74,16 +75,24 @@ class SessionWorker:
         self._thread.start()
 
     def push(self, voice: Voice) -> None:
-        """Appends 48 kHz voice. Beyond the backlog limit all that waits goes: one gap is better than late lips."""
+        """Appends 48 kHz voice. Beyond the backlog limit the engine is made to skip ahead: no lips beat late ones."""
+        now = time.monotonic() * 1e3
         with self._wake:
-            self._voice.append((voice, time.monotonic() * 1e3))
+            self._voice.append((voice, now))
             self._waiting += len(voice)
             if self._waiting > self._backlog:
-                self.dropped_ms += (self._waiting - len(voice)) * 1000 / VOICE_RATE
-                while len(self._voice) > 1:
-                    self._voice.popleft()
-                self._waiting = len(voice)
+                self._skip(now)
             self._wake.notify()
+
+    def _skip(self, now: float) -> None:
+        """Leaves out whole frames of the voice that waits; frames after them carry a pts that has moved on."""
+        waiting = np.concatenate([voice for voice, _ in self._voice])
+        count = len(waiting) // VOICE_FRAME * VOICE_FRAME
+        self._voice = deque([(waiting[count:], now)] if count < len(waiting) else [])
+        self._waiting -= count
+        self._left_out += count
+        self._skips.append((self._taken, self._left_out))
+        self.dropped_ms += count * 1000 / VOICE_RATE
 
     def look(self, view: Viewpoint, seq: int) -> None:
         """Asks for a viewpoint from the next frame on."""
@@ -107,6 +116,7 @@ class SessionWorker:
     def _run(self) -> None:
         try:
             session = self._engine.open(self._avatar, seed=self._seed, framing=self._framing)
+            self.lookahead = session.parts.lookahead * VOICE_FRAME
             self._tell_opened(session)
             while self._wait():
                 self._take(session)
@@ -124,7 +134,7 @@ class SessionWorker:
 
     def _take(self, session: Session) -> None:
         with self._wake:
-            chunks, self._waiting = list(self._voice), 0
+            chunks, self._taken, self._waiting = list(self._voice), self._taken + self._waiting, 0
             jobs = list(self._jobs)
             self._voice.clear()
             self._jobs.clear()
@@ -132,7 +142,6 @@ class SessionWorker:
             job(session)
         for voice, arrived in chunks:
             session.push_voice(voice)
-            self._echo.write(voice)
             self._pushed += len(voice)
             self._arrivals.append((self._pushed, arrived))
 
@@ -142,17 +151,23 @@ class SessionWorker:
             session.control(controls)
             self._applied = controls
         wall, start = time.time(), time.monotonic() * 1e3
-        if self._pushed // VOICE_FRAME > self._painted + session.parts.lookahead:  # this step paints
-            self._listener.voice(frame_pts(self._painted), self._echo.read(VOICE_FRAME))
         frame = session.step()
         if frame is None:
             return None
-        stamps = self._stamps(frame, start)
+        pts = frame.pts + self._left_out_before(frame.pts) // VOICE_RATIO
+        stamps = {"pts": pts, **self._stamps(frame, start)}
         if self._onsets is not None:
             onset = self._onsets.step(frame.voice)
             paint(frame.i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
         self._painted += 1
-        return OutFrame(frame.pts, frame.i420, stamps)
+        return OutFrame(pts, frame.i420, stamps)
+
+    def _left_out_before(self, pts: int) -> int:
+        """Samples of voice left out before the session's own ``pts``."""
+        with self._wake:
+            while len(self._skips) > 1 and self._skips[1][0] <= pts * VOICE_RATIO:
+                self._skips.popleft()
+            return self._skips[0][1]
 
     def _stamps(self, frame: Frame, start: float) -> dict[str, object]:
         """When the middle of the frame's voice arrived, when work on it began and ended (server ms)."""
@@ -162,7 +177,6 @@ class SessionWorker:
         arrived = self._arrivals[0][1] if self._arrivals else start
         stages = {name: round(frame.stages.get(name, 0.0), 2) for name in STAGES_SHOWN}
         return {
-            "pts": frame.pts,
             "seq": frame.control_seq,
             "arrived": arrived,
             "start": start,

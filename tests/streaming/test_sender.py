@@ -46,7 +46,9 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def put(queue: OutQueue, k: int) -> None:
-    queue.put_voice(k * FRAME, np.zeros(1920, np.float32))
+    if queue.voice.position + queue.voice.available == 0:
+        queue.put_voice(np.zeros(k * 1920, np.float32))
+    queue.put_voice(np.zeros(1920, np.float32))
     queue.put(OutFrame(k * FRAME, np.full((96, 64), 90, np.uint8), {"pts": k * FRAME}))
 
 

@@ -12,7 +12,7 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from engine.clock import FRAME
-from streaming.tracks import HOLD_S, VIDEO_QUEUE, VOICE_QUEUE, OutFrame, OutQueue, VideoTrack, VoicePacer, VoiceTrack
+from streaming.tracks import VIDEO_QUEUE, OutFrame, OutQueue, VideoTrack, VoiceTrack
 
 
 def frame(k: int) -> OutFrame:
@@ -24,7 +24,7 @@ def voice_of(k: int) -> np.ndarray:
 
 
 def put(queue: OutQueue, k: int) -> None:
-    queue.put_voice(k * FRAME, voice_of(k))
+    queue.put_voice(voice_of(k))
     queue.put(frame(k))
 
 
@@ -59,7 +59,7 @@ def test_after_that_a_slow_picture_does_not_hold_its_voice() -> None:
         video.sent(await video.recv())
         await voice.recv()
         await voice.recv()
-        queue.put_voice(FRAME, voice_of(1))
+        queue.put_voice(voice_of(1)[:960])  # and not for the rest of its frame either
         assert (await asyncio.wait_for(voice.recv(), 1)).pts == FRAME
 
     run(work())
@@ -95,20 +95,42 @@ def test_nobody_begins_in_the_past() -> None:
     run(work())
 
 
+def test_the_voice_stays_behind_by_the_engines_lookahead() -> None:
+    queue = OutQueue(delay=1920)
+    put(queue, 0)
+    queue.mark_sent(0)
+    assert queue.next_voice() is None
+    queue.put_voice(voice_of(1))
+    assert [packet.pts for packet in (queue.next_voice(), queue.next_voice()) if packet] == [0, FRAME // 2]
+    assert queue.next_voice() is None
+
+
 def test_a_stuck_line_skips_pictures_and_grows_nothing() -> None:
     async def work() -> None:
         queue = OutQueue()
-        video, _ = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
+        video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
         put(queue, 0)
         video.sent(await video.recv())
         for k in range(1, 1000):
             put(queue, k)
         assert len(queue.pictures) == VIDEO_QUEUE
-        assert len(queue.voices) == VOICE_QUEUE
+        assert queue.voice.available <= 48_000
         assert queue.skipped == 999 - VIDEO_QUEUE
         assert (await video.recv()).pts == (1000 - VIDEO_QUEUE) * FRAME
+        packet = await voice.recv()
+        assert packet.pts == 975 * FRAME  # the last second of it
+        np.testing.assert_array_equal(packet.samples, (voice_of(975)[:960] * 32767).astype(np.int16))
 
     run(work())
+
+
+def test_a_long_silence_made_up_at_once_fits() -> None:
+    queue = OutQueue()
+    queue.put_voice(np.zeros(480_000, np.float32))
+    queue.mark_sent(0)
+    packet = queue.next_voice()
+    assert packet is not None
+    assert packet.pts == 9 * 16_000
 
 
 def test_stopping_wakes_whoever_waits() -> None:
@@ -138,24 +160,3 @@ def test_one_clock_for_sound_and_picture() -> None:
     later = queue.ntp_time(7040)
     assert later is not None
     assert later - sent == pytest.approx(0.04, abs=1e-6)
-
-
-def test_the_pacer_evens_out_jitter_and_holds_nothing_long() -> None:
-    rng, pacer = np.random.default_rng(1), VoicePacer()
-    media = np.arange(500) * 0.04
-    ready = media + 5.0 + rng.uniform(0, 0.02, 500)
-    due = np.array([pacer.due(int(m * 16_000), r) for m, r in zip(media, ready, strict=True)])
-    assert (due >= ready).all()
-    assert (due - ready).max() <= HOLD_S + 1e-9
-    assert np.std((due - media)[100:]) < 0.4 * np.std((ready - media)[100:])
-
-
-def test_the_pacer_follows_a_line_that_got_faster_or_slower_for_good() -> None:
-    pacer = VoicePacer()
-    holds = []
-    for k in range(600):
-        ready = k * 0.04 + (0.1 if 200 <= k < 400 else 0.0)
-        holds.append(pacer.due(k * FRAME, ready) - ready)
-    assert max(holds[230:400]) < 0.001
-    assert max(holds) <= HOLD_S + 1e-9
-    assert holds[-1] < 0.015
