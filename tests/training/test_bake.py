@@ -160,3 +160,26 @@ def test_without_the_prior_the_bake_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "anny", None)
     with pytest.raises(prior.BakeError, match=r"pip install visavis\[train\]"):
         prior._anny()
+
+
+def test_subdivide_rounds_a_sphere_and_leaves_no_gap() -> None:
+    points, faces = sphere()
+    more, rounded, (copied,) = mesh.subdivide(faces, points, [points], points[:, 0] > -0.3)
+    edges = np.sort(np.concatenate([more[:, [0, 1]], more[:, [1, 2]], more[:, [2, 0]]]), axis=1)
+    assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+    assert len(more) > 2 * len(faces) and len(copied) == len(rounded)
+    new = slice(len(points), None)
+    flat, curved = (np.abs(np.linalg.norm(x[new], axis=1) - 1).max() for x in (copied, rounded))
+    assert curved < 0.6 * flat
+    outward = (mesh.face_normals(rounded, more) * rounded[more].mean(1)).sum(1)
+    assert (np.sign(outward) == np.sign((mesh.face_normals(points, faces) * points[faces].mean(1)).sum(1)[0])).all()
+
+
+def test_unfold_smooths_a_fold_and_nothing_else() -> None:
+    points, faces = sphere(20, 24)
+    crumpled = points.copy()
+    crumpled[200] = points[203]  # over its neighbours
+    calm = mesh.unfold(crumpled, faces)
+    assert np.linalg.norm(calm[200] - points[200]) < 0.5 * np.linalg.norm(points[203] - points[200])
+    far = points @ points[200] < 0.3
+    np.testing.assert_array_equal(calm[far], points[far])

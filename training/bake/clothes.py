@@ -91,6 +91,9 @@ class Jumper:
         vertex, faces = mesh.compact(tights, len(points))
         rest = self._drape(self.person.rest[vertex].astype(float), faces, vertex)
         attributes = [rest, points[vertex].astype(float), self.rig.weights(self.person, vertex)]
+        shown = (rest[:, 1] > -0.30) & (np.abs(rest[:, 0]) > 0.10)  # shoulders make the outline
+        faces, rest, attributes = mesh.subdivide(faces, rest, attributes[1:], shown)
+        attributes = [rest, *attributes]
         level = self._neck_level(rest)
         level[rest[:, 1] < -0.35] = 1.0
         faces, attributes, _ = mesh.clip(faces, level, attributes)
@@ -130,7 +133,8 @@ class Jumper:
         sleeve = np.sin(95.0 * points[:, 1] + 30.0 * points[:, 2]) * np.clip(arm * 2, 0, 1)
         normal = mesh.vertex_normals(points, faces)
         points = points + normal * (0.0028 * folds + 0.0007 * sleeve)[:, None]
-        return self._push_out(mesh.smooth(points, faces, 2, 0.4), EASE * 0.8, limb)
+        points = self._push_out(mesh.smooth(points, faces, 2, 0.4), EASE * 0.8, limb)
+        return mesh.unfold(points, faces)
 
     def _push_out(self, points: Array, distance: float, limb: Array | float = 0.0) -> Array:
         """Lifts points to ``distance`` from the skin of their own limb: a hanging arm must not dent the waist."""

@@ -95,7 +95,7 @@ def _bob(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]
     solid, edges, cards = [], [], []
     for side in (1.0, -1.0):
         strand = Loft(_Bob(scalp, side), (-0.14, 1.08), (0.0, 1.08), smooth=5)
-        volume = sheet(strand, 41, 22, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=side < 0)
+        volume = sheet(strand, 41, 19, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=side < 0)
         core, edge = split_edges(volume, columns=41)
         solid += [inner(strand, rig, flip=side < 0), core]
         edges.append(edge)

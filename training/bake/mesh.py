@@ -138,6 +138,59 @@ def _turned(plane: Array, faces: Array) -> Array:
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
 
 
+def unfold(points: Array, faces: Array, rounds: int = 12) -> Array:
+    """Smooths only where faces stand against their surroundings, until no such fold is left."""
+    average = neighbours(faces, len(points))
+    points = points.copy()
+    for _ in range(rounds):
+        flat = face_normals(points, faces)
+        flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-18)
+        around = vertex_normals(points, faces)[faces].mean(1)
+        folded = faces[(flat * around).sum(1) < 0.45]
+        if not len(folded):
+            break
+        rows = np.unique(folded)
+        rows = np.union1d(rows, (average[rows] > 0).nonzero()[1])
+        points[rows] += 0.6 * ((average @ points)[rows] - points[rows])
+    return points
+
+
+def subdivide(faces: Array, points: Array, attributes: list[Array], where: Array) -> tuple[Array, Array, list[Array]]:
+    """Splits every edge whose ends are both in ``where`` (n,), rounding the surface; no gaps at the border.
+
+    New points lie by Phong tessellation (Boubekeur and Alexa 2008, alpha = 3/4); attributes are averaged.
+    """
+    edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
+    edges = edges[where[edges].all(1)]
+    number = {(i, j): len(points) + k for k, (i, j) in enumerate(edges.tolist())}
+    normal, (a, b) = vertex_normals(points, faces), edges.T
+    middle = (points[a] + points[b]) / 2
+    onto = [middle - ((middle - points[e]) * normal[e]).sum(1, keepdims=True) * normal[e] for e in (a, b)]
+    rounded = 0.25 * middle + 0.75 * (onto[0] + onto[1]) / 2
+    out: list[list[int]] = []
+    for face in faces.tolist():
+        ring: list[int] = []
+        for i, j in zip(face, [*face[1:], face[0]], strict=True):
+            ring.append(i)
+            if (min(i, j), max(i, j)) in number:
+                ring.append(number[min(i, j), max(i, j)])
+        out += _fan(ring, len(points))
+    mixed = [np.concatenate([x, (x[a] + x[b]) / 2]) for x in attributes]
+    return np.array(out, np.int32), np.concatenate([points, rounded]), mixed
+
+
+def _fan(ring: list[int], first_new: int) -> list[list[int]]:
+    """Triangles of a face of 3 to 6 corners, new corners being those from ``first_new`` on."""
+    new = [k for k, v in enumerate(ring) if v >= first_new]
+    if len(ring) == 6:
+        a, b, c = (ring[k] for k in new)
+        corners = [[ring[k - 1], ring[k], ring[(k - 2) % 6]] for k in new]
+        return [[a, b, c], *([y, z, x] for y, z, x in corners)]
+    start = new[0] if new else 0
+    ring = ring[start:] + ring[:start]
+    return [[ring[0], ring[k], ring[k + 1]] for k in range(1, len(ring) - 1)]
+
+
 def clip(faces: Array, level: Array, attributes: list[Array]) -> tuple[Array, list[Array], Array]:
     """Keeps the side of a mesh where ``level`` (n,) > 0, cutting triangles exactly at zero.
 

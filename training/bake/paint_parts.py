@@ -157,6 +157,9 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
         u, v = _grid(rect)
         grown = v if columns == 1 else 0.40 + 0.60 * v  # a card may begin anywhere along the hair: no dark root
         colour, shade = _locks(u * rect.width, grown, identity, seed + columns, wave=2.5 if not short else 1.5)
+        if columns > 1:  # single hairs over skin look grey unless they are a little lighter than the mass
+            wisp = ease(u, 1 - 1 / columns, 1 - 1 / columns + 0.001)[..., None]
+            colour = colour + 0.75 * wisp * (1.1 * linear(identity.hair_tip) - colour)
         alpha = _sheet_alpha(rect, u, v, seed, short) if columns == 1 else _card_alpha(rect, v, seed)
         shade = shade if columns == 1 else 0.45 + 0.55 * shade
         canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.24, strand=1.0)
