@@ -16,7 +16,7 @@ from training.speech.corpus import Utterance
 CONTACT_GAIN = 3.0  # slope of a contact around its threshold: lips touch or part, they do not hover
 # Share of the closures and of the labiodentals that must be seen: a missed closure shows more than one too many,
 # a lip under the teeth shows little.
-CONTACT_RECALL = (0.86, 0.75)
+CONTACT_RECALL = (0.9, 0.75)
 PULSE_FRAMES = 1  # a touch counts when it overlaps the true one within this many frames
 
 

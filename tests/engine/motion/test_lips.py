@@ -66,7 +66,7 @@ def test_reset_forgets_the_chosen_rows_only(mask: list[bool], frames: int) -> No
         assert np.array_equal(state.memory[row], fresh.memory[row] if cleared else kept[row])
 
 
-@pytest.mark.parametrize("level", [0.0, 10 ** (-30 / 20)])
+@pytest.mark.parametrize("level", [0.0, 10 ** (-50 / 20), 10 ** (-30 / 20)])
 def test_a_steady_room_leaves_the_mouth_still(level: float) -> None:
     room = level * np.random.default_rng(0).normal(size=(1, 100 * FRAME))
     gap = lip_gap(run(LIPS[0], mel_of(room))[0][0])
