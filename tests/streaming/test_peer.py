@@ -7,10 +7,12 @@ import gc
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from streaming import signalling
 from streaming.config import ServerConfig, StreamConfig
 
 from .double import DoubleEngine
@@ -145,13 +147,29 @@ def test_an_engine_that_fails_ends_only_its_own_session(engine: DoubleEngine) ->
             engine.opened[-1].fail = True
             await until_sessions(address, 1, 5)
             assert "out of paint" in bad.heard("error")[0]["message"]
-            engine.fail_open = True
-            with pytest.raises(AssertionError, match="never opens"):
-                await Viewer(address).open()
             seen = len(good.pictures)
             await until(lambda: len(good.pictures) > seen + 5)
-            assert await sessions(address) == 1
             await asyncio.gather(good.close(), bad.close())
+
+    run(work())
+
+
+def test_an_engine_that_cannot_open_a_session_is_told_from_a_bad_offer(
+    engine: DoubleEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow_answer(*arguments: Any) -> str:
+        await asyncio.sleep(0.2)  # the engine has failed before the answer is ready
+        return await answer(*arguments)
+
+    answer = signalling.answer
+    monkeypatch.setattr(signalling, "answer", slow_answer)
+    engine.fail_open = True
+
+    async def work() -> None:
+        async with serving(engine) as address:
+            with pytest.raises(AssertionError, match=r"engine.*never opens"):
+                await Viewer(address).open()
+            assert await sessions(address) == 0
 
     run(work())
 
