@@ -52,6 +52,7 @@ class CudaRenderer:
         self.layer = room((height, width, 16), np.float32)
         side = shader.shadow.size
         self.map, self.map_xy = room((side, side), np.uint32), room((vertices, 2), np.int32)
+        self.casters = put(shader.shadow.casters)
         self.map_nearness = room(vertices, np.float32)
         self.line, self.moment = room((side, side, 2), np.float32), room((side, side, 2), np.float32)
         texture = shader.material.texture
@@ -125,8 +126,9 @@ class CudaRenderer:
         launch("shade", "map_project", (_blocks(self.vertices, LINE), 1), (LINE, 1), self.posed,
                to_map.ravel(), self.map_xy, self.map_nearness, self.vertices)  # fmt: skip
         launch("shade", "map_clear", (_blocks(side * side, LINE), 1), (LINE, 1), self.map, side * side)
-        launch("shade", "map_fill", (_blocks(self.faces, 4), 1), (128, 1), self.mesh["faces"], self.mesh["layer"],
-               self.map_xy, self.map_nearness, self.map, self.faces, side)  # fmt: skip
+        casters = self.shader.shadow.casters
+        launch("shade", "map_fill", (_blocks(len(casters), 4), 1), (128, 1), self.mesh["faces"], self.casters,
+               self.map_xy, self.map_nearness, self.map, len(casters), side)  # fmt: skip
         tiles = (_blocks(side, 16), _blocks(side, 16))
         launch("shade", "map_blur", tiles, (16, 16), self.map, None, self.line, side, radius)
         launch("shade", "map_blur", tiles, (16, 16), None, self.line, self.moment, side, radius)

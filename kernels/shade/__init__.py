@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from kernels.blend import BlendedLayer
-from kernels.jit import F32, U8, Flags
+from kernels.jit import F32, I32, U8, Flags
 from kernels.rasterize import Camera, Rasterizer
 from kernels.rasterize import cpu as raster_cpu
 from kernels.shade import cpu
@@ -49,7 +49,7 @@ class Shader:
             )
         self.raster, self.material, self.lights = raster, material, lights
         self.background = np.ascontiguousarray(background)
-        self.shadow, self.blended = ShadowMap(raster.mesh), BlendedLayer(raster.size)
+        self.shadow, self.blended = ShadowMap(raster.mesh, self._casters()), BlendedLayer(raster.size)
         self.tangent = np.zeros((len(raster.mesh.faces), 3), np.float32)
         self.canvas = np.empty((height, width, 3), np.float32)
         self.lane, self.texel = np.zeros((LANES, RUN), np.float32), np.zeros((2, RUN), np.uint64)
@@ -77,6 +77,11 @@ class Shader:
         cpu.compose(
             self.canvas, g.coverage, layer.slot, layer.layer, self.background, self.decode, self.encode, rgb, alpha
         )
+
+    def _casters(self) -> I32:
+        """Opaque faces outside the eyes and the mouth, whose own light is that of their opening."""
+        mesh = self.raster.mesh
+        return np.flatnonzero((mesh.layer == 0) & (self.material.cavity[mesh.region] == 0)).astype(np.int32)
 
     def paint(self, camera: Camera) -> Paint:
         """What the faces of the frame just rasterized wear."""

@@ -42,11 +42,12 @@ __device__ __forceinline__ void order(int& upper, int& lower, const int* xy) {
     }
 }
 
-// One warp a face; opaque faces that look toward the lamp.
-__global__ void map_fill(const int* __restrict__ faces, const unsigned char* __restrict__ flag,
-                         const int* __restrict__ xy, const float* __restrict__ nearness, unsigned* map, int F, int M) {
-    const int f = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-    if (f >= F || flag[f] != 0) return;
+// One warp a caster (N,), as far as it looks toward the lamp.
+__global__ void map_fill(const int* __restrict__ faces, const int* __restrict__ casters, const int* __restrict__ xy,
+                         const float* __restrict__ nearness, unsigned* map, int N, int M) {
+    const int n = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
+    if (n >= N) return;
+    const int f = casters[n];
     int a = faces[3 * f], b = faces[3 * f + 1], c = faces[3 * f + 2];
     const double unit = 1.0 / SNAP;
     const double x0 = xy[2 * a] * unit, y0 = xy[2 * a + 1] * unit;

@@ -64,12 +64,17 @@ def moments(nearness: F32, radius: Int, line: F32, moment: F32) -> None:
 
 
 class ShadowMap:
-    """Static buffers. ``moment`` (S,S,2) f32: blurred distance along the lamp's direction, and its square."""
+    """Static buffers. ``casters`` (N,): the faces that throw shadow.
 
-    def __init__(self, mesh: rasterize.Mesh, size: int = 192, radius: int = 2, reach: float = 0.36) -> None:
+    ``moment`` (S,S,2) f32: blurred distance along the lamp's direction, and its square.
+    """
+
+    def __init__(
+        self, mesh: rasterize.Mesh, casters: I32, size: int = 192, radius: int = 2, reach: float = 0.36
+    ) -> None:
         vertices, faces = len(mesh.uv), len(mesh.faces)
         self.mesh, self.size, self.radius, self.reach = mesh, size, radius, reach
-        self.opaque = np.flatnonzero(mesh.layer == 0).astype(np.int32)
+        self.casters = casters
         self.xy, self.record = np.empty((vertices, 2), np.int32), np.empty((vertices, 1), np.float32)
         self.triangle, self.owner = np.empty((faces, 3), np.int32), np.empty(faces, np.int32)
         self.plane = np.empty((faces, 3, raster.RECORD), np.float32)
@@ -91,7 +96,7 @@ class ShadowMap:
     def draw(self, vertices: F32, to_map: F32) -> F32:
         """Shadow moments of the posed mesh, vertices (V,3) in world space."""
         project(vertices, to_map, self.xy, self.record)
-        count = visible(self.mesh.faces, self.opaque, self.size, self.xy, self.triangle, self.owner)
+        count = visible(self.mesh.faces, self.casters, self.size, self.xy, self.triangle, self.owner)
         raster.planes(self.triangle, self.owner, count, self.xy, self.record, 1, self.uv_area, self.plane, self.detail)
         self.nearness.fill(0.0)
         fill(self.xy, self.plane, self.triangle, self.owner, count, self.nearness, self.winner)
