@@ -22,6 +22,7 @@ SUITES: Final = {
     "stream": "a real headless Chromium: first frame, fps, glass to glass, A/V skew, control to photon",
     "motion": "visemes, lip closures and lag on real speech",
     "kernels": "each kernel against its reference, then its time",
+    "gpu": "the CUDA kernels on this machine's GPU, checked against the CPU's picture",
 }
 
 
