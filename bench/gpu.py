@@ -1,4 +1,4 @@
-"""Suite ``gpu``: the geometric renderer's CUDA kernels on this machine's GPU, checked against the CPU's picture first."""
+"""Suite ``gpu``: the renderer's CUDA kernels on this machine's GPU, checked against the CPU's picture first."""
 
 from __future__ import annotations
 
