@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,15 @@ def test_a_broken_checkpoint_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="checkpoint.pt is not a readable checkpoint"):
         network(restore(tmp_path / "checkpoint.pt"))
+
+
+def test_plot_draws_a_held_out_sentence(data: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = data / "run"
+    run.mkdir()
+    net = LipGenerator(SMALL)
+    motion.save(run / "checkpoint.pt", {"ema": net.state_dict(), "config": asdict(SMALL)})
+    out = data / "curves.png"
+    result = CliRunner().invoke(app, ["plot", "--run", str(run), "--data", str(data), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes()[:4] == b"\x89PNG"
