@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import signal
+import socket
 import ssl
 import sys
 import webbrowser
@@ -87,6 +88,18 @@ def page_address(server: ServerConfig, port: int) -> str:
     host = f"[{host}]" if ":" in host else host
     fragment = f"#token={quote(server.token)}" if server.token else ""
     return f"{'https' if server.tls_cert else 'http'}://{host}:{port}/{fragment}"
+
+
+def check_port(server: ServerConfig) -> None:
+    """Raises ServeError when ``server`` could not listen now: asked before the engine spends its time warming up."""
+    check_bind(server)
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((server.host, server.port))
+        except OSError as problem:
+            raise ServeError(_bind_hint(server, problem)) from problem
 
 
 def _bind_hint(server: ServerConfig, problem: OSError) -> str:

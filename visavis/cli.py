@@ -56,13 +56,15 @@ def serve(
     from dataclasses import replace
 
     from engine.engine import Engine
+    from streaming.server import check_port
     from streaming.server import serve as run
     from visavis.config import load
 
     settings = load(config)
     server = replace(settings.server, host=host or settings.server.host, port=port or settings.server.port)
     settings = replace(settings, server=server)
-    with err.status("Loading avatars and compiling kernels (once, about half a minute the first time)"):
+    check_port(settings.server)
+    with err.status("Loading avatars and compiling kernels (about half a minute the first time, then seconds)"):
         engine = Engine(settings.engine)
         engine.warm_up()
     run(settings, engine, open_browser=open_page)

@@ -1,5 +1,6 @@
 import json
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -109,3 +110,21 @@ def test_viewpoints_are_degrees_and_are_brought_into_range() -> None:
     view = parse_viewpoint("30,-5", Viewpoint(distance=1.3))
     assert view.yaw == pytest.approx(0.5236, abs=1e-3) and view.distance == 1.3
     assert parse_viewpoint("200,0,1", Viewpoint()).yaw == pytest.approx(1.309, abs=1e-3)
+
+
+def test_serving_on_a_busy_port_is_refused_at_once_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, said = run_main(["serve", "--port", str(port)], monkeypatch, capsys)
+    assert code == 2 and f"port {port} is busy" in said and "--port" in said
+
+
+def test_serving_the_network_without_a_token_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = run_main(["serve", "--host", "0.0.0.0"], monkeypatch, capsys)
+    assert code == 2 and "token" in said
