@@ -18,6 +18,7 @@ from training.bake.rig import Rig
 Array = NDArray[Any]
 HEM: Final = -0.80  # metres: height where the jumper ends, below what the widest framing shows
 EASE: Final = 0.0075  # metres between skin and cloth
+WRIST: Final = 0.031  # metres, radius the cuffs close to
 SLEEVE: Final = 0.185  # metres from the middle, on the template, where a sleeve begins
 SEGMENTS: Final = 48
 
@@ -183,13 +184,14 @@ class Jumper:
         ring, weights = _resample(loop, weight, segments)
         centre = ring.mean(0)
         tangent = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
-        axis = np.cross(ring - centre, tangent).sum(0)
-        axis /= np.linalg.norm(axis)
-        along = np.array([0.0, 0.94, 0.34]) if neck else np.sign(axis @ [0.0, -1.0, 0.0]) * axis
+        wrist = self.person.bone_head[self.person.bone("wrist.L" if centre[0] > 0 else "wrist.R")].astype(float)
+        reach = float(np.linalg.norm(wrist - centre))
+        along = np.array([0.0, 0.94, 0.34]) if neck else (wrist - centre) / reach
         out = ring - centre - ((ring - centre) @ along)[:, None] * along
-        out /= np.linalg.norm(out, axis=1, keepdims=True)
-        height, thick = (self.cut.collar, self.cut.thick) if neck else (0.028, 0.0035)
-        rise = along * 0.80 - 0.60 * out if neck else along - 0.38 * out
+        radius = np.linalg.norm(out, axis=1, keepdims=True)
+        out /= radius
+        height, thick = (self.cut.collar, self.cut.thick) if neck else (reach + 0.014, 0.0035)
+        rise = along * 0.80 - 0.60 * out if neck else along - np.clip((radius - WRIST) / height, 0.0, 1.2) * out
         rise /= np.linalg.norm(rise, axis=1, keepdims=True)
         face = np.cross(tangent / np.linalg.norm(tangent, axis=1, keepdims=True), rise)
         face *= np.sign((face * out).sum(1, keepdims=True))
