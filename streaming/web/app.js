@@ -289,7 +289,7 @@ function askForToken() {
   };
 }
 
+if (bench) window.visavis = { state, waterfall, orbit, bench };
 reflect();
 fillDevices();
 await loadAvatars();
-if (bench) window.visavis = { state, waterfall, orbit, bench };
