@@ -24,7 +24,6 @@ from engine.ring import SampleRing
 
 Voice = NDArray[np.float32]
 VIDEO_QUEUE: Final = 3  # pictures; older ones are skipped when the encoder cannot keep up
-VOICE_HOLD_S: Final = 0.01  # a quiet line plays sound so much sooner than it shows the picture of it (measured)
 PACKET: Final = VOICE_RATE // 50  # samples of an Opus packet
 
 
@@ -162,7 +161,6 @@ class VoiceTrack(_Track):
         """The next packet. Raises MediaStreamError once stopped."""
         while (packet := self.queue.next_voice()) is None:
             await self._wait(self.queue.spoken)
-        await asyncio.sleep(VOICE_HOLD_S)
         if self.readyState != "live":
             raise MediaStreamError
         return packet

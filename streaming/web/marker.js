@@ -54,7 +54,7 @@ export async function heard(track) {
   }
 }
 
-/** Clicks in the voice that came back, as WebAudio hears them. */
+/** Clicks in the voice that came back, as WebAudio hears them, at the moment the loudspeaker plays them. */
 export async function playing(stream) {
   const [track] = stream.getAudioTracks();
   if (!track) { stream.addEventListener("addtrack", () => playing(stream), { once: true }); setTimeout(() => retry(stream), 50); return; }
@@ -65,6 +65,6 @@ export async function playing(stream) {
   const node = new AudioWorkletNode(context, "onset", { processorOptions: { level: LEVEL, hold: HOLD_MS / 1000 } });
   context.createMediaStreamSource(new MediaStream([track])).connect(node);
   node.connect(new GainNode(context, { gain: 0 })).connect(context.destination);
-  node.port.onmessage = ({ data }) => record.heard.push(performance.now() - 1000 * (context.currentTime - data));
+  node.port.onmessage = ({ data }) => record.heard.push(performance.now() - 1000 * (context.currentTime - data - context.outputLatency));
 }
 function retry(stream) { if (!stream.listened) playing(stream); }
