@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from kernels.cuda import Device, DeviceArray, record
 from kernels.jit import F32, U8
-from kernels.rasterize import NEAR, Camera, Rasterizer
-from kernels.rasterize.cpu import ACROSS, RECORD
+from kernels.rasterize import NEAR, STEP, Camera, Rasterizer
+from kernels.rasterize.cpu import ACROSS, RECORD, ROW
 from kernels.shade import ENCODE_STEPS, Shader, map_from_view
 
 Array = NDArray[Any]
@@ -41,7 +41,7 @@ class CudaRenderer:
         self.place, self.before = room((corners, 3), np.float32), room((vertices, 3), np.float32)
         self.xy, self.record = room((corners, 2), np.int32), room((corners, RECORD), np.float32)
         self.triangle, self.owner = room((2 * faces, 3), np.int32), room(2 * faces, np.int32)
-        self.plane, self.fade = room((2 * faces, 3, RECORD), np.float32), room(2 * faces, np.float32)
+        self.plane, self.fade = room((2 * faces, 3, ROW), np.float32), room(2 * faces, np.float32)
         self.detail, self.tangent = put(np.zeros(faces, np.float32)), put(np.zeros((faces, 3), np.float32))
         self.buffer = room((self.rows, width), np.uint64)
         self.planes = {name: room(getattr(raster.gbuffer, name).shape, getattr(raster.gbuffer, name).dtype)
@@ -95,7 +95,7 @@ class CudaRenderer:
         launch("rasterize", "fill", (_blocks(slots, 4), 1), (128, 1), self.xy, self.triangle, self.owner,
                self.mesh["layer"], self.plane, self.offsets, self.buffer, slots, samples, height, width)  # fmt: skip
         launch("rasterize", "resolve", (_blocks(width, 16), _blocks(height, 16)), (16, 16), self.buffer, self.plane,
-               self.owner, self.mesh["region"], self.group, self.offsets, 8.0 / camera.focal, self._gbuffer(),
+               self.owner, self.mesh["region"], self.group, self.offsets, STEP / camera.focal, self._gbuffer(),
                samples, height, width)  # fmt: skip
 
     def _shade(self, camera: Camera, target: F32, distance: float) -> None:

@@ -9,6 +9,7 @@
 #define SNAP 256
 #define EDGE_EPS 1e-9
 #define ENTRY 16
+#define ROW 16
 
 extern "C" {
 
@@ -27,24 +28,24 @@ __device__ __forceinline__ void order(int& upper, int& lower, const int* xy) {
 __device__ void add(int slot, int face, int x, int y, const float* plane, float fade, const float* detail,
                     float bias, const float* tangent, const Texture& texture, float reference, const unsigned long long* buffer,
                     int S, int W, float* layer) {
-    const float* p = plane + 36 * slot;
+    const float* p = plane + 3 * ROW * slot;
     const float dx = x + 0.5f - p[9], dy = y + 0.5f - p[10];
-    const float q = p[0] + dx * p[12] + dy * p[24];
+    const float q = p[0] + dx * p[ROW] + dy * p[2 * ROW];
     if (!(q > 0.f)) return;
     int free = 0;
     for (int s = 0; s < S; ++s)
         free += __uint_as_float((unsigned)(buffer[(long long)(y * S + s) * W + x] >> 32)) <= q;
     if (!free) return;
     const float z = 1.f / q;
-    const float u = (p[4] + dx * p[16] + dy * p[28]) * z, v = (p[5] + dx * p[17] + dy * p[29]) * z;
+    const float u = (p[4] + dx * p[ROW + 4] + dy * p[2 * ROW + 4]) * z, v = (p[5] + dx * p[ROW + 5] + dy * p[2 * ROW + 5]) * z;
     const Texel t = fetch(texture, u, v, (int)fmaxf(detail[face] + bias, 0.f));
     const float alpha = t.a * fade * free / S;
     if (alpha < 1.f / 256.f) return;
     float nearer = fminf(fmaxf(q * reference, 0.25f), 2.f);
     nearer *= nearer, nearer *= nearer, nearer *= nearer, nearer *= nearer;  // to the power 16
     const float weight = alpha * nearer * nearer * nearer * nearer, over = weight / t.a;
-    const float n0 = p[1] + dx * p[13] + dy * p[25], n1 = p[2] + dx * p[14] + dy * p[26];
-    const float n2 = p[3] + dx * p[15] + dy * p[27];
+    const float n0 = p[1] + dx * p[ROW + 1] + dy * p[2 * ROW + 1], n1 = p[2] + dx * p[ROW + 2] + dy * p[2 * ROW + 2];
+    const float n2 = p[3] + dx * p[ROW + 3] + dy * p[2 * ROW + 3];
     const float size = weight * rsqrtf(n0 * n0 + n1 * n1 + n2 * n2 + 1e-20f);
     const float sum[ENTRY] = {t.r * over, t.g * over, t.b * over, t.ao * weight, t.gloss * weight, t.sss * weight,
                               t.strand * weight, size * n0, size * n1, -size * fabsf(n2),

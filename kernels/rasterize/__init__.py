@@ -17,6 +17,7 @@ from kernels.rasterize.resolve import Buffer, Extras, GBuffer, resolve
 
 __all__ = ["NEAR", "Buffer", "Camera", "Extras", "GBuffer", "Mesh", "Rasterizer", "check_mesh"]
 
+STEP: Final = 1.5  # pixel widths: a larger step in depth is an edge, and anti-aliased as one
 NEAR: Final = np.float32(0.05)  # metres
 
 
@@ -80,7 +81,7 @@ class Rasterizer:
         self.record = _f32(vertices + 2 * faces, cpu.RECORD)
         self.triangle, self.owner, self.code = _i32(2 * faces, 3), _i32(2 * faces), _i32(2 * faces)
         self.blended_triangle, self.blended_owner = _i32(2 * faces, 3), _i32(2 * faces)
-        self.plane, self.blended_plane = _f32(2 * faces, 3, cpu.RECORD), _f32(2 * faces, 3, cpu.RECORD)
+        self.plane, self.blended_plane = _f32(2 * faces, 3, cpu.ROW), _f32(2 * faces, 3, cpu.ROW)
         self.fade, self.focal = _f32(2 * faces), 1.0  # how much of each blended triangle is seen; focal, pixels
         self.count = self.blended_count = 0
         self.buffer = Buffer(
@@ -145,8 +146,7 @@ class Rasterizer:
             self.drawn[:] = 0, self.size[1]
 
     def _resolve(self, camera: Camera) -> GBuffer:
-        # Samples of one smooth surface seen edge-on may differ by several pixel widths in depth.
-        tolerance = np.float32(8.0 / camera.focal)
+        tolerance = np.float32(STEP / camera.focal)
         self.extra_count = resolve(
             self.buffer, self.plane, self.owner, self.mesh.region, tolerance, self.drawn, self.painted, self.gbuffer
         )

@@ -10,6 +10,7 @@
 
 #define SNAP 256
 #define RECORD 12
+#define ROW 16
 #define EDGE_EPS 1e-9
 #define FAR_PIXELS 2.0e6f
 #define NEAR_Z 1e-3f
@@ -70,20 +71,26 @@ __device__ void cut(int a, int b, int out, float near, float* place, int* xy, fl
     for (int k = 1; k < 9; ++k) r[k] = (ra[k] / ra[0] + t * (rb[k] / rb[0] - ra[k] / ra[0])) * q;
 }
 
-// Interpolation planes of slot t, plane (T, 3, 12): value at corner 0, d/dx, d/dy; 9, 10 are the corner's position.
+// Interpolation planes of slot t, plane (T, 3, 16): value at corner 0, d/dx, d/dy; 9, 10 are the corner's position,
+// 11..13 the mean normal.
 __device__ void planes(int slot, int a, int b, int c, const int* xy, const float* record, float* plane) {
     const double unit = 1.0 / SNAP;
     const double x1 = (xy[2 * b] - xy[2 * a]) * unit, y1 = (xy[2 * b + 1] - xy[2 * a + 1]) * unit;
     const double x2 = (xy[2 * c] - xy[2 * a]) * unit, y2 = (xy[2 * c + 1] - xy[2 * a + 1]) * unit;
     const double over = 1.0 / (x1 * y2 - x2 * y1);
-    float* p = plane + 36 * slot;
+    float* p = plane + 3 * ROW * slot;
     for (int k = 0; k < 9; ++k) {
         const float va = record[RECORD * a + k];
         const double vb = record[RECORD * b + k] - va, vc = record[RECORD * c + k] - va;
         p[k] = va;
-        p[12 + k] = (float)((vb * y2 - vc * y1) * over);
-        p[24 + k] = (float)((vc * x1 - vb * x2) * over);
+        p[ROW + k] = (float)((vb * y2 - vc * y1) * over);
+        p[2 * ROW + k] = (float)((vc * x1 - vb * x2) * over);
     }
+    float n[3];
+    for (int k = 0; k < 3; ++k)
+        n[k] = record[RECORD * a + 1 + k] + record[RECORD * b + 1 + k] + record[RECORD * c + 1 + k];
+    const float length = sqrtf(n[0] * n[0] + n[1] * n[1] + n[2] * n[2] + 1e-20f);
+    for (int k = 0; k < 3; ++k) p[11 + k] = n[k] / length;
     p[9] = (float)(xy[2 * a] * unit);
     p[10] = (float)(xy[2 * a + 1] * unit);
 }
@@ -145,7 +152,7 @@ __device__ float facing(int a, int b, int c, const float* place, const float* re
     return edge * edge * (3.f - 2.f * edge) * fminf(fmaxf((0.55f - turned) * 4.f, 0.f), 1.f);
 }
 
-// faces (F, 3), layer, wanted (F,), uv_area (F,) -> triangle (2 F, 3), owner (2 F,), plane (2 F, 3, 12), detail (F,),
+// faces (F, 3), layer, wanted (F,), uv_area (F,) -> triangle (2 F, 3), owner (2 F,), plane (2 F, 3, 16), detail (F,),
 // tangent (F, 3) where wanted, fade (2 F,) of see-through slots. Vertex rows V + 2 f and V + 2 f + 1 take the cuts of face f.
 __global__ void setup(const int* __restrict__ faces, const unsigned char* __restrict__ layer,
                       const unsigned char* __restrict__ wanted, const float* __restrict__ uv_area,
@@ -229,7 +236,7 @@ __global__ void fill(const int* __restrict__ xy, const int* __restrict__ triangl
     const double unit = 1.0 / SNAP;
     const double ax = xy[2 * a] * unit, ay = ya * unit, bx = xy[2 * b] * unit, by = yb * unit;
     const double cx = xy[2 * c] * unit, cy = yc * unit;
-    const float* p = plane + 36 * slot;
+    const float* p = plane + 3 * ROW * slot;
     const double long_slope = __ddiv_rn(cx - ax, cy - ay);
     for (int k = first + lane; k < last; k += 32) {
         const bool upper = k < bend;
@@ -240,8 +247,8 @@ __global__ void fill(const int* __restrict__ xy, const int* __restrict__ triangl
         const double x_short = __dadd_rn(__dadd_rn(ox, __dmul_rn(y - oy, slope)), -shift);
         const int left = (int)fmax(ceil(fmin(x_long, x_short) - EDGE_EPS), 0.0);
         const int right = (int)fmin(ceil(fmax(x_long, x_short) - EDGE_EPS), (double)W);
-        float q = p[0] + p[12] * (float)(left + shift - p[9]) + p[24] * (float)(y - p[10]);
-        for (int x = left; x < right; ++x, q += p[12]) {
+        float q = p[0] + p[ROW] * (float)(left + shift - p[9]) + p[2 * ROW] * (float)(y - p[10]);
+        for (int x = left; x < right; ++x, q += p[ROW]) {
             if (q <= 0.f) continue;
             const unsigned long long mine = ((unsigned long long)__float_as_uint(q) << 32) | (unsigned)(~slot);
             atomicMax(buffer + (long long)k * W + x, mine);
@@ -254,11 +261,11 @@ struct Point {
 };
 
 __device__ Point surface(int slot, float x, float y, const float* plane) {
-    const float* p = plane + 36 * slot;
+    const float* p = plane + 3 * ROW * slot;
     const float dx = x - p[9], dy = y - p[10];
     float value[9];
 #pragma unroll
-    for (int k = 0; k < 9; ++k) value[k] = p[k] + dx * p[12 + k] + dy * p[24 + k];
+    for (int k = 0; k < 9; ++k) value[k] = p[k] + dx * p[ROW + k] + dy * p[2 * ROW + k];
     Point s;
     s.z = 1.f / value[0];
     const float over = rsqrtf(value[1] * value[1] + value[2] * value[2] + value[3] * value[3] + 1e-20f);
@@ -308,7 +315,13 @@ __global__ void resolve(const unsigned long long* __restrict__ buffer, const flo
         double sx = 0.0, sy = 0.0;
         for (int r = s; r < S; ++r) {
             if (winner[r] < 0 || (taken >> r & 1) || kin[r] != kin[s]) continue;
-            if (r != s && fabsf(near[r] - near[s]) > tolerance * near[s]) continue;
+            if (winner[r] != winner[s]) {  // does it go on where the first one's triangle does?
+                const float* p = plane + 3 * ROW * winner[s];
+                const float dx = x + (float)offsets[r] - p[9], dy = y + (r + 0.5f) / S - p[10];
+                if (fabsf(p[0] + dx * p[ROW] + dy * p[2 * ROW] - near[r]) > tolerance * near[r]) continue;
+                const float* o = plane + 3 * ROW * winner[r];
+                if (p[11] * o[11] + p[12] * o[12] + p[13] * o[13] < 0.85f) continue;  // a crease
+            }
             ++count;
             taken |= 1 << r;
             if (winner[r] == winner[s]) {

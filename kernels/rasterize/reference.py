@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.jit import F32, F64, I64, Real
-from kernels.rasterize import NEAR, Camera, Mesh
+from kernels.rasterize import NEAR, STEP, Camera, Mesh
 
 SNAP = 256
 OFFSETS = {1: ((0.5,), (0.5,)), 4: ((0.375, 0.875, 0.125, 0.625), (0.125, 0.375, 0.625, 0.875))}  # samples: x, y
@@ -131,14 +131,26 @@ def resolve(mesh: Mesh, triangles: list[Triangle], nearness: F64, winner: I64, s
         found: list[Seen] = []
         while left:
             first = left[0]
-            close = tolerance * near[first]
-            group = [s for s in left if kind[s] == kind[first] and abs(near[s] - near[first]) <= close]
+            on = triangles[owner[first]]
+            going_on = [barycentric(on.xy, x + across[s], y + down[s]) @ on.record[:, 0] for s in range(samples)]
+            group = [
+                s for s in left
+                if owner[s] == owner[first]
+                or (kind[s] == kind[first]
+                    and abs(going_on[s] - near[s]) <= tolerance * near[s]
+                    and _mean_normal(on) @ _mean_normal(triangles[owner[s]]) >= 0.85)
+            ]  # fmt: skip
             left = [s for s in left if s not in group]
             own = [s for s in group if owner[s] == owner[first]]
             px, py = x + float(np.mean([across[s] for s in own])), y + float(np.mean([down[s] for s in own]))
             found.append(_look(triangles[owner[first]], pixel, len(group) / samples, px, py))
         pixels.append(sorted(found, key=lambda seen: -seen.share))
     return pixels
+
+
+def _mean_normal(triangle: Triangle) -> F64:
+    total: F64 = triangle.record[:, 1:4].sum(0)
+    return total / np.linalg.norm(total)
 
 
 def _look(triangle: Triangle, pixel: int, share: float, x: float, y: float) -> Seen:
@@ -157,7 +169,7 @@ def draw(mesh: Mesh, vertices: F32, normals: F32, camera: Camera, previous: F32 
     before = place if previous is None else previous.astype(np.float64)
     triangles = setup(mesh, place, turned, before)
     nearness, winner = fill(triangles, size, samples)
-    return resolve(mesh, triangles, nearness, winner, samples, 8.0 / camera.focal)
+    return resolve(mesh, triangles, nearness, winner, samples, STEP / camera.focal)
 
 
 def _cross(a: F64 | I64, b: F64 | I64, c: F64 | I64) -> float:

@@ -4,13 +4,14 @@
 # mypy: disable-error-code="operator, assignment, call-overload, arg-type"
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels.jit import F32, I32, U8, Int, Real, fast, inlined
 from kernels.rasterize.cpu import DX, DY, GROUP_SHIFT, SLOT_MASK
 
+SMOOTH = np.float32(0.85)  # cosine between mean normals; a sharper bend is a crease, anti-aliased like an edge
 NEAR_Z = 1e-3  # metres; closer than this to the previous eye, a point has no usable flow
 
 
@@ -82,10 +83,10 @@ def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real,
     """Visibility buffer to G-buffer. A pixel that sees several surfaces keeps the largest one in the G-buffer
     and lists the others as extras with the share of samples each holds. Returns the number of extras.
 
-    Samples are one surface when their group is the same and their depths are within ``tolerance`` (a fraction of
-    the depth). A surface is looked up at the centroid of its first triangle's samples, which lies inside that
-    triangle: nothing is ever extrapolated. Only columns ``drawn`` (H,2) now, or ``painted`` before, are touched;
-    ``painted`` becomes ``drawn``.
+    Samples are one surface when their group is the same and each goes on where the plane of the first one's triangle
+    does, within ``tolerance`` (a fraction of the depth) and without a crease. A surface is looked up at the centroid
+    of its first triangle's samples, which lies inside that triangle: nothing is ever extrapolated. Only columns
+    ``drawn`` (H,2) now, or ``painted`` before, are touched; ``painted`` becomes ``drawn``.
     """
     # Arrays taken out of their tuples here, once: inside the loop numba would count a reference for each look.
     depth, winner = buffer
@@ -97,7 +98,7 @@ def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real,
         begin, end = min(drawn[y, 0], painted[y, 0]), max(drawn[y, 1], painted[y, 1])
         painted[y, 0], painted[y, 1] = drawn[y, 0], drawn[y, 1]
         for x in range(begin, end):
-            best, q = winner[y, x, 0], depth[y, x, 0]
+            best = winner[y, x, 0]
             same, joined, own = True, best >= 0, 1
             sx, sy = across(0, samples), down(0, samples)
             for s in range(1, samples):
@@ -108,7 +109,8 @@ def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real,
                     sy += down(s, samples)
                 else:
                     same = False
-                    joined &= (t ^ best) >> GROUP_SHIFT == 0 and abs(depth[y, x, s] - q) <= tolerance * q
+                    joined = joined and (t ^ best) >> GROUP_SHIFT == 0
+                    joined = joined and continues(depth, winner, best, y, x, s, samples, tolerance, plane)
             if same and best < 0:
                 z[y, x], face[y, x], kind[y, x] = np.inf, -1, 0
                 normal[0, y, x] = normal[1, y, x] = normal[2, y, x] = zero
@@ -142,7 +144,7 @@ def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32,
     best, best_count, covered, taken = np.int32(-1), 0, 0, 0
     best_x = best_y = np.float32(0.0)
     for s in range(samples):
-        t, q = winner[y, x, s], depth[y, x, s]
+        t = winner[y, x, s]
         if t < 0 or taken >> s & 1:
             continue
         count, own, sx, sy = 0, 0, 0.0, 0.0
@@ -150,7 +152,7 @@ def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32,
             other = winner[y, x, r]
             if other < 0 or taken >> r & 1 or (other ^ t) >> GROUP_SHIFT != 0:
                 continue
-            if r == s or abs(depth[y, x, r] - q) <= tolerance * q:
+            if other == t or continues(depth, winner, t, y, x, r, samples, tolerance, plane):
                 count += 1
                 taken |= 1 << r
                 if other == t:
@@ -172,6 +174,20 @@ def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32,
             uv[0, extras], uv[1, extras] = eu, ev
             extras += 1
     return best, best_count, covered, best_x, best_y, extras
+
+
+@inlined
+def continues(
+    depth: F32, winner: I32, code: Int, y: Int, x: Int, s: Int, samples: Int, tolerance: Real, plane: F32
+) -> Any:
+    """Whether sample ``s`` goes on with the plane of triangle ``code``, in depth and in direction."""
+    t, other = code & SLOT_MASK, winner[y, x, s] & SLOT_MASK
+    dx = np.float32(x) + across(s, samples) - plane[t, 0, 9]
+    dy = np.float32(y) + down(s, samples) - plane[t, 0, 10]
+    q = depth[y, x, s]
+    flat = abs(plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0] - q) <= tolerance * q
+    bend = plane[t, 0, 11] * plane[other, 0, 11] + plane[t, 0, 12] * plane[other, 0, 12]
+    return flat and bend + plane[t, 0, 13] * plane[other, 0, 13] >= SMOOTH
 
 
 @inlined

@@ -77,7 +77,7 @@ class ShadowMap:
         self.casters = casters
         self.xy, self.record = np.empty((vertices, 2), np.int32), np.empty((vertices, 1), np.float32)
         self.triangle, self.owner = np.empty((faces, 3), np.int32), np.empty(faces, np.int32)
-        self.plane = np.empty((faces, 3, raster.RECORD), np.float32)
+        self.plane = np.empty((faces, 3, raster.ROW), np.float32)
         self.detail, self.uv_area = np.empty(faces, np.float32), np.zeros(faces, np.float32)
         self.nearness, self.winner = np.empty((size, size), np.float32), np.empty((size, size), np.int32)
         self.line, self.moment = np.empty((size, size, 2), np.float32), np.empty((size, size, 2), np.float32)

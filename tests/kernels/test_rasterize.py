@@ -181,7 +181,7 @@ def test_two_triangles_that_share_an_edge_split_the_samples_between_them(corners
     hits = np.zeros((12, 12, samples), np.int64)
     for corner in (2, 3):
         triangle = np.array([[0, 1, corner]], np.int32)
-        plane, detail = np.zeros((1, 3, 12), np.float32), np.zeros(1, np.float32)
+        plane, detail = np.zeros((1, 3, cpu.ROW), np.float32), np.zeros(1, np.float32)
         cpu.planes(triangle, np.zeros(1, np.int32), 1, xy, record, 1, np.ones(1, np.float32), plane, detail)
         hits += covered_by(xy, plane, triangle, hits.shape)
     assert hits.max(initial=0) <= 1
