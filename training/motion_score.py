@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.motion.generator import LipGenerator
+from engine.motion.generator import LEARNED, LipGenerator
 from engine.motion.lips import VISEMES, lip_gap
 from training.motion_data import Sample, labelled
 from training.speech.corpus import Utterance
 
+POSE_GAIN = (1.0, 1.3)  # limits: a rare action is not blown up out of the noise
 CONTACT_GAIN = 3.0  # slope of a contact around its threshold: lips touch or part, they do not hover
 # Share of the closures and of the labiodentals that must be seen: a missed closure shows more than one too many,
 # a lip under the teeth shows little.
@@ -62,14 +63,21 @@ def macro_f1(truth: NDArray[np.int64], guess: NDArray[np.int64], classes: int) -
 
 @torch.no_grad()
 def calibrate(net: LipGenerator, utterances: Sequence[Utterance]) -> str:
-    """Sets each contact threshold to the strictest that finds its share of the events; returns what it found."""
+    """Sets what validation decides, and returns what it found: pose gains, so that each action's power is that of its
+    target (global variance, Toda & Tokuda 2007), and the strictest contact thresholds that find their share of events.
+    """
     samples = _samples(utterances)
     said = []
     logits: list[list[NDArray[np.float32]]] = [[] for _ in net.config.lookaheads]
+    power = np.full((len(net.config.lookaheads), 2, len(LEARNED)), 1e-6)
     for sample in samples:
         mouths, _ = net(torch.from_numpy(sample.mel)[None], net.initial_state(1))
         for head, (mouth, lookahead) in enumerate(zip(mouths, net.config.lookaheads, strict=True)):
             logits[head].append(mouth.steady[0, lookahead:].numpy())
+            wanted = sample.pose[: len(sample.pose) - lookahead, list(LEARNED)]
+            power[head] += (wanted**2).sum(0), (mouth.pose[0, lookahead:].numpy() ** 2).sum(0)
+    net.pose_gain.copy_(torch.from_numpy(np.sqrt(power[:, 0] / power[:, 1])).clamp(*POSE_GAIN))
+    said.append(f"pose gains of lookahead {net.config.lookaheads[0]}: {' '.join(f'{g:.2f}' for g in net.pose_gain[0])}")
     for head, lookahead in enumerate(net.config.lookaheads):
         for kind, name in enumerate(("closure", "labiodental")):
             truth = [s.contact[: len(s.contact) - lookahead, kind] >= 0.999 for s in samples]

@@ -176,6 +176,7 @@ class LipGenerator(nn.Module):
 
     contact_gain: Tensor
     contact_threshold: Tensor
+    pose_gain: Tensor
     places: Tensor
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -186,9 +187,11 @@ class LipGenerator(nn.Module):
         self.down = nn.Conv1d(config.stem, config.width, HOPS_PER_FRAME, stride=HOPS_PER_FRAME)
         self.blocks = nn.ModuleList(Block(config.width, d, config.dropout) for d in config.dilations)
         self.heads = nn.ModuleList(Head(config.width, config.phones) for _ in config.lookaheads)
-        # Contact logits become weights by sigmoid(gain (logit - threshold)); set on validation by training.motion.
+        # Set on validation by training.motion: contact logits become weights by sigmoid(gain (logit - threshold)), and
+        # the pose regains the size that regression to the mean takes from it.
         self.register_buffer("contact_gain", torch.ones(len(config.lookaheads), 2))
         self.register_buffer("contact_threshold", torch.zeros(len(config.lookaheads), 2))
+        self.register_buffer("pose_gain", torch.ones(len(config.lookaheads), len(LEARNED)))
         self.register_buffer("places", torch.eye(K)[list(LEARNED)], persistent=False)
         self.compose = Compose()
 
@@ -224,4 +227,5 @@ class LipGenerator(nn.Module):
     def face(self, mouth: Mouth, head: int) -> Tensor:
         """Face actions (B, T, K) of one head's output: lip contacts sharpened, then composed onto the pose."""
         contact = torch.sigmoid(self.contact_gain[head] * (mouth.steady - self.contact_threshold[head]))
-        return self.compose(mouth.pose @ self.places, contact[..., 0], contact[..., 1])
+        pose = (mouth.pose * self.pose_gain[head]).clamp(0.0, 1.0)
+        return self.compose(pose @ self.places, contact[..., 0], contact[..., 1])

@@ -16,6 +16,7 @@ def net() -> LipGenerator:
     for parameter in net.parameters():  # no output may be trivially constant
         torch.nn.init.normal_(parameter, std=0.15)
     net.contact_gain.fill_(3.0)
+    net.pose_gain.uniform_(0.8, 1.5)
     net.contact_threshold.normal_()
     return net
 

@@ -63,7 +63,8 @@ def test_score_and_calibration_run_on_every_head() -> None:
         assert set(figures) >= {"f1", "contact_recall", "contact_precision", "gap_mae_mm"}
         assert all(np.isfinite(v) for v in figures.values())
     assert calibrate(net, sentences()).count("threshold") == 6
-    assert (net.contact_gain > 1).all()
+    assert (net.contact_gain > 1).all() and (net.pose_gain >= 1).all() and (net.pose_gain <= 1.3).all()
+    assert (net.pose_gain != 1).any()
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:
