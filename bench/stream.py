@@ -50,9 +50,9 @@ def run(*, quick: bool, log: Console, seconds: float | None = None) -> Measured:
 
     ``glass_to_glass_ms``: the server begins to make a frame -> it is on screen; ``painted_to_photon_ms``: has made.
     ``voice_to_photon_ms``: a click leaves the microphone -> the moment of it is on screen (the frame's time plus
-    the click's place in the frame). ``av_skew_ms``: heard (at the loudspeaker:
-    WebAudio's clock plus its output latency) minus seen. ``control_to_photon_ms``: a viewpoint
-    leaves the page -> the first frame that knows it is on screen.
+    the click's place in the frame). ``av_skew_ms``: heard minus seen, heard at the loudspeaker (WebAudio's clock plus
+    its output latency). ``control_to_photon_ms``: a viewpoint leaves the page -> the first frame that knows it is on
+    screen.
     """
     from playwright.sync_api import sync_playwright
 
