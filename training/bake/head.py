@@ -186,6 +186,9 @@ def thin_out(part: Part, removable: Array, target: int) -> Part:
 
     keep = removable[part.faces].any(1)  # only these faces can change
     few = simplify(part.rest, part.faces, removable, target)
+    weld = np.arange(len(part.rest)) if part.weld is None else part.weld
+    _, same, count = np.unique(np.sort(weld[few], axis=1), axis=0, return_inverse=True, return_counts=True)
+    few = few[count[same.ravel()] == 1]  # two faces back to back across a texture seam enclose nothing
     owner = {tuple(sorted(face)): region for face, region in zip(part.faces.tolist(), part.region, strict=True)}
     near = {v: r for face, r in zip(part.faces[keep].tolist(), part.region[keep], strict=True) for v in face}
     region = [owner.get(tuple(sorted(face)), near.get(face[0], part.region[0])) for face in few.tolist()]
