@@ -63,8 +63,7 @@ class SessionWorker:
         self._jobs: deque[Callable[[Session], None]] = deque(maxlen=16)
         self._controls = self._applied = Controls(Viewpoint())
         self._stopping = False
-        self._arrivals: deque[tuple[int, float]] = deque()  # (48 kHz samples pushed so far, server ms)
-        self._pushed = 0
+        self._arrivals: deque[tuple[int, float]] = deque()  # (samples taken by then, server ms)
         self._painted = 0
         self.dropped_ms = 0.0  # voice the engine never heard
         self.lookahead = 0  # samples the engine hears before it paints; known once open
@@ -133,17 +132,21 @@ class SessionWorker:
             return not self._stopping
 
     def _take(self, session: Session) -> None:
+        """Gives the session what it needs for one frame; the rest waits where it can still be left out."""
         with self._wake:
-            chunks, self._taken, self._waiting = list(self._voice), self._taken + self._waiting, 0
             jobs = list(self._jobs)
-            self._voice.clear()
             self._jobs.clear()
         for job in jobs:
             job(session)
-        for voice, arrived in chunks:
+        while not session.ready:
+            with self._wake:
+                if not self._voice:
+                    return
+                voice, arrived = self._voice.popleft()
+                self._waiting -= len(voice)
+                self._taken += len(voice)
             session.push_voice(voice)
-            self._pushed += len(voice)
-            self._arrivals.append((self._pushed, arrived))
+            self._arrivals.append((self._taken, arrived))
 
     def _step(self, session: Session) -> OutFrame | None:
         controls = self._controls

@@ -49,6 +49,10 @@ class DoubleSession:
         rng = np.random.default_rng(3)
         self._grain = rng.integers(0, 6, (renderer.side, renderer.side), np.uint8)
 
+    @property
+    def ready(self) -> bool:
+        return self.inbox.available >= VOICE_FRAME
+
     def push_voice(self, samples: np.ndarray) -> None:
         self.inbox.write(np.asarray(samples, np.float32))
 
