@@ -137,7 +137,7 @@ class Rasterizer:
         winner.fill(-1)
         self.drawn[:] = self.size[1], 0
         self.planes(self.triangle, self.owner, self.count, self.plane)
-        fill.label(self.owner, self.count, self.group, self.code)
+        fill.label(self.owner, self.plane, self.count, self.group, self.code)
         if self.samples == 4:
             fill.fill4(self.xy, self.plane, self.triangle, self.code, self.count, nearness, winner, self.drawn)
         else:

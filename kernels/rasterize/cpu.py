@@ -22,7 +22,9 @@ ROUND_UP = 1.0 - EDGE_EPS
 ACROSS, DOWN = (0.375, 0.875, 0.125, 0.625), (0.125, 0.375, 0.625, 0.875)
 DX, DY = np.array(ACROSS, np.float32), np.array(DOWN, np.float32)
 GROUP_SHIFT = 24
-SLOT_MASK = (1 << GROUP_SHIFT) - 1
+BENT = 1 << 23  # in a code: the triangle's corners point different ways, so a crease may run along it
+SLOT_MASK = BENT - 1
+EVEN = 0.99  # cosine: corner normals this close to their mean cannot make a crease with another such triangle
 FAR_PIXELS = 2.0e6
 
 
@@ -169,8 +171,8 @@ def planes(
     """Attributes as planes over the picture: ``plane`` (T,3,16) = value at corner 0, d/dx, d/dy.
 
     Columns 0..8 are those of ``record``, 9 and 10 of the first row the corner's position in pixels, 11..13 the mean
-    normal. A quantity over z is linear in the picture, so this is perspective-correct interpolation once divided by
-    column 0. Only the first
+    normal, 14 whether the corners' normals differ from it. A quantity over z is linear in the picture, so this is
+    perspective-correct interpolation once divided by column 0. Only the first
     ``slots`` are written. ``detail`` (F,) gets log2 of the uv length one pixel spans, for the faces drawn.
     """
     unit = 1.0 / SNAP
@@ -194,6 +196,11 @@ def planes(
             n2 = record[a, 3] + record[b, 3] + record[c, 3]
             length = np.sqrt(n0 * n0 + n1 * n1 + n2 * n2 + np.float32(1e-20))
             plane[t, 0, 11], plane[t, 0, 12], plane[t, 0, 13] = n0 / length, n1 / length, n2 / length
+            plane[t, 0, 14] = 0.0
+            for i in (a, b, c):
+                along = record[i, 1] * n0 + record[i, 2] * n1 + record[i, 3] * n2
+                if along < EVEN * length * record[i, 0]:
+                    plane[t, 0, 14] = 1.0
         detail[owner[t]] = 0.5 * np.log2((uv_area[owner[t]] + 1e-12) * abs(over))
 
 

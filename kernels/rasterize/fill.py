@@ -14,7 +14,7 @@ import numpy as np
 
 from kernels import simd
 from kernels.jit import F32, I32, U8, Int, exact, inlined
-from kernels.rasterize.cpu import ACROSS, DOWN, DX, DY, GROUP_SHIFT, ROUND_UP, SNAP
+from kernels.rasterize.cpu import ACROSS, BENT, DOWN, DX, DY, GROUP_SHIFT, ROUND_UP, SNAP
 
 HALF_SNAP = SNAP // 2
 spans4 = simd.sample_spans(DOWN, ACROSS, ROUND_UP)
@@ -22,10 +22,11 @@ nearest4 = cast(Any, simd.nearest4)
 
 
 @exact
-def label(owner: I32, count: Int, group: U8, code: I32) -> None:
-    """``code`` (T,): what the visibility buffer says of a sample, the triangle and above GROUP_SHIFT its group."""
+def label(owner: I32, plane: F32, count: Int, group: U8, code: I32) -> None:
+    """``code`` (T,): what the visibility buffer says of a sample: the triangle, BENT or not, and its group."""
     for t in range(count):
-        code[t] = t | np.int32(group[owner[t]]) << GROUP_SHIFT
+        bent = BENT if plane[t, 0, 14] != 0.0 else 0
+        code[t] = t | bent | np.int32(group[owner[t]]) << GROUP_SHIFT
 
 
 @exact

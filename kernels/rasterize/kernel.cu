@@ -91,6 +91,12 @@ __device__ void planes(int slot, int a, int b, int c, const int* xy, const float
         n[k] = record[RECORD * a + 1 + k] + record[RECORD * b + 1 + k] + record[RECORD * c + 1 + k];
     const float length = sqrtf(n[0] * n[0] + n[1] * n[1] + n[2] * n[2] + 1e-20f);
     for (int k = 0; k < 3; ++k) p[11 + k] = n[k] / length;
+    p[14] = 0.f;  // whether the corners' normals differ from their mean: only then can a crease run along it
+    const int corner[3] = {a, b, c};
+    for (int i = 0; i < 3; ++i) {
+        const float* q = record + RECORD * corner[i];
+        if (q[1] * n[0] + q[2] * n[1] + q[3] * n[2] < 0.99f * length * q[0]) p[14] = 1.f;
+    }
     p[9] = (float)(xy[2 * a] * unit);
     p[10] = (float)(xy[2 * a + 1] * unit);
 }
@@ -320,7 +326,8 @@ __global__ void resolve(const unsigned long long* __restrict__ buffer, const flo
                 const float dx = x + (float)offsets[r] - p[9], dy = y + (r + 0.5f) / S - p[10];
                 if (fabsf(p[0] + dx * p[ROW] + dy * p[2 * ROW] - near[r]) > tolerance * near[r]) continue;
                 const float* o = plane + 3 * ROW * winner[r];
-                if (p[11] * o[11] + p[12] * o[12] + p[13] * o[13] < 0.85f) continue;  // a crease
+                const bool bent = p[14] != 0.f || o[14] != 0.f;
+                if (bent && p[11] * o[11] + p[12] * o[12] + p[13] * o[13] < 0.85f) continue;  // a crease
             }
             ++count;
             taken |= 1 << r;

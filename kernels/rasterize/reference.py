@@ -138,7 +138,7 @@ def resolve(mesh: Mesh, triangles: list[Triangle], nearness: F64, winner: I64, s
                 if owner[s] == owner[first]
                 or (kind[s] == kind[first]
                     and abs(going_on[s] - near[s]) <= tolerance * near[s]
-                    and _mean_normal(on) @ _mean_normal(triangles[owner[s]]) >= 0.85)
+                    and not _crease(on, triangles[owner[s]]))
             ]  # fmt: skip
             left = [s for s in left if s not in group]
             own = [s for s in group if owner[s] == owner[first]]
@@ -146,6 +146,14 @@ def resolve(mesh: Mesh, triangles: list[Triangle], nearness: F64, winner: I64, s
             found.append(_look(triangles[owner[first]], pixel, len(group) / samples, px, py))
         pixels.append(sorted(found, key=lambda seen: -seen.share))
     return pixels
+
+
+def _crease(a: Triangle, b: Triangle) -> bool:
+    """Whether the surface bends sharply from one triangle to the other: mean normals apart, and corners uneven."""
+    even = all(
+        (corner[1:4] @ _mean_normal(t)) / np.linalg.norm(corner[1:4]) >= 0.99 for t in (a, b) for corner in t.record
+    )
+    return not even and float(_mean_normal(a) @ _mean_normal(b)) < 0.85
 
 
 def _mean_normal(triangle: Triangle) -> F64:

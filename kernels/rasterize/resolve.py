@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.jit import F32, I32, U8, Int, Real, fast, inlined
-from kernels.rasterize.cpu import DX, DY, GROUP_SHIFT, SLOT_MASK
+from kernels.rasterize.cpu import BENT, DX, DY, GROUP_SHIFT, SLOT_MASK
 
 SMOOTH = np.float32(0.85)  # cosine between mean normals; a sharper bend is a crease, anti-aliased like an edge
 NEAR_Z = 1e-3  # metres; closer than this to the previous eye, a point has no usable flow
@@ -17,7 +17,7 @@ NEAR_Z = 1e-3  # metres; closer than this to the previous eye, a point has no us
 
 class Buffer(NamedTuple):
     """The visibility buffer: nearness (H,W,S), 0 = background, and winner (H,W,S), -1 = background, else the
-    triangle and, above GROUP_SHIFT, the group of its face."""
+    triangle, BENT, and above GROUP_SHIFT the group of its face."""
 
     nearness: F32
     winner: I32
@@ -99,18 +99,9 @@ def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real,
         painted[y, 0], painted[y, 1] = drawn[y, 0], drawn[y, 1]
         for x in range(begin, end):
             best = winner[y, x, 0]
-            same, joined, own = True, best >= 0, 1
-            sx, sy = across(0, samples), down(0, samples)
+            same = True
             for s in range(1, samples):
-                t = winner[y, x, s]
-                if t == best:
-                    own += 1
-                    sx += across(s, samples)
-                    sy += down(s, samples)
-                else:
-                    same = False
-                    joined = joined and (t ^ best) >> GROUP_SHIFT == 0
-                    joined = joined and continues(depth, winner, best, y, x, s, samples, tolerance, plane)
+                same &= winner[y, x, s] == best
             if same and best < 0:
                 z[y, x], face[y, x], kind[y, x] = np.inf, -1, 0
                 normal[0, y, x] = normal[1, y, x] = normal[2, y, x] = zero
@@ -119,12 +110,23 @@ def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real,
                 continue
             best_count, covered = samples, samples
             best_x, best_y = np.float32(x) + half, np.float32(y) + half
-            if joined and not same:
-                best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own)
-            elif not same:
-                best, best_count, covered, best_x, best_y, extras = divide(
-                    depth, winner, y, x, tolerance, plane, owner, more, extras
-                )
+            if not same:
+                joined, own, sx, sy = best >= 0, 0, 0.0, 0.0
+                for s in range(samples):
+                    t = winner[y, x, s]
+                    if t == best:
+                        own += 1
+                        sx += across(s, samples)
+                        sy += down(s, samples)
+                    else:
+                        joined = joined and (t ^ best) >> GROUP_SHIFT == 0
+                        joined = joined and continues(depth, winner, best, y, x, s, samples, tolerance, plane)
+                if joined:
+                    best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own)
+                else:
+                    best, best_count, covered, best_x, best_y, extras = divide(
+                        depth, winner, y, x, tolerance, plane, owner, more, extras
+                    )
             slot = best & SLOT_MASK
             pz, n0, n1, n2, u, v, f0, f1 = surface(slot, best_x, best_y, plane)
             z[y, x], face[y, x], kind[y, x] = pz, owner[slot], region[owner[slot]]
@@ -181,13 +183,16 @@ def continues(
     depth: F32, winner: I32, code: Int, y: Int, x: Int, s: Int, samples: Int, tolerance: Real, plane: F32
 ) -> Any:
     """Whether sample ``s`` goes on with the plane of triangle ``code``, in depth and in direction."""
-    t, other = code & SLOT_MASK, winner[y, x, s] & SLOT_MASK
+    t, other = code & SLOT_MASK, winner[y, x, s]
     dx = np.float32(x) + across(s, samples) - plane[t, 0, 9]
     dy = np.float32(y) + down(s, samples) - plane[t, 0, 10]
     q = depth[y, x, s]
     flat = abs(plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0] - q) <= tolerance * q
+    if not flat or (code | other) & BENT == 0:
+        return flat
+    other &= SLOT_MASK
     bend = plane[t, 0, 11] * plane[other, 0, 11] + plane[t, 0, 12] * plane[other, 0, 12]
-    return flat and bend + plane[t, 0, 13] * plane[other, 0, 13] >= SMOOTH
+    return bend + plane[t, 0, 13] * plane[other, 0, 13] >= SMOOTH
 
 
 @inlined
