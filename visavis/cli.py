@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -51,6 +52,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless configured.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the page.", min=1, max=65535)] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say when sessions come and go.")] = False,
 ) -> None:
     """Serve the page: talk in the browser, and the avatar talks with you."""
     from dataclasses import replace
@@ -60,6 +62,7 @@ def serve(
     from streaming.server import serve as run
     from visavis.config import load
 
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     settings = load(config)
     server = replace(settings.server, host=host or settings.server.host, port=port or settings.server.port)
     settings = replace(settings, server=server)
