@@ -83,6 +83,7 @@ class Rasterizer:
         self.blended_triangle, self.blended_owner = _i32(2 * faces, 3), _i32(2 * faces)
         self.plane, self.blended_plane = _f32(2 * faces, 3, cpu.ROW), _f32(2 * faces, 3, cpu.ROW)
         self.fade, self.focal = _f32(2 * faces), 1.0  # how much of each blended triangle is seen; focal, pixels
+        self.direction = _f32(2 * faces, 4)  # mean normal of each opaque triangle, and whether it is bent
         self.count = self.blended_count = 0
         self.buffer = Buffer(
             np.zeros((height, width, samples), np.float32), np.full((height, width, samples), -1, np.int32)
@@ -137,7 +138,8 @@ class Rasterizer:
         winner.fill(-1)
         self.drawn[:] = self.size[1], 0
         self.planes(self.triangle, self.owner, self.count, self.plane)
-        fill.label(self.owner, self.plane, self.count, self.group, self.code)
+        cpu.lean(self.triangle, self.count, self.record, self.direction)
+        fill.label(self.owner, self.direction, self.count, self.group, self.code)
         if self.samples == 4:
             fill.fill4(self.xy, self.plane, self.triangle, self.code, self.count, nearness, winner, self.drawn)
         else:
@@ -148,8 +150,9 @@ class Rasterizer:
     def _resolve(self, camera: Camera) -> GBuffer:
         tolerance = np.float32(STEP / camera.focal)
         self.extra_count = resolve(
-            self.buffer, self.plane, self.owner, self.mesh.region, tolerance, self.drawn, self.painted, self.gbuffer
-        )
+            self.buffer, self.plane, self.direction, self.owner, self.mesh.region, tolerance, self.drawn, self.painted,
+            self.gbuffer,
+        )  # fmt: skip
         return self.gbuffer
 
 

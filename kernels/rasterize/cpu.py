@@ -14,7 +14,7 @@ from kernels.jit import F32, I32, Flags, Int, Real, exact, fast
 
 SNAP = 256  # sub-pixel steps
 RECORD = 12  # 1/z, then normal (3), uv (2), previous homogeneous position (3), each over z; padded
-ROW = 16  # of an interpolation plane: those nine, the corner's position (2), the mean normal (3); padded
+ROW = 12  # of an interpolation plane: those nine, the corner's position (2); padded
 # A crossing of snapped edges that is not on a sample is farther from it than this, so the ceiling is exact.
 EDGE_EPS = 1e-9
 ROUND_UP = 1.0 - EDGE_EPS
@@ -168,11 +168,10 @@ def setup(
 def planes(
     triangle: I32, owner: I32, count: Int, xy: I32, record: F32, slots: Int, uv_area: F32, plane: F32, detail: F32
 ) -> None:
-    """Attributes as planes over the picture: ``plane`` (T,3,16) = value at corner 0, d/dx, d/dy.
+    """Attributes as planes over the picture: ``plane`` (T,3,12) = value at corner 0, d/dx, d/dy.
 
-    Columns 0..8 are those of ``record``, 9 and 10 of the first row the corner's position in pixels, 11..13 the mean
-    normal, 14 whether the corners' normals differ from it. A quantity over z is linear in the picture, so this is
-    perspective-correct interpolation once divided by column 0. Only the first
+    Columns 0..8 are those of ``record``, 9 and 10 of the first row the corner's position in pixels. A quantity over z
+    is linear in the picture, so this is perspective-correct interpolation once divided by column 0. Only the first
     ``slots`` are written. ``detail`` (F,) gets log2 of the uv length one pixel spans, for the faces drawn.
     """
     unit = 1.0 / SNAP
@@ -190,18 +189,23 @@ def planes(
             plane[t, 1, k] = vb * bx + vc * cx
             plane[t, 2, k] = vb * by + vc * cy
         plane[t, 0, 9], plane[t, 0, 10] = x0, y0
-        if slots > 3:
-            n0 = record[a, 1] + record[b, 1] + record[c, 1]
-            n1 = record[a, 2] + record[b, 2] + record[c, 2]
-            n2 = record[a, 3] + record[b, 3] + record[c, 3]
-            length = np.sqrt(n0 * n0 + n1 * n1 + n2 * n2 + np.float32(1e-20))
-            plane[t, 0, 11], plane[t, 0, 12], plane[t, 0, 13] = n0 / length, n1 / length, n2 / length
-            plane[t, 0, 14] = 0.0
-            for i in (a, b, c):
-                along = record[i, 1] * n0 + record[i, 2] * n1 + record[i, 3] * n2
-                if along < EVEN * length * record[i, 0]:
-                    plane[t, 0, 14] = 1.0
         detail[owner[t]] = 0.5 * np.log2((uv_area[owner[t]] + 1e-12) * abs(over))
+
+
+@exact
+def lean(triangle: I32, count: Int, record: F32, direction: F32) -> None:
+    """``direction`` (T,4): a triangle's mean normal, and 1 where the corners' normals differ from it, else 0."""
+    for t in range(count):
+        a, b, c = triangle[t, 0], triangle[t, 1], triangle[t, 2]
+        n0 = record[a, 1] + record[b, 1] + record[c, 1]
+        n1 = record[a, 2] + record[b, 2] + record[c, 2]
+        n2 = record[a, 3] + record[b, 3] + record[c, 3]
+        length = np.sqrt(n0 * n0 + n1 * n1 + n2 * n2 + np.float32(1e-20))
+        direction[t, 0], direction[t, 1], direction[t, 2] = n0 / length, n1 / length, n2 / length
+        direction[t, 3] = 0.0
+        for i in (a, b, c):
+            if record[i, 1] * n0 + record[i, 2] * n1 + record[i, 3] * n2 < EVEN * length * record[i, 0]:
+                direction[t, 3] = 1.0
 
 
 @exact

@@ -22,10 +22,10 @@ nearest4 = cast(Any, simd.nearest4)
 
 
 @exact
-def label(owner: I32, plane: F32, count: Int, group: U8, code: I32) -> None:
+def label(owner: I32, direction: F32, count: Int, group: U8, code: I32) -> None:
     """``code`` (T,): what the visibility buffer says of a sample: the triangle, BENT or not, and its group."""
     for t in range(count):
-        bent = BENT if plane[t, 0, 14] != 0.0 else 0
+        bent = BENT if direction[t, 3] != 0.0 else 0
         code[t] = t | bent | np.int32(group[owner[t]]) << GROUP_SHIFT
 
 

@@ -78,8 +78,8 @@ def surface(t: Int, x: Real, y: Real, plane: F32) -> tuple[Real, ...]:
 
 
 @fast
-def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real, drawn: I32, painted: I32,
-            g: GBuffer) -> Int:  # fmt: skip
+def resolve(buffer: Buffer, plane: F32, direction: F32, owner: I32, region: U8, tolerance: Real, drawn: I32,
+            painted: I32, g: GBuffer) -> Int:  # fmt: skip
     """Visibility buffer to G-buffer. A pixel that sees several surfaces keeps the largest one in the G-buffer
     and lists the others as extras with the share of samples each holds. Returns the number of extras.
 
@@ -120,12 +120,14 @@ def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real,
                         sy += down(s, samples)
                     else:
                         joined = joined and (t ^ best) >> GROUP_SHIFT == 0
-                        joined = joined and continues(depth, winner, best, y, x, s, samples, tolerance, plane)
+                        joined = joined and continues(
+                            depth, winner, best, y, x, s, samples, tolerance, plane, direction
+                        )
                 if joined:
                     best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own)
                 else:
                     best, best_count, covered, best_x, best_y, extras = divide(
-                        depth, winner, y, x, tolerance, plane, owner, more, extras
+                        depth, winner, y, x, tolerance, plane, direction, owner, more, extras
                     )
             slot = best & SLOT_MASK
             pz, n0, n1, n2, u, v, f0, f1 = surface(slot, best_x, best_y, plane)
@@ -138,8 +140,8 @@ def resolve(buffer: Buffer, plane: F32, owner: I32, region: U8, tolerance: Real,
 
 
 @fast
-def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32, owner: I32, more: Extras,
-           extras: Int) -> tuple[Int, Int, Int, Real, Real, Int]:  # fmt: skip
+def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32, direction: F32, owner: I32,
+           more: Extras, extras: Int) -> tuple[Int, Int, Int, Real, Real, Int]:  # fmt: skip
     """The surfaces of a pixel that sees several: (largest, its samples, all samples, its place (2), extras so far)."""
     pixel, share, face, z, normal, uv = more
     width, samples = winner.shape[1], winner.shape[2]
@@ -154,7 +156,7 @@ def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32,
             other = winner[y, x, r]
             if other < 0 or taken >> r & 1 or (other ^ t) >> GROUP_SHIFT != 0:
                 continue
-            if other == t or continues(depth, winner, t, y, x, r, samples, tolerance, plane):
+            if other == t or continues(depth, winner, t, y, x, r, samples, tolerance, plane, direction):
                 count += 1
                 taken |= 1 << r
                 if other == t:
@@ -180,7 +182,16 @@ def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32,
 
 @inlined
 def continues(
-    depth: F32, winner: I32, code: Int, y: Int, x: Int, s: Int, samples: Int, tolerance: Real, plane: F32
+    depth: F32,
+    winner: I32,
+    code: Int,
+    y: Int,
+    x: Int,
+    s: Int,
+    samples: Int,
+    tolerance: Real,
+    plane: F32,
+    direction: F32,
 ) -> Any:
     """Whether sample ``s`` goes on with the plane of triangle ``code``, in depth and in direction."""
     t, other = code & SLOT_MASK, winner[y, x, s]
@@ -191,8 +202,8 @@ def continues(
     if not flat or (code | other) & BENT == 0:
         return flat
     other &= SLOT_MASK
-    bend = plane[t, 0, 11] * plane[other, 0, 11] + plane[t, 0, 12] * plane[other, 0, 12]
-    return bend + plane[t, 0, 13] * plane[other, 0, 13] >= SMOOTH
+    bend = direction[t, 0] * direction[other, 0] + direction[t, 1] * direction[other, 1]
+    return bend + direction[t, 2] * direction[other, 2] >= SMOOTH
 
 
 @inlined
