@@ -90,7 +90,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     """Prints ``result`` as a table."""
     where = result["machine"]
     table = Table(title=f"{result['suite']} · {result['commit']} · {where['cpu']}, {where['threads']} threads")
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     for column in ("p50", "p95", "p99", "value"):
         table.add_column(column, justify="right")
     table.add_column("unit")
