@@ -50,5 +50,5 @@ if __name__ == "__main__":
     try:
         typer.run(main)
     except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"[red]bench:[/] {error}", highlight=False)
+        Console(stderr=True).print(f"[red]bench:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)

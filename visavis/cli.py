@@ -168,7 +168,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("VISAVIS_DEBUG"):
             raise
-        err.print(f"[red]visavis:[/] {error}", highlight=False)
+        err.print(f"[red]visavis:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

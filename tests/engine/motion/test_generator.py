@@ -45,7 +45,7 @@ def test_the_past_is_forgotten_after_the_receptive_field() -> None:
     mel = torch.randn(1, 4 * (frames + 3), 80)
     other = mel.clone()
     other[:, :4] += 5.0
-    assert torch.allclose(whole(mel)[:, frames:], whole(other)[:, frames:], atol=1e-5)
+    assert torch.allclose(whole(mel)[:, frames:], whole(other)[:, frames:], atol=1e-4)
 
 
 def test_a_closure_meets_the_lips_for_any_pose() -> None:
