@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -12,9 +14,9 @@ for parameter in NET.parameters():
     torch.nn.init.normal_(parameter, std=0.2)
 
 
-def whole(mel: torch.Tensor) -> torch.Tensor:
-    mouths, _ = NET(mel, NET.initial_state(mel.shape[0]))
-    return torch.cat([torch.cat([NET.face(m, i), m.viseme], 2) for i, m in enumerate(mouths)], 2)
+def whole(mel: torch.Tensor, net: LipGenerator = NET) -> torch.Tensor:
+    mouths, _ = net(mel, net.initial_state(mel.shape[0]).to(mel.dtype))
+    return torch.cat([torch.cat([net.face(m, i), m.viseme], 2) for i, m in enumerate(mouths)], 2)
 
 
 @settings(deadline=None, max_examples=25)
@@ -41,11 +43,14 @@ def test_the_future_changes_nothing() -> None:
 
 @torch.no_grad()
 def test_the_past_is_forgotten_after_the_receptive_field() -> None:
-    frames = 1 + 2 * sum(NET.config.dilations) + 1
-    mel = torch.randn(1, 4 * (frames + 3), 80)
+    # the stem's last frame, two taps back a dilation, and the frame that a contact carries over
+    frames = 1 + 1 + 2 * sum(NET.config.dilations) + 1
+    net = copy.deepcopy(NET).double()  # float64: what is left of the past shows clear of rounding
+    mel = torch.randn(1, 4 * (frames + 3), 80, generator=torch.Generator().manual_seed(0)).double()
     other = mel.clone()
     other[:, :4] += 5.0
-    assert torch.allclose(whole(mel)[:, frames:], whole(other)[:, frames:], atol=1e-4)
+    change = (whole(mel, net) - whole(other, net)).abs().amax(dim=(0, 2))
+    assert change[frames:].max() < 1e-12 < change[frames - 2 : frames].max()
 
 
 def test_a_closure_meets_the_lips_for_any_pose() -> None:
