@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,20 +34,23 @@ def run(quick: bool = False, log: Console | None = None) -> Measured:
     lips, step_ms = LipSync(lookahead), list[float]()
 
     def ours(pcm: Array) -> Painted:
-        return paint_lips(lips, lookahead, pcm, step_ms)
+        return paint_lips(lips, lookahead, pcm, step_ms=step_ms)
 
+    painters: dict[str, Callable[[Array], Painted]] = {"ours": ours, "baseline.loudness": loudness}
     metrics: Metrics = {}
     sets: dict[str, Callable[[], Iterable[Prompt]]] = {"asterisk": lambda: asterisk(full=False), "tts": tts}
     if not quick:
         sets["asterisk_full"] = lambda: asterisk(full=True)
+        for other in {0, 1, 2} - {lookahead}:  # what waiting longer, or less, would buy
+            painters[f"ours.lookahead{other}"] = partial(paint_lips, LipSync(other), other, step_ms=[])
     for name, prompts in sets.items():
         try:
-            takes = [(take(p.spans, *ours(p.pcm)), take(p.spans, *loudness(p.pcm)))
+            takes = [[take(p.spans, *paint(p.pcm)) for paint in painters.values()]
                      for p in track(list(prompts()), f"scoring {name}", console=log)]  # fmt: skip
         except MissingPackage as error:
             log.print(f"[yellow]{name} skipped:[/] {error}")
             continue
-        for system, scored in zip(("ours", "baseline.loudness"), zip(*takes, strict=True), strict=True):
+        for system, scored in zip(painters, zip(*takes, strict=True), strict=True):
             metrics |= _named(f"{system}.{name}", list(scored))
     if not metrics:
         raise ValueError("no speech to score: install the packages named above")
@@ -63,7 +67,7 @@ def _named(prefix: str, takes: list[Take]) -> Metrics:
     return {f"{prefix}.{name}": value(number, unit) for name, (number, unit) in score(takes).items()}
 
 
-def paint_lips(lips: LipSync, lookahead: int, pcm: Array, step_ms: list[float]) -> Painted:
+def paint_lips(lips: LipSync, lookahead: int, pcm: Array, *, step_ms: list[float]) -> Painted:
     """What the network paints while pcm (samples,) plays, exactly as a session calls it; times each step."""
     log_mel = LogMel()
     mel_state, state = log_mel.initial_state(), lips.initial_state()

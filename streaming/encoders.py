@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fractions
 import random
+from abc import ABC, abstractmethod
 from typing import Final, Protocol
 
 import av
@@ -35,7 +36,7 @@ class VideoEncoder(Protocol):
         ...
 
 
-class _Codec:
+class _Codec(ABC):
     """An FFmpeg encoder that is opened again only when the picture's size or the bitrate changes."""
 
     name: str
@@ -44,8 +45,9 @@ class _Codec:
         self.bitrate = bitrate
         self._context: VideoCodecContext | None = None
 
+    @abstractmethod
     def _options(self) -> dict[str, str]:
-        raise NotImplementedError
+        """FFmpeg options for the bitrate now."""
 
     def _encode(self, i420: NDArray[np.uint8], pts: int, key: bool) -> bytes:
         height, width = i420.shape[0] * 2 // 3, i420.shape[1]

@@ -55,7 +55,7 @@ def test_loudness_opens_with_sound_and_rests_without() -> None:
 def test_lookahead_shifts_nothing_in_time() -> None:
     pcm = next(one()).pcm
     for lookahead in (0, 1, 2):
-        viseme, gap = motion.paint_lips(LipSync(lookahead), lookahead, pcm, [])
+        viseme, gap = motion.paint_lips(LipSync(lookahead), lookahead, pcm, step_ms=[])
         assert viseme.shape == (100, 15) and gap.shape == (100,)
 
 
