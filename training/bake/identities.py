@@ -33,6 +33,16 @@ class Identity:
     stubble: float = 0.0
     makeup: float = 0.0
     lash: float = 1.0
+    wrinkles: float = 0.0  # 0 none .. 1 deep: forehead, crow's feet, nasolabial folds, neck
+    blemishes: float = 0.0  # moles, small scars, uneven tone
+    grey: float = 0.0  # share of grey hairs
+    curl: float = 0.0  # 0 straight .. 1 tight curls, for styles that can
+    beard: str = "none"  # see beard.BEARDS
+    beard_colour: Colour | None = None  # the hair's when None
+    top: str = "jumper"  # see clothes.TOPS
+    pattern: str = "plain"  # of the cloth: see paint_cloth.PATTERNS
+    glasses: str = "none"  # see accessories.GLASSES
+    earrings: str = "none"  # see accessories.EARRINGS
 
 
 def both(**weights: float) -> dict[str, float]:
