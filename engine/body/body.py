@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import Avatar
+from engine.body.helpers import HelperBones
 from engine.motion.frame import ACTION_INDEX, JOINT_INDEX, JOINTS, K, Motion, R
 from kernels.skin import cpu
 
@@ -57,6 +58,7 @@ class Body:
         self._parent = avatar.bone_parent.astype(np.int64)
         self._pivot = avatar.bone_pivot.astype(np.float64)
         self._hand = avatar.bone_hand.astype(np.float64)
+        self._helpers = HelperBones(avatar.bones, self._pivot)
         index = {bone: place for place, bone in enumerate(avatar.bones)}
         self._neck, self._head = index["neck"], index["head"]
         self._eyes = [index["eye_l"], index["eye_r"]]
@@ -102,6 +104,7 @@ class Body:
         local[self._neck, 3:] = NECK_SHARE * motion.head[3:]
         yaw, pitch = motion.gaze
         local[self._eyes, :3] = (-pitch, yaw, 0.0)
+        self._helpers.turn(local)
         cpu.forward_kinematics(
             self._parent, self._pivot, local, self._neck, NECK_SHARE * motion.head[:3].astype(np.float64),
             out.bones,

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import BONES
+from engine.body import helpers
+from training.bake.brush import ease
 from training.bake.prior import EYE_L, EYE_R, Person
 
 Array = NDArray[Any]
@@ -31,7 +33,8 @@ class Rig:
     """Names, parents, pivots and hand axes of the engine's bones, and the way from the prior's weights."""
 
     def __init__(self, person: Person) -> None:
-        self.names = [*BONES, *(f"{f}{k}_{side}" for side in "lr" for f in FINGERS for k in (1, 2, 3))]
+        fingers = [f"{f}{k}_{side}" for side in "lr" for f in FINGERS for k in (1, 2, 3)]
+        self.names = [*BONES, *fingers, *(f"{name}_{side}" for side in "lr" for name in helpers.HELPERS)]
         self.index = {name: place for place, name in enumerate(self.names)}
         self.parent = np.array([self._parent_of(name) for name in self.names], np.int32)
         self.pivot = np.stack([self._pivot_of(name, person) for name in self.names]).astype(np.float32)
@@ -45,7 +48,38 @@ class Rig:
         out = np.zeros((len(vertices), len(self.names)))
         for k in range(person.skin_index.shape[1]):
             out += person.skin_weight[vertices, k, None] * self._map[person.skin_index[vertices, k]]
+        for side in "lr":
+            self._share_limb(out, person.rest[vertices].astype(float), side)
         return out
+
+    def _share_limb(self, weight: Array, points: Array, side: str) -> None:
+        """Moves weight of one arm, in place, to the helper bones that spread its twist and its bends."""
+        clavicle, shoulder, elbow, armpit, deltoid, crook, forearm, cuff = (
+            self.index[f"{name}_{side}"]
+            for name in ("clavicle", "shoulder", "elbow", "armpit", "deltoid", "crook", "forearm", "cuff")
+        )
+        upper = self._along(points, f"shoulder_{side}", f"elbow_{side}")
+        lower = self._along(points, f"elbow_{side}", f"wrist_{side}")
+        half = np.minimum(weight[:, shoulder], weight[:, elbow])
+        weight[:, crook] = 2.0 * half
+        weight[:, shoulder] -= half
+        weight[:, elbow] -= half
+        top = weight[:, shoulder] * (1.0 - ease(upper, 0.15, 0.85))
+        weight[:, shoulder] -= top
+        half = np.minimum(weight[:, clavicle], top)
+        weight[:, armpit] = 2.0 * half
+        weight[:, clavicle] -= half
+        weight[:, deltoid] = top - half
+        whole = weight[:, elbow].copy()
+        weight[:, elbow] = whole * np.clip(1.0 - 2.0 * lower, 0.0, 1.0)
+        weight[:, cuff] = whole * np.clip(2.0 * lower - 1.0, 0.0, 1.0)
+        weight[:, forearm] = whole - weight[:, elbow] - weight[:, cuff]
+
+    def _along(self, points: Array, start: str, stop: str) -> Array:
+        """0 at one joint, 1 at the other: how far along a limb points (n, 3) lie."""
+        low = self.pivot[self.index[start]].astype(float)
+        axis = self.pivot[self.index[stop]] - low
+        return (points - low) @ axis / (axis @ axis)
 
     def rigid(self, count: int, bone: str) -> Array:
         """Skin weights (count, N) of a piece that follows one bone."""
@@ -54,6 +88,8 @@ class Rig:
         return out
 
     def _parent_of(self, name: str) -> int:
+        if name[:-2] in helpers.HELPERS:
+            return self.index[helpers.PARENT[name[:-2]] + name[-2:]]
         if name in PARENT:
             return self.index[PARENT[name]] if PARENT[name] else -1
         finger, joint, side = name[:-3], int(name[-3]), name[-1]
@@ -62,6 +98,8 @@ class Rig:
     def _pivot_of(self, name: str, person: Person) -> Array:
         if name in ("eye_l", "eye_r"):
             return fit_sphere(person.rest[EYE_L if name == "eye_l" else EYE_R])[0]
+        if name[:-2] in helpers.HELPERS:
+            name = helpers.HELPERS[name[:-2]].driver + name[-2:]
         return person.bone_head[person.bone(PIVOT.get(name) or prior_finger(name))]
 
     def _bone_map(self, person: Person) -> Array:
