@@ -23,6 +23,7 @@ from streaming.control import Control
 from streaming.micclock import MicClock
 from streaming.mictrack import MicReader
 from streaming.protocol import ProtocolError
+from streaming.sender import MediaSender
 from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 from streaming.worker import SessionWorker
 
@@ -193,6 +194,9 @@ class Peer:
         self._control.send("control", hello)
 
     def _frame_sent(self, frame: OutFrame) -> None:
+        for sender in self._connection.getSenders():
+            if sender.kind == "audio" and isinstance(sender, MediaSender):
+                frame.stamps["voice_rtp"] = sender.rtp_time(frame.pts)
         self._stamps.append({k: round(v, 2) if isinstance(v, float) else v for k, v in frame.stamps.items()})
         if len(self._stamps) < STAMPS_AT_ONCE:
             return

@@ -55,6 +55,7 @@ class OutQueue:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     spoken: asyncio.Event = field(default_factory=asyncio.Event)
     first_pts: int | None = None  # of the first picture sent: what was before, nobody was there to see or hear
+    voiced: bool = False  # whether voice was sent
     sent_pts: int = -1
     epoch: float | None = None
 
@@ -91,6 +92,10 @@ class OutQueue:
             self.voice.read(min(unseen, self.voice.available))
         if self.voice.position < self.first_pts * VOICE_RATIO or self.voice.available - self.delay < PACKET:
             return None
+        if not self.voiced:  # sent at once, what waited for the first picture would fill the receiver's buffer
+            stale = self.voice.available - self.delay - 2 * PACKET
+            self.voice.read(max(stale, 0) // PACKET * PACKET)
+            self.voiced = True
         pts = self.voice.position // VOICE_RATIO
         samples = np.clip(self.voice.read(PACKET), -1, 1) * np.float32(32767)
         return VoicePacket(pts, samples.astype(np.int16))

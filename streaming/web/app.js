@@ -80,7 +80,11 @@ function listenTo(connection) {
     orbit.settle(hello.viewpoint);
     reflect();
   }));
-  connection.addEventListener("stamps", mine((stamps) => { waterfall.stamps(stamps, connection, state.captureMs); bench?.stamps(stamps); }));
+  connection.addEventListener("stamps", mine((stamps) => {
+    waterfall.stamps(stamps, connection, state.captureMs);
+    connection.lips?.stamps(stamps);
+    bench?.stamps(stamps);
+  }));
   connection.addEventListener("refused", mine(({ message }) => { complain(message); reflect(); }));
   connection.addEventListener("state", mine(({ state: now, reason }) => {
     if (now === "connected") say("Connected", "live");
@@ -97,6 +101,7 @@ function shown(now, metadata) {
   if (state.connection && video.srcObject) {
     if (!$("stage").classList.contains("live")) firstFrame();
     waterfall.frame(metadata);
+    state.connection.lips?.frame(metadata);
     bench?.frame(video, metadata);
   }
   eachFrame();
@@ -204,7 +209,7 @@ function reflectListen() {
   const on = state.listenChosen ? state.listen : state.source !== "mic";
   state.listen = on;
   video.muted = !on;
-  state.connection?.tie(on);
+  if (state.connection?.lips) state.connection.lips.listening = on;
   $("listen").setAttribute("aria-pressed", on);
   $("listen").textContent = on ? "Voice on" : "Voice off";
 }

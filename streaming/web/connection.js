@@ -1,5 +1,8 @@
 // One session with the server: WebRTC, the control protocol (docs/protocol.md), and the two clocks.
 
+import { LipSync } from "./lipsync.js";
+import { audio } from "./sources.js";
+
 export class ServerRefusal extends Error {
   constructor(status, code, message) { super(message); this.status = status; this.code = code; }
 }
@@ -25,8 +28,7 @@ export class Connection extends EventTarget {
     this.sequence = 0;
     this.stream = new MediaStream();
     this.closed = false;
-    this.tied = false;
-    this.tying = Promise.resolve();
+    this.lips = null; // keeps them together, where the browser lets a page delay either
   }
 
   /** Opens a session. The offer leaves before ICE gathering ends: the server learns our address from our checks. */
@@ -35,12 +37,12 @@ export class Connection extends EventTarget {
     if (this.closed) return;
     const pc = this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.audio = pc.addTransceiver("audio", { direction: "sendrecv" });
-    pc.addTransceiver("video", { direction: "recvonly" });
+    const picture = pc.addTransceiver("video", { direction: "recvonly" });
     this.control = this.#channel("control", { ordered: true });
     this.pose = this.#channel("pose", { ordered: false, maxRetransmits: 0 });
     pc.ontrack = ({ track, receiver }) => {
       if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-      this.stream.addTrack(track); // one stream: the browser keeps lips and voice together
+      this.stream.addTrack(track);
       this.#emit("track", { stream: this.stream });
     };
     pc.onconnectionstatechange = () => { if (!this.closed) this.#emit("state", { state: pc.connectionState }); };
@@ -49,33 +51,18 @@ export class Connection extends EventTarget {
     const answer = await (await ask("v1/sessions", this.token, { method: "POST", body: JSON.stringify(body) })).json();
     this.id = answer.id;
     if (this.closed) return this.#leave();
-    this.answer = answer.sdp;
-    await pc.setRemoteDescription(this.#tiedAnswer());
+    const steerable = "jitterBufferTarget" in picture.receiver && "getSynchronizationSources" in picture.receiver;
+    if (steerable) this.lips = new LipSync(picture.receiver, this.audio.receiver, () => 1000 * (audio().outputLatency ?? 0));
+    await pc.setRemoteDescription({ type: "answer", sdp: steerable ? this.#apart(answer.sdp) : answer.sdp });
     this.heart = setInterval(() => this.#ping(), 1000);
   }
 
   /** What is heard from now on; null is silence. */
   async speak(track) { if (!this.closed) await this.audio?.sender.replaceTrack(track); }
 
-  /**
-   * Whether the browser keeps the picture for the voice (lip-sync) or shows it at once, for when nobody listens:
-   * 20 to 60 ms less, more on a busy machine. Both come in one media stream of the answer, or in two; the answer is
-   * applied again, and the server need not know.
-   */
-  tie(on) {
-    if (this.tied === on) return;
-    this.tied = on;
-    if (!this.answer) return;
-    this.tying = this.tying.then(async () => {
-      if (this.closed) return;
-      await this.pc.setLocalDescription(await this.pc.createOffer());
-      await this.pc.setRemoteDescription(this.#tiedAnswer());
-    }).catch((problem) => { if (!this.closed) console.error(problem); });
-  }
-  #tiedAnswer() {
-    const sections = this.answer.split(/^(?=m=)/m);
-    const apart = sections.map((s) => (s.startsWith("m=audio") ? s.replace(/^a=msid:\S+/m, "a=msid:voice") : s));
-    return { type: "answer", sdp: (this.tied ? sections : apart).join("") };
+  /** The picture and the voice in two media streams: the browser shows and plays each as soon as it can. */
+  #apart(sdp) {
+    return sdp.split(/^(?=m=)/m).map((s) => (s.startsWith("m=audio") ? s.replace(/^a=msid:\S+/m, "a=msid:voice") : s)).join("");
   }
 
   /** Where to look from. Sent on the channel that never waits for a lost message. */
@@ -95,6 +82,7 @@ export class Connection extends EventTarget {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.heart);
+    this.lips?.close();
     this.#send(this.control, { type: "bye" });
     this.#leave();
     this.pc?.close();

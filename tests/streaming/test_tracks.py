@@ -95,6 +95,18 @@ def test_nobody_begins_in_the_past() -> None:
     run(work())
 
 
+def test_the_voice_begins_with_what_was_just_said_not_with_what_waited_for_the_picture() -> None:
+    queue = OutQueue()
+    for k in range(10):
+        queue.put_voice(voice_of(k))
+    queue.mark_sent(0)
+    packets = []
+    while (packet := queue.next_voice()) is not None:
+        packets.append(packet)
+    assert [packet.pts for packet in packets] == [9 * FRAME, 9 * FRAME + FRAME // 2]
+    assert all(np.allclose(packet.samples, 32767 * 0.09, atol=1) for packet in packets)
+
+
 def test_the_voice_stays_behind_by_the_engines_lookahead() -> None:
     queue = OutQueue(delay=1920)
     put(queue, 0)
@@ -111,6 +123,7 @@ def test_a_stuck_line_skips_pictures_and_grows_nothing() -> None:
         video, voice = VideoTrack(queue, lambda _: None), VoiceTrack(queue)
         put(queue, 0)
         video.sent(await video.recv())
+        await voice.recv()
         for k in range(1, 1000):
             put(queue, k)
         assert len(queue.pictures) == VIDEO_QUEUE
@@ -130,7 +143,7 @@ def test_a_long_silence_made_up_at_once_fits() -> None:
     queue.mark_sent(0)
     packet = queue.next_voice()
     assert packet is not None
-    assert packet.pts == 9 * 16_000
+    assert packet.pts == 10 * 16_000 - FRAME
 
 
 def test_stopping_wakes_whoever_waits() -> None:

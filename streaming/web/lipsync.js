@@ -1,0 +1,75 @@
+// Lips and voice together, by when each is played out, not by the browser's own lip-sync: Chromium's begins tens of
+// milliseconds off, takes many seconds to settle, and holds every picture meanwhile. On a quiet line sound and picture
+// arrive together by themselves and nothing needs to wait.
+
+const EVERY_MS = 250; // between two looks
+const LOOKS = 9; // the median of this many decides
+const SLACK_MS = 25; // nobody sees less (ITU-R BT.1359: 45 early to 125 late is not noticed)
+const SETTLE_MS = 1500; // jitter buffers find their size first
+const STEP_MS = 40; // the most one step moves
+const LIMIT_MS = 400;
+const OPUS_MS = 6.5; // a decoder's output is late by this (RFC 7845, section 4.2: 312 samples)
+const WRAP = 2 ** 32;
+
+/** Difference of two RTP times, either sign. */
+const apart = (a, b) => ((a - b + 1.5 * WRAP) % WRAP) - WRAP / 2;
+const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+
+/** Delays whichever comes first: `pictures` and `voice` are receivers, or anything with a jitterBufferTarget. */
+export class LipSync {
+  constructor(pictures, voice, outputMs) {
+    Object.assign(this, { pictures, voice, outputMs, on: false, seen: null, line: null, skews: [] });
+    this.timer = setInterval(() => this.look(), EVERY_MS);
+  }
+
+  /** Whether the voice is heard. When it is not, the picture waits for nothing. */
+  set listening(on) {
+    if (this.on === on) return;
+    this.on = on;
+    this.#wait(0, 0);
+    this.begun = performance.now();
+  }
+
+  /** From requestVideoFrameCallback. */
+  frame({ rtpTimestamp, expectedDisplayTime }) { if (rtpTimestamp !== undefined) this.seen = { rtp: rtpTimestamp, at: expectedDisplayTime }; }
+
+  /** From the server: the RTP times that one moment has on the picture's line and on the voice's. */
+  stamps({ frames }) {
+    const last = frames.at(-1);
+    if (last?.rtp != null && last.voice_rtp != null) this.line = { rtp: last.rtp, voice: last.voice_rtp };
+  }
+
+  /** Heard minus seen in ms, now; null while either is unknown. */
+  skew() {
+    const played = this.voice.getSynchronizationSources()[0];
+    if (!this.line || !this.seen || !played) return null;
+    const seen = this.seen.at - apart(this.seen.rtp, this.line.rtp) / 90;
+    const at = played.timestamp > 1e12 ? played.timestamp - performance.timeOrigin : played.timestamp; // Chromium: Unix time
+    const heard = at - apart(played.rtpTimestamp, this.line.voice) / 48 + OPUS_MS;
+    return heard + this.outputMs() - seen;
+  }
+
+  look() {
+    const skew = this.on && performance.now() - this.begun > SETTLE_MS ? this.skew() : null;
+    if (skew === null || Math.abs(skew) > 2000) return;
+    this.skews.push(skew);
+    if (this.skews.length < LOOKS) return;
+    const late = median(this.skews); // of the voice
+    this.skews.shift();
+    if (Math.abs(late) <= SLACK_MS) return;
+    const step = Math.min(Math.abs(late), STEP_MS);
+    const { pictures, voice } = this;
+    // First what was added is taken away, then the other side is asked to wait.
+    if (late > 0) voice.jitterBufferTarget > 0 ? this.#wait(pictures.jitterBufferTarget, voice.jitterBufferTarget - step) : this.#wait(pictures.jitterBufferTarget + step, 0);
+    else pictures.jitterBufferTarget > 0 ? this.#wait(pictures.jitterBufferTarget - step, voice.jitterBufferTarget) : this.#wait(0, voice.jitterBufferTarget + step);
+  }
+
+  close() { clearInterval(this.timer); }
+
+  #wait(pictures, voice) {
+    const within = (ms) => Math.round(Math.min(Math.max(ms, 0), LIMIT_MS));
+    this.pictures.jitterBufferTarget = within(pictures);
+    this.voice.jitterBufferTarget = within(voice);
+    this.skews = [];
+  }
+}
