@@ -42,6 +42,8 @@ TEETH: Final = Rect(1568, 1652, 160, 200)
 EYE: Final = Rect(1728, 1412, 320, 320)
 LASH: Final = Rect(1728, 1732, 320, 120)
 TRIM: Final = Rect(1408, 1852, 640, 96)  # collar and cuffs, seamless along u
+ARM: Final = Rect(1408, 1948, 544, 100)  # both bare arms share one painting
+METAL: Final = Rect(1952, 1948, 96, 100)  # accessories: flat colours
 
 
 def fit(uv: Array, turn: bool = False) -> Array:

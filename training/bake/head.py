@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,21 +17,29 @@ from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
 from training.bake.rig import Rig, fit_sphere
-from training.bake.simplify import simplify
+from training.bake.simplify import merges
 
 Array = NDArray[Any]
 PLACES = {
-    "head": atlas.HEAD, "mouth": atlas.MOUTH, "torso": atlas.NECK, "hand_l": atlas.HAND, "hand_r": atlas.HAND,
+    "head": atlas.HEAD, "mouth": atlas.MOUTH, "trunk": atlas.NECK, "hand_l": atlas.HAND, "hand_r": atlas.HAND,
+    "arm_l": atlas.ARM, "arm_r": atlas.ARM,
 }  # fmt: skip
 LID_ACTIONS = ("cheekSquint", "eyeSquint", "eyeWide", "eyeBlink", "eyeLookDown", "eyeLookUp", "eyeLookIn", "eyeLookOut")
 LID_THICKNESS = 0.0006  # metres of lid over the eyeball, at least
 LIDS_MEET = 0.95  # the prior's blink drives the upper lid past the lower one
+SLEEVE = 0.185  # metres from the middle, on the template, where an arm begins
+CHEST = -0.45  # metres: skin of the trunk below this height is never shown
+THINNING = 2  # version of the thinning kept on disk
+KEPT = 0.36  # share of the triangles that stay where thinning is allowed
 LIP_OVERLAP = 0.0004  # metres the resting lips press into each other: no gap from any view
 
 
 @cache
 def islands() -> dict[str, Array]:
-    """Faces of the body group by texture island: head, mouth, sockets, torso, hand_l, hand_r."""
+    """Faces of the body group by texture island: head, mouth, socket_l .., torso, hand_l ..
+
+    The torso is given again as the trunk above the waist, arm_l and arm_r.
+    """
     import scipy.sparse as sparse
     from scipy.sparse.csgraph import connected_components
 
@@ -54,13 +64,15 @@ def islands() -> dict[str, Array]:
         else:
             name = "mouth" if low[0] < -0.02 and high[0] > 0.02 else "socket_l" if low[0] > 0 else "socket_r"
         out[name] = rows
+    middle = points[faces[out["torso"]]].mean(1)
+    arm = np.abs(middle[:, 0]) > SLEEVE
+    out["trunk"] = out["torso"][~arm & (middle[:, 1] > CHEST)]
+    out["arm_l"], out["arm_r"] = (out["torso"][arm & (side * middle[:, 0] > 0)] for side in (1, -1))
     return out
 
 
 def resting(person: Person, identity: Identity) -> Person:
     """The person with the identity's resting expression and closed lips baked into the rest shape."""
-    import dataclasses
-
     weights = np.zeros(len(ACTION_INDEX), np.float32)
     for name, weight in identity.rest.items():
         weights[ACTION_INDEX[name]] = weight
@@ -74,7 +86,7 @@ def resting(person: Person, identity: Identity) -> Person:
     for side in ("Left", "Right"):
         deltas[ACTION_INDEX[f"eyeBlink{side}"]] *= LIDS_MEET
     rest, deltas = _clear_eyes(rest.astype(np.float32), deltas)
-    return dataclasses.replace(person, rest=rest, deltas=deltas)
+    return replace(person, rest=rest, deltas=deltas)
 
 
 def _clear_eyes(rest: Array, deltas: Array) -> tuple[Array, Array]:
@@ -143,66 +155,104 @@ def _close_lips(rest: Array, person: Person) -> Array:
     return move
 
 
-def lip_residual(person: Person) -> Array:
+@cache
+def lip_residual() -> Array:
     """(8, N, 3): principal mouth shape changes that the 52 actions cannot make, one standard deviation each."""
-    near = np.flatnonzero(np.abs(person.deltas[:, : prior.BODY]).max((0, 2)) > 1e-4)
-    actions = person.deltas[:, near].reshape(len(person.deltas), -1).astype(float)
+    same = prior.constants()
+    near = np.flatnonzero(np.abs(same.deltas[:, : prior.BODY]).max((0, 2)) > 1e-4)
+    actions = same.deltas[:, near].reshape(len(same.deltas), -1).astype(float)
     basis = np.linalg.svd(actions, full_matrices=False)
     span = basis[2][basis[1] > 1e-3 * basis[1][0]]
-    shapes = person.shapes[:, near].reshape(len(person.shapes), -1).astype(float)
+    shapes = same.shapes[:, near].reshape(len(same.shapes), -1).astype(float)
     rest = shapes - (shapes @ span.T) @ span
     # Shape changes drawn with strength of standard deviation 0.35: what people's mouths differ by.
     _, size, direction = np.linalg.svd(0.35 * rest / np.sqrt(len(shapes)), full_matrices=False)
-    out = np.zeros((R, len(person.rest), 3), np.float32)
+    out = np.zeros((R, same.deltas.shape[1], 3), np.float32)
     out[:, near] = (size[:R, None] * direction[:R]).reshape(R, -1, 3)
     return out
 
 
-def skin_part(person: Person, rig: Rig, hidden: Array) -> Part:
-    """Head, inner mouth, neck and hands in one piece. ``hidden`` (N,) bool: vertices that cloth covers."""
+def skin_part(person: Person, rig: Rig, hidden: Array, scalp_shown: bool) -> Part:
+    """Head, inner mouth, neck and hands in one piece, with fewer triangles on hands and under the hair.
+
+    ``hidden`` (N,) bool: vertices that cloth covers. ``scalp_shown``: keep every triangle of the skull.
+    """
+    whole, into = _whole(), _thinning(scalp_shown)
+    shown = ~hidden[whole.vertex[whole.faces]].any(1) | (whole.region == REGIONS.index("mouth"))
+    faces, region = whole.faces[shown], whole.region[shown]
+    present = np.zeros(len(into), bool)
+    present[faces] = True
+    into = np.where(present[into], into, np.arange(len(into)))  # merged into skin that is gone: stays
+    few = into[faces]
+    left = (few[:, 0] != few[:, 1]) & (few[:, 1] != few[:, 2]) & (few[:, 2] != few[:, 0])
+    _, same, count = np.unique(np.sort(whole.vertex[few], axis=1), axis=0, return_inverse=True, return_counts=True)
+    left &= count[same.ravel()] == 1  # two faces back to back across a texture seam enclose nothing
+    used, local = mesh.compact(few[left], len(into))
+    vertex, coordinate = whole.vertex[used], whole.coordinate[used]
+    return Part(
+        name="skin", rest=person.rest[vertex].astype(float), faces=local, uv=whole.uv[used], region=region[left],
+        weight=rig.weights(person, vertex), paint=person.template[vertex].astype(float), weld=mesh.first_of(vertex),
+        deltas=person.deltas[:, vertex], residual=lip_residual()[:, vertex],
+        channel={"vertex": vertex, "mpfb": prior.template()[1][coordinate]},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All skin that a pack may show, of the template: n vertices split at texture seams, f faces."""
+
+    vertex: Array  # (n,) of the template
+    coordinate: Array  # (n,) texture coordinate of the template
+    uv: Array  # (n, 2) place in the atlas
+    faces: Array  # (f, 3)
+    region: Array  # (f,)
+
+
+@cache
+def _whole() -> Whole:
     _, uv, groups = prior.template()
     body, island = groups["body"], islands()
     place, rows, region = np.zeros_like(uv), [], []
     for name, rect in PLACES.items():
         faces = island[name]
-        if name != "mouth":
-            faces = faces[~hidden[body.faces[faces]].any(1)]
         used = np.unique(body.uv_faces[faces])
-        unit = atlas.fit(uv[used], turn=name == "head")
-        if name == "hand_r":
-            unit[:, 0] = 1.0 - unit[:, 0]  # both hands share one painting
+        unit = atlas.fit(uv[used], turn=name in ("head", "arm_l", "arm_r"))
+        if name in ("hand_r", "arm_r"):
+            unit[:, 0] = 1.0 - unit[:, 0]  # both sides share one painting
         place[used] = rect.place(unit)
         rows.append(faces)
         region.append(_regions(name, faces))
     kept = np.concatenate(rows)
-    part = from_template(person, rig, "skin", body.faces[kept], body.uv_faces[kept], place, lip_residual(person))
-    part.region = np.concatenate(region)
-    return part
+    vertex, coordinate, local = mesh.unify(body.faces[kept], body.uv_faces[kept])
+    return Whole(vertex, coordinate, place[coordinate], local, np.concatenate(region))
 
 
-def thin_out(part: Part, removable: Array, target: int) -> Part:
-    """The part with fewer faces: ``removable`` (n,) vertices are merged away until ``target`` faces are left."""
-    import dataclasses
+@cache
+def _thinning(scalp_shown: bool) -> Array:
+    """(n,) the vertex that each vertex of ``_whole()`` is merged into. Found on the template, once, kept on disk.
 
-    keep = removable[part.faces].any(1)  # only these faces can change
-    few = simplify(part.rest, part.faces, removable, target)
-    weld = np.arange(len(part.rest)) if part.weld is None else part.weld
-    _, same, count = np.unique(np.sort(weld[few], axis=1), axis=0, return_inverse=True, return_counts=True)
-    few = few[count[same.ravel()] == 1]  # two faces back to back across a texture seam enclose nothing
-    owner = {tuple(sorted(face)): region for face, region in zip(part.faces.tolist(), part.region, strict=True)}
-    near = {v: r for face, r in zip(part.faces[keep].tolist(), part.region[keep], strict=True) for v in face}
-    region = [owner.get(tuple(sorted(face)), near.get(face[0], part.region[0])) for face in few.tolist()]
-    used, faces = mesh.compact(few, len(part.rest))
-    vertex = part.channel["vertex"][used]
-    return dataclasses.replace(
-        part, rest=part.rest[used], faces=faces, uv=part.uv[used], weight=part.weight[used], paint=part.paint[used],
-        weld=mesh.first_of(vertex), deltas=_rows(part.deltas, used), residual=_rows(part.residual, used),
-        region=np.array(region, np.uint8), channel={name: values[used] for name, values in part.channel.items()},
-    )  # fmt: skip
-
-
-def _rows(values: Array | None, used: Array) -> Array | None:
-    return None if values is None else values[:, used]
+    Torso, face and whatever an action moves stay as they are.
+    """
+    path = prior.CACHE / f"thin-v{THINNING}-{'bare' if scalp_shown else 'hair'}.npy"
+    if path.exists():
+        return np.asarray(np.load(path))
+    whole, points = _whole(), prior.template()[0]
+    place = points[whole.vertex].astype(float)
+    hands, inside = (np.zeros(len(place), bool) for _ in range(2))
+    hands[whole.faces[whole.region == REGIONS.index("hands")]] = True
+    inside[whole.faces[whole.region == REGIONS.index("mouth")]] = True
+    still = np.abs(prior.constants().deltas[:, whole.vertex]).max((0, 2)) < 1e-5
+    removable = hands | (inside & (place[:, 2] < -0.012))
+    if not scalp_shown:
+        skull = (place[:, 1] > 0.085) | ((place[:, 2] < -0.075) & (place[:, 1] > -0.02))
+        removable |= skull & still & ~hands
+    fewer = round(KEPT * np.isin(whole.faces, np.flatnonzero(removable)).any(1).sum())
+    into = merges(place, whole.faces, removable, len(whole.faces) - fewer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
+    np.save(partial, into)
+    os.replace(partial, path)
+    return into
 
 
 def from_template(
@@ -221,7 +271,9 @@ def from_template(
 
 def _regions(island: str, faces: Array) -> Array:
     """Region id of each face: for the head face, lips or neck_ears, from the prior's painted masks."""
-    name = {"mouth": "mouth", "hand_l": "hands", "hand_r": "hands"}.get(island, "neck_ears")
+    name = {"mouth": "mouth", "hand_l": "hands", "hand_r": "hands", "arm_l": "arms", "arm_r": "arms"}.get(
+        island, "neck_ears"
+    )
     region = np.full(len(faces), REGIONS.index(name), np.uint8)
     if island != "head":
         return region

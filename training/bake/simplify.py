@@ -17,7 +17,20 @@ def simplify(points: Array, faces: Array, removable: Array, target: int) -> Arra
     A vertex is merged into the neighbour that costs least in quadric error (Garland and Heckbert 1997);
     open edges stay. No attribute is touched: texture, weights and face actions remain valid.
     """
+    return merged(faces, merges(points, faces, removable, target))
+
+
+def merged(faces: Array, into: Array) -> Array:
+    """The faces (f', 3) that are left of ``faces`` when every vertex v becomes ``into[v]``."""
+    few = into[faces]
+    apart = (few[:, 0] != few[:, 1]) & (few[:, 1] != few[:, 2]) & (few[:, 2] != few[:, 0])
+    return np.asarray(few[apart], np.int32)
+
+
+def merges(points: Array, faces: Array, removable: Array, target: int) -> Array:
+    """(n,) the vertex that each vertex has become after :func:`simplify`; itself where it stays."""
     mesh = _Mesh(points.astype(float), faces, removable)
+    into_of = np.arange(len(points))
     heap = [(*mesh.best(v), v) for v in np.flatnonzero(mesh.free).tolist()]
     heap = [entry for entry in heap if entry[1] >= 0]
     heapq.heapify(heap)
@@ -31,12 +44,15 @@ def simplify(points: Array, faces: Array, removable: Array, target: int) -> Arra
         if now > cost + 1e-18 or best != into:
             heapq.heappush(heap, (now, best, vertex))
             continue
+        into_of[vertex] = into
         for touched in mesh.collapse(vertex, into):
             if mesh.free[touched]:
                 cost, best = mesh.best(touched)
                 if best >= 0:
                     heapq.heappush(heap, (cost, best, touched))
-    return np.array([face for face in mesh.faces if face is not None], np.int32)
+    while (into_of != into_of[into_of]).any():  # a vertex may have been merged into one that was merged later
+        into_of = into_of[into_of]
+    return into_of
 
 
 class _Mesh:
