@@ -35,6 +35,7 @@ FRAMINGS: Final = {
     for framing in (
         Framing("head", (0.0, 0.0, -0.06), 1.05, math.radians(18.5)),
         Framing("upper", (0.0, -0.135, -0.08), 1.60, math.radians(22.0)),
+        Framing("presenter", (0.0, -0.27, -0.06), 2.30, math.radians(22.0)),
     )
 }
 

@@ -1,0 +1,214 @@
+"""Arms by where the hands go: an analytic two-bone solution from a hand's place to Motion.joints.
+
+Places are said in the body's own measures, so that one gesture fits every build: see :class:`Arm`.
+Swivel-angle parametrisation of the elbow: Tolani, Goswami and Badler 2000, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar import REGIONS, Avatar
+from engine.motion.frame import JOINT_INDEX, J
+from kernels.skin.reference import axis_angle
+
+Array = NDArray[Any]
+REACH: Final = 0.985  # of the whole arm's length: elbows never lock
+TWIST: Final = 1.40  # radians a forearm turns either way from thumb-forward
+FLESH: Final = 0.050  # metres from an arm bone's axis to its skin and sleeve
+LIFT: Final = 0.22  # radians the collar bone rises for each radian the upper arm is above LIFT_FROM
+LIFT_FROM: Final = 0.6
+BANDS: Final = 12  # heights at which a torso's front is measured
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm. ``side`` in half shoulder widths from the middle (1: before the own shoulder, negative: beyond the
+    middle), ``up`` in arm lengths from the shoulder, ``front`` in arm lengths before the chest; all three of the
+    wrist. ``swivel`` (rad) lifts the elbow outward. ``palm`` is where the palm looks (out, up, front); ``flex`` and
+    ``tilt`` (rad) bend the wrist toward the palm and toward the thumb. curl, spread, thumb as in Motion.
+    ``shrug`` (rad) raises the collar bone.
+    """
+
+    side: float = 1.10
+    up: float = -0.90
+    front: float = 0.10
+    swivel: float = 0.0
+    palm: tuple[float, float, float] = (-1.0, 0.0, -0.2)
+    flex: float = 0.05
+    tilt: float = 0.0
+    curl: float = 0.30
+    spread: float = 0.12
+    thumb: float = 0.20
+    shrug: float = 0.0
+
+    def pack(self) -> Array:
+        """(13,) float: the fields in their order, the palm's three in a row."""
+        return np.hstack([np.asarray(getattr(self, f.name), float) for f in fields(self)])
+
+
+SIZE: Final = 13
+
+
+class Skeleton(NamedTuple):
+    """What gestures need to know of a body, left side, metres: joints (3,), and how far its torso's front reaches:
+    ``front`` (BANDS, 2) rows of height and z, from the shoulders down; ``waist`` half width below the armpits."""
+
+    clavicle: Array
+    shoulder: Array
+    elbow: Array
+    wrist: Array
+    fingers: Array  # unit, wrist to middle knuckle
+    palm: Array  # unit, out of the palm
+    front: Array
+    waist: float
+
+    @property
+    def length(self) -> float:
+        """Of the arm, shoulder to wrist, metres."""
+        return float(np.linalg.norm(self.elbow - self.shoulder) + np.linalg.norm(self.wrist - self.elbow))
+
+    def chest(self, height: Any) -> Array:
+        """z of the torso's front at a height."""
+        return np.interp(height, self.front[::-1, 0], self.front[::-1, 1])
+
+    @staticmethod
+    def of(avatar: Avatar) -> Skeleton:
+        """Measures an avatar as it rests."""
+        at = {name: avatar.bone_pivot[place].astype(float) for place, name in enumerate(avatar.bones)}
+        fingers = at["middle1_l"] - at["wrist_l"]
+        fingers /= np.linalg.norm(fingers)
+        palm = np.cross(at["little1_l"] - at["index1_l"], fingers)
+        torso = avatar.rest[np.unique(avatar.faces[avatar.region == REGIONS.index("torso")])]
+        shoulder = at["shoulder_l"]
+        inner = torso[np.abs(torso[:, 0]) < 0.75 * shoulder[0]]
+        heights = np.linspace(shoulder[1], shoulder[1] - 0.42, BANDS)
+        front = [float(inner[np.abs(inner[:, 1] - y) < 0.03, 2].max(initial=shoulder[2] + 0.05)) for y in heights]
+        low = torso[torso[:, 1] < shoulder[1] - 0.15]
+        return Skeleton(
+            at["clavicle_l"], shoulder, at["elbow_l"], at["wrist_l"], fingers, palm / np.linalg.norm(palm),
+            np.stack([heights, front], axis=1), float(np.abs(low[:, 0]).max(initial=shoulder[0])),
+        )  # fmt: skip
+
+
+def _average() -> Skeleton:
+    heights = np.linspace(-0.22, -0.64, BANDS)
+    front = np.interp(heights, [-0.64, -0.50, -0.34, -0.22], [0.015, 0.01, 0.04, -0.02])
+    shoulder, elbow, wrist = np.array([0.156, -0.222, -0.095]), np.array([0.174, -0.478, -0.092]), np.zeros(3)
+    wrist = np.array([0.190, -0.640, 0.055])
+    fingers, palm = np.array([0.06, -0.63, 0.775]), np.array([-0.97, -0.22, -0.10])
+    palm -= (palm @ fingers) / (fingers @ fingers) * fingers
+    return Skeleton(
+        np.array([0.024, -0.202, -0.09]), shoulder, elbow, wrist, fingers / np.linalg.norm(fingers),
+        palm / np.linalg.norm(palm), np.stack([heights, front], axis=1), 0.155,
+    )  # fmt: skip
+
+
+AVERAGE: Final = _average()
+
+
+def joints(left: Array, right: Array, body: Skeleton = AVERAGE) -> Array:
+    """(J, 3) of Motion.joints from both arms, packed (SIZE,) as by Arm.pack. Spine and neck stay zero."""
+    out = np.zeros((J, 3), np.float32)
+    for side, arm, mirror in (("l", left, np.ones(3)), ("r", right, np.array([1.0, -1.0, -1.0]))):
+        for name, vector in solve(arm, body).items():
+            out[JOINT_INDEX[f"{name}_{side}"]] = vector if name == "hand" else vector * mirror
+    return out
+
+
+def solve(arm: Array, body: Skeleton) -> dict[str, Array]:
+    """Axis-angles (3,) of clavicle, shoulder, elbow and wrist, and the hand row, of a packed left arm."""
+    swivel, palm, flex, tilt, shrug = arm[3], arm[4:7], arm[7], arm[8], arm[12]
+    goal = _place(arm, body)
+    reach = goal - body.shoulder
+    rise = np.arccos(np.clip(-reach[1] / max(float(np.linalg.norm(reach)), 1e-9), -1, 1))
+    collar = np.array([0.0, -0.3, 1.0]) * (shrug + LIFT * _soft(rise - LIFT_FROM - 0.6))
+    lifted = axis_angle(collar)
+    shoulder = body.clavicle + lifted @ (body.shoulder - body.clavicle)
+    for _ in range(4):
+        elbow, wrist = _bend(shoulder, goal, swivel, body)
+        push = _inside(elbow, wrist, body)
+        goal = goal + push[1]
+        swivel = swivel + push[0]
+    upper, lower = _unit(elbow - shoulder), _unit(wrist - elbow)
+    upper0, lower0 = _unit(body.elbow - body.shoulder), _unit(body.wrist - body.elbow)
+    hinge, hinge0 = _unit(np.cross(upper, lower)), _unit(np.cross(upper0, lower0))
+    whole = _frame(upper, hinge) @ _frame(upper0, hinge0).T
+    bend = np.arccos(np.clip(upper @ lower, -1, 1)) - np.arccos(np.clip(upper0 @ lower0, -1, 1))
+    fore = whole @ axis_angle(hinge0 * bend)
+    twist = _turn_about(lower0, body.palm, fore.T @ palm)
+    local = axis_angle(lower0 * twist) @ axis_angle(np.cross(body.fingers, body.palm) * flex)
+    local = local @ axis_angle(-body.palm * tilt)
+    return {
+        "clavicle": collar, "shoulder": _log(lifted.T @ whole), "elbow": hinge0 * bend, "wrist": _log(local),
+        "hand": arm[9:12],
+    }  # fmt: skip
+
+
+def _place(arm: Array, body: Skeleton) -> Array:
+    """The wrist's place in metres."""
+    height = body.shoulder[1] + arm[1] * body.length
+    return np.array([arm[0] * body.shoulder[0], height, body.chest(height) + arm[2] * body.length])
+
+
+def _bend(shoulder: Array, goal: Array, swivel: float, body: Skeleton) -> tuple[Array, Array]:
+    """(elbow, wrist) of an arm that reaches for ``goal``; the elbow hangs down and back, turned by ``swivel``."""
+    a = float(np.linalg.norm(body.elbow - body.shoulder))
+    b = float(np.linalg.norm(body.wrist - body.elbow))
+    offset = goal - shoulder
+    far = float(np.linalg.norm(offset))
+    along = offset / max(far, 1e-9)
+    far = float(np.clip(far, 0.42 * (a + b), REACH * (a + b)))
+    x = (a * a - b * b + far * far) / (2 * far)
+    hang = np.array([0.28, -0.62, -0.75])
+    hang = _unit(hang - (hang @ along) * along)
+    hang = axis_angle(along * swivel) @ hang if swivel else hang
+    # a positive swivel lifts the elbow outward whichever way the arm points
+    return shoulder + along * x + hang * np.sqrt(max(a * a - x * x, 0.0)), shoulder + along * far
+
+
+def _inside(elbow: Array, wrist: Array, body: Skeleton) -> tuple[float, Array]:
+    """(more swivel, (3,) shift of the wrist) that bring the forearm and hand out of the torso."""
+    hand = wrist + _unit(wrist - elbow) * 0.08
+    points = np.stack([elbow + t * (wrist - elbow) for t in (0.3, 0.55, 0.8, 1.0)] + [hand])
+    within = np.clip((body.waist + FLESH - np.abs(points[:, 0])) / 0.06, 0.0, 1.0)
+    below = np.clip((body.shoulder[1] + 0.05 - points[:, 1]) / 0.05, 0.0, 1.0)
+    lack = (body.chest(points[:, 1]) + FLESH - points[:, 2]) * within * below
+    push = np.array([0.0, 0.0, max(float(lack.max()), 0.0)])
+    side = body.waist + 0.6 * FLESH - elbow[0]
+    return 1.2 * max(side, 0.0), push
+
+
+def _soft(x: float) -> float:
+    """A ramp with a round corner."""
+    return 0.5 * (x + float(np.sqrt(x * x + 0.04)))
+
+
+def _unit(vector: Array) -> Array:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+
+
+def _frame(first: Array, normal: Array) -> Array:
+    """(3, 3) rotation whose first two columns are these perpendicular unit vectors."""
+    return np.stack([first, normal, np.cross(first, normal)], axis=1)
+
+
+def _turn_about(axis: Array, start: Array, goal: Array) -> float:
+    """Angle about ``axis`` that brings ``start`` nearest to ``goal``, within TWIST; soft where it is undefined."""
+    across = start - (start @ axis) * axis
+    wanted = goal - (goal @ axis) * axis
+    angle = np.arctan2(np.cross(across, wanted) @ axis, across @ wanted)
+    sure = min(float(np.linalg.norm(wanted)) / max(float(np.linalg.norm(goal)), 1e-9) / 0.35, 1.0)
+    return float(np.clip(angle, -TWIST, TWIST) * sure)
+
+
+def _log(turn: Array) -> Array:
+    """Axis-angle (3,) of a rotation (3, 3) of less than half a turn."""
+    vector = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
+    sine, cosine = 0.5 * float(np.linalg.norm(vector)), 0.5 * (float(np.trace(turn)) - 1.0)
+    angle = float(np.arctan2(sine, cosine))
+    return vector * (angle / (2 * sine) if sine > 1e-7 else 0.5)
