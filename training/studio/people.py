@@ -21,10 +21,9 @@ def sample(number: int) -> Identity:
     woman = bool(dice.random() < 0.5)
     race = dice.dirichlet([0.6, 0.6, 0.6])
     tone = float(np.clip(0.75 * race[0] + 0.3 * race[1] + dice.normal(0.1, 0.1), 0, 1))
-    skin = tuple(
-        float(np.interp(tone, [0, 0.5, 1], column))
-        for column in ([0.9, 0.75, 0.36], [0.72, 0.55, 0.23], [0.63, 0.42, 0.17])
-    )
+    columns = [0.9, 0.75, 0.36], [0.72, 0.55, 0.23], [0.63, 0.42, 0.17]
+    red, green, blue = (float(np.interp(tone, [0, 0.5, 1], column)) for column in columns)
+    skin: Colour = (red, green, blue)
     dark = (0.085, 0.062, 0.05)
     return Identity(
         id=f"p{number:06d}", name=f"Person {number}", description="A studio person.",
