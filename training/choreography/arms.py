@@ -126,7 +126,7 @@ def solve(arm: Array, body: Skeleton) -> dict[str, Array]:
     goal = _place(arm, body)
     reach = goal - body.shoulder
     rise = np.arccos(np.clip(-reach[1] / max(float(np.linalg.norm(reach)), 1e-9), -1, 1))
-    collar = np.array([0.0, -0.3, 1.0]) * (shrug + LIFT * _soft(rise - LIFT_FROM - 0.6))
+    collar: Array = np.array([0.0, -0.3, 1.0]) * (shrug + LIFT * _soft(rise - LIFT_FROM - 0.6))
     lifted = axis_angle(collar)
     shoulder = body.clavicle + lifted @ (body.shoulder - body.clavicle)
     for _ in range(4):
@@ -161,7 +161,7 @@ def _bend(shoulder: Array, goal: Array, swivel: float, body: Skeleton) -> tuple[
     b = float(np.linalg.norm(body.wrist - body.elbow))
     offset = goal - shoulder
     far = float(np.linalg.norm(offset))
-    along = offset / max(far, 1e-9)
+    along: Array = offset / max(far, 1e-9)
     far = float(np.clip(far, 0.42 * (a + b), REACH * (a + b)))
     x = (a * a - b * b + far * far) / (2 * far)
     hang = np.array([0.28, -0.62, -0.75])
