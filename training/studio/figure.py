@@ -1,0 +1,153 @@
+"""A studio person on the graphics card: mesh by material, textures, and where the eyes look. Uploaded once a person."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar import REGIONS, Avatar
+from training.bake import atlas, eyes
+from training.studio import gl
+from training.studio.person import StudioPerson
+
+F32 = NDArray[np.float32]
+Array = NDArray[Any]
+
+# Materials: one lighting shader each. A sample's label is its region, plus STRAND or VEIL for what is cut by alpha.
+SKIN, WET, EYE, HAIR, CLOTH, POLISHED = range(1, 7)
+STRAND, VEIL, LABELS = 16, 32, 48
+MATERIAL: Final = {
+    "face": SKIN, "lips": SKIN, "brows": SKIN, "neck_ears": SKIN, "arms": SKIN, "hands": SKIN, "mouth": WET,
+    "teeth": WET, "tongue": WET, "eyes": EYE, "lashes": HAIR, "hair": HAIR, "torso": CLOTH, "accessories": POLISHED,
+}  # fmt: skip
+RELIEF_GAIN: Final = 1.0
+
+
+class Group(NamedTuple):
+    """A run of the index buffer drawn alike: the kind of shader, its label, first index and number of indices."""
+
+    kind: str
+    label: int
+    first: int
+    count: int
+
+
+class Eyes(NamedTuple):
+    """What gives an eyeball's frame from its posed vertices: their rows (n,), and (4, n) a least-squares inverse."""
+
+    rows: Array
+    solve: F32
+
+    def frame(self, vertices: F32) -> tuple[F32, F32]:
+        """(axes (3,3): world direction to (outer, up, gaze); centre (3,)) of the eye in a posed mesh."""
+        found = self.solve @ vertices[self.rows]
+        u, _, v = np.linalg.svd(found[:3])
+        return (u @ v).astype(np.float32), found[3].astype(np.float32)
+
+
+class Figure:
+    """The person's buffers and textures. ``pose`` moves the vertices; the rest stays."""
+
+    def __init__(self, context: Any, person: StudioPerson) -> None:
+        avatar = person.fine
+        self.vertices = len(avatar.rest)
+        faces, self.groups = _grouped(avatar)
+        self.shadow_runs = [group for group in self.groups if group.kind != "eye"]
+        thin = _half_of_the_strands(faces, self.groups)
+        self.index = context.buffer(np.ascontiguousarray(faces, np.int32).tobytes())
+        self.thin = context.buffer(np.ascontiguousarray(thin, np.int32).tobytes()) if len(thin) else None
+        self.position = context.buffer(reserve=self.vertices * 12)
+        self.normal = context.buffer(reserve=self.vertices * 12)
+        self.place = context.buffer(np.ascontiguousarray(avatar.uv, np.float32).tobytes())
+        self.albedo = gl.picture(context, avatar.albedo, mipmaps=True)
+        self.surface = gl.picture(context, avatar.surface, mipmaps=True)
+        self.relief = gl.picture(context, person.height.astype(np.float32), mipmaps=True)
+        self.eyes = [_eye(avatar, side) for side in (1.0, -1.0)]
+        self._owned = [self.index, self.position, self.normal, self.place, self.albedo, self.surface, self.relief]
+
+    def pose(self, vertices: F32, normals: F32) -> None:
+        """Takes posed vertices and unit normals, (V, 3) float32 world space."""
+        for name, array in (("vertices", vertices), ("normals", normals)):
+            if array.shape != (self.vertices, 3) or array.dtype != np.float32:
+                raise ValueError(f"{name} must be ({self.vertices}, 3) float32, got {array.shape} {array.dtype}")
+        self.position.write(np.ascontiguousarray(vertices))
+        self.normal.write(np.ascontiguousarray(normals))
+
+    def release(self) -> None:
+        """Frees what the graphics card holds."""
+        for part in [*self._owned, *([self.thin] if self.thin else [])]:
+            part.release()
+
+
+def materials() -> F32:
+    """(LABELS,) label to material number; 0 is nothing."""
+    table = np.zeros(LABELS, np.float32)
+    for name, material in MATERIAL.items():
+        region = REGIONS.index(name)
+        table[region] = material
+        table[STRAND + region] = HAIR
+        table[VEIL + region] = material
+    return table
+
+
+def _grouped(avatar: Avatar) -> tuple[Array, list[Group]]:
+    """Faces in drawing order, and the runs: solid before cut out, so that early depth tests save work."""
+    hair = np.isin(avatar.region, [REGIONS.index(name) for name in ("hair", "lashes")])
+    eye = avatar.region == REGIONS.index("eyes")
+    garment = np.isin(avatar.region, [REGIONS.index(name) for name in ("torso", "accessories")])
+    layered = avatar.layer != 0
+    kinds = {
+        "surface": ~layered & ~hair & ~eye, "eye": ~layered & eye, "hull": ~layered & hair,
+        "veil": layered & garment, "strand": layered & ~garment,
+    }  # fmt: skip
+    offset = {"veil": VEIL, "strand": STRAND}
+    parts, groups, start = [], [], 0
+    for kind, chosen in kinds.items():
+        for region in np.unique(avatar.region[chosen]):
+            faces = avatar.faces[chosen & (avatar.region == region)]
+            groups.append(Group(kind, int(region) + offset.get(kind, 0), start, 3 * len(faces)))
+            parts.append(faces)
+            start += 3 * len(faces)
+    return np.concatenate(parts), groups
+
+
+def _half_of_the_strands(faces: Array, groups: list[Group]) -> Array:
+    """Faces (n, 3) of every second strand: enough for a shadow."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    runs = [faces[g.first // 3 : (g.first + g.count) // 3] for g in groups if g.kind == "strand"]
+    if not runs:
+        return np.zeros((0, 3), np.int32)
+    strands = np.concatenate(runs)
+    count = int(strands.max()) + 1
+    pairs = np.concatenate([strands[:, :2], strands[:, 1:]])
+    links = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, label = connected_components(links, directed=False)
+    _, order = np.unique(label[strands[:, 0]], return_inverse=True)
+    return strands[order % 2 == 0]
+
+
+def _eye(avatar: Avatar, side: float) -> Eyes:
+    """The eye on the viewer's right (side 1) or left (-1); its vertices' directions are read from the atlas."""
+    rows = np.unique(avatar.faces[avatar.region == REGIONS.index("eyes")])
+    rows = rows[np.sign(avatar.rest[rows, 0]) == side]
+    middle, half = eye_sheet()
+    px, py = ((avatar.uv[rows].astype(np.float64) - middle) / half * [1, -1]).T
+    away = eyes.angle_of(np.hypot(px, py))
+    turn = np.arctan2(py, px)
+    direction = np.stack([np.sin(away) * np.cos(turn), np.sin(away) * np.sin(turn), np.cos(away)], 1)
+    rest = avatar.rest[rows].astype(np.float64)
+    ball = away > eyes.CORNEA  # the cornea bulges out of the sphere
+    system = np.c_[2 * rest[ball], np.ones(ball.sum())]
+    centre = np.linalg.lstsq(system, (rest[ball] ** 2).sum(1), rcond=None)[0][:3]
+    radius = np.linalg.norm(rest - centre, axis=1, keepdims=True)
+    return Eyes(rows, np.linalg.pinv(np.c_[direction * radius, np.ones(len(rows))]).astype(np.float32))
+
+
+def eye_sheet() -> tuple[Array, Array]:
+    """Centre and half size of the eye's rectangle in texture coordinates."""
+    middle, corner = atlas.EYE.place(np.array([[0.5, 0.5], [1.0, 1.0]])).astype(np.float64)
+    return middle, corner - middle

@@ -1,0 +1,37 @@
+// Skin, mouth, cloth, accessories: what the surface is like at this sample. Nothing is lit yet.
+#include "common.glsl"
+in vec3 point;
+in vec3 facing;
+in vec2 uv;
+layout(location = 0) out vec4 out_colour;  // sRGB albedo, label
+layout(location = 1) out vec4 out_surface;  // occlusion, gloss, subsurface, strand
+layout(location = 2) out vec4 out_direction;  // normal with relief; normal without
+uniform sampler2D albedo;
+uniform sampler2D surface;
+uniform sampler2D relief;  // metres
+uniform float label;
+uniform float relief_gain;
+
+// Relief without tangents (Mikkelsen 2010): slopes of the height over the surface, from differences in the picture.
+vec3 embossed(vec3 n) {
+    float height = texture(relief, uv).r * relief_gain;
+    vec3 px = dFdx(point), py = dFdy(point);
+    vec3 r1 = cross(py, n), r2 = cross(n, px);
+    float area = dot(px, r1);
+    vec3 slope = sign(area) * (dFdx(height) * r1 + dFdy(height) * r2);
+    float size = abs(area);
+    float steep = length(slope) / max(size, 1e-12);
+    slope *= 1.0 / max(1.0, steep / 0.9);  // at a silhouette differences mean nothing
+    return normalize(size * n - slope);
+}
+
+void main() {
+    vec3 n = normalize(facing);
+#ifdef VEIL
+    if (texture(albedo, uv).a < bayer(ivec2(gl_FragCoord.xy))) discard;
+    n *= dot(n, point) > 0.0 ? -1.0 : 1.0;
+#endif
+    out_colour = vec4(texture(albedo, uv).rgb, label);
+    out_surface = texture(surface, uv);
+    out_direction = vec4(pack_direction(embossed(n)), pack_direction(n));
+}
