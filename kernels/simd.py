@@ -1,6 +1,6 @@
-"""Two steps of the rasterizer's inner loop as explicit SIMD: four samples of a pixel are four lanes.
+"""Steps of the rasterizer's inner loops as explicit SIMD: the samples of a pixel, or its attributes, are the lanes.
 
-LLVM does not find this form by itself: it cannot know that depths and winners do not overlap in memory.
+LLVM does not find these forms by itself: it cannot know that depths and winners do not overlap in memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from numba.extending import intrinsic
 
 I32, F32, F64 = ir.IntType(32), ir.FloatType(), ir.DoubleType()
 I4, F4, D4 = ir.VectorType(I32, 4), ir.VectorType(F32, 4), ir.VectorType(F64, 4)
+F8 = ir.VectorType(F32, 8)
+FAST = ("fast",)
 
 
 def _vector(builder: Any, lanes: list[Any], kind: Any) -> Any:
@@ -23,7 +25,7 @@ def _vector(builder: Any, lanes: list[Any], kind: Any) -> Any:
 
 
 def _splat(builder: Any, value: Any, kind: Any) -> Any:
-    return _vector(builder, [value] * 4, kind)
+    return _vector(builder, [value] * kind.count, kind)
 
 
 def sample_spans(down: tuple[float, ...], across: tuple[float, ...], round_up: float) -> Any:
@@ -98,3 +100,112 @@ def nearest4(
 
     integers, reals = [types.int32] * 8, [types.float32] * 5
     return types.void(nearness, winner, types.intp, types.int32, *integers, *reals, types.int32), codegen
+
+
+def together(row: int, down: tuple[float, ...], across: tuple[float, ...], group_shift: int, bent: int) -> Any:
+    """Compiles the test whether a pixel's four samples are one surface as far as depth and group can say.
+
+    The result takes (depth (H,W,4), winner (H,W,4), flat index of sample 0, plane (T,3,row), code and t of its
+    triangle, column and row as float32, tolerance) and gives bits 0..3: the sample is of that very triangle; bit 4: all
+    four are of one group and go on where that triangle's plane does; bit 5: one of them is bent.
+    """
+
+    @intrinsic
+    def one_surface(typing: Any, depth: Any, winner: Any, place: Any, plane: Any, code: Any, t: Any, x: Any, y: Any,
+                    tolerance: Any) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            near, own, planes = (context.make_array(signature.args[k])(context, builder, arguments[k]).data
+                                 for k in (0, 1, 3))  # fmt: skip
+            place, code, t, x, y, tolerance = (arguments[k] for k in (2, 4, 5, 6, 7, 8))
+            start = builder.mul(t, ir.Constant(t.type, 3 * row))
+
+            def one(offset: int) -> Any:
+                return builder.load(builder.gep(planes, [builder.add(start, ir.Constant(start.type, offset))]), align=4)
+
+            def four(base: Any, kind: Any) -> Any:
+                return builder.load(builder.bitcast(builder.gep(base, [place]), kind.as_pointer()), align=4)
+
+            def samples(corner: Any, value: Any, steps: tuple[float, ...]) -> Any:
+                return builder.fadd(_splat(builder, builder.fsub(value, corner), F4), ir.Constant(F4, list(steps)))
+
+            q, codes = four(near, F4), four(own, I4)
+            dx, dy = samples(one(9), x, across), samples(one(10), y, down)
+            plane_q = builder.fadd(_splat(builder, one(0), F4), builder.fmul(dx, _splat(builder, one(row), F4)))
+            plane_q = builder.fadd(plane_q, builder.fmul(dy, _splat(builder, one(2 * row), F4)))
+            off, most = builder.fsub(plane_q, q), builder.fmul(_splat(builder, tolerance, F4), q)
+            flat = builder.fcmp_ordered("<=", off, most)
+            flat = builder.and_(flat, builder.fcmp_ordered(">=", off, builder.fneg(most)))
+            mine = _splat(builder, code, I4)
+            other = builder.lshr(builder.xor(codes, mine), ir.Constant(I4, [group_shift] * 4))
+            none, nibble, bits = ir.Constant(I4, [0] * 4), ir.IntType(4), ir.IntType(64)
+            joins = builder.and_(flat, builder.icmp_signed("==", other, none))
+            curved = builder.icmp_signed("!=", builder.and_(codes, ir.Constant(I4, [bent] * 4)), none)
+            out = builder.zext(builder.bitcast(builder.icmp_signed("==", codes, mine), nibble), bits)
+            every = builder.icmp_signed("==", builder.bitcast(joins, nibble), ir.Constant(nibble, -1))
+            some = builder.icmp_signed("!=", builder.bitcast(curved, nibble), ir.Constant(nibble, 0))
+            for flag, shift in ((every, 4), (some, 5)):
+                out = builder.or_(out, builder.shl(builder.zext(flag, bits), ir.Constant(bits, shift)))
+            return out
+
+        real = types.float32
+        return types.int64(depth, winner, types.intp, plane, types.int32, types.intp, real, real, real), codegen
+
+    return one_surface
+
+
+def attributes(row: int, near: float) -> Any:
+    """Compiles the lookup of all attributes of a surface point from its triangle's planes, eight at a time.
+
+    The result takes (plane (T,3,row) float32, t, x, y) and gives (z, unit normal (3), uv (2), flow (2)). The planes
+    are those of rasterize/cpu.py: 1/z, normal, uv, previous homogeneous position, each over z, then the corner's
+    position. A point that was nearer than ``near`` to the previous eye, or behind it, gets no flow.
+    """
+
+    @intrinsic
+    def lookup(typing: Any, plane: Any, t: Any, x: Any, y: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            start = builder.mul(arguments[1], ir.Constant(arguments[1].type, 3 * row))
+            x, y = arguments[2:]
+
+            def at(offset: int) -> Any:
+                return builder.gep(data, [builder.add(start, ir.Constant(start.type, offset))])
+
+            def one(offset: int) -> Any:
+                return builder.load(at(offset), align=4)
+
+            def eight(offset: int) -> Any:
+                return builder.load(builder.bitcast(at(offset), F8.as_pointer()), align=4)
+
+            def along(value: Any, across: Any, down: Any, dx: Any, dy: Any) -> Any:
+                moved = builder.fadd(value, builder.fmul(across, dx, flags=FAST), flags=FAST)
+                return builder.fadd(moved, builder.fmul(down, dy, flags=FAST), flags=FAST)
+
+            dx, dy = builder.fsub(x, one(9)), builder.fsub(y, one(10))
+            nearness = along(one(0), one(row), one(2 * row), dx, dy)
+            value = along(
+                eight(1), eight(row + 1), eight(2 * row + 1), _splat(builder, dx, F8), _splat(builder, dy, F8)
+            )
+            square = builder.fmul(value, value, flags=FAST)
+            length = ir.Constant(F32, 1e-20)
+            for lane in range(3):
+                length = builder.fadd(length, builder.extract_element(square, ir.Constant(I32, lane)), flags=FAST)
+            root = builder.module.declare_intrinsic("llvm.sqrt", [F32])
+            before = builder.extract_element(value, ir.Constant(I32, 7))
+            seen = builder.fcmp_ordered(">", before, builder.fmul(nearness, ir.Constant(F32, near)))
+            one_f, zero_f = ir.Constant(F32, 1.0), ir.Constant(F32, 0.0)
+            below = [nearness, builder.call(root, [length]), builder.select(seen, before, one_f), one_f]
+            over = builder.fdiv(_splat(builder, one_f, F4), _vector(builder, below, F4), flags=FAST)
+            keep = builder.select(seen, one_f, zero_f)
+            over = builder.fmul(over, _vector(builder, [one_f, one_f, keep, one_f], F4), flags=FAST)
+            spread = ir.Constant(ir.VectorType(I32, 8), [1, 1, 1, 0, 0, 2, 2, 3])
+            scaled = builder.fmul(value, builder.shuffle_vector(over, over, spread), flags=FAST)
+            here = [zero_f] * 5 + [builder.fmul(x, keep), builder.fmul(y, keep), zero_f]
+            moved = builder.fsub(scaled, _vector(builder, here, F8), flags=FAST)
+            lanes = [builder.extract_element(moved, ir.Constant(I32, lane)) for lane in range(7)]
+            z = builder.extract_element(over, ir.Constant(I32, 0))
+            return context.make_tuple(builder, signature.return_type, [z, *lanes])
+
+        return types.UniTuple(types.float32, 8)(plane, types.intp, types.float32, types.float32), codegen
+
+    return lookup

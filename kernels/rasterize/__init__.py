@@ -134,9 +134,7 @@ class Rasterizer:
 
     def _visibility(self) -> None:
         nearness, winner = self.buffer
-        nearness.fill(0.0)
-        winner.fill(-1)
-        self.drawn[:] = self.size[1], 0
+        fill.clear(nearness, winner, self.drawn)
         self.planes(self.triangle, self.owner, self.count, self.plane)
         cpu.lean(self.triangle, self.count, self.record, self.direction)
         fill.label(self.owner, self.direction, self.count, self.group, self.code)
@@ -144,8 +142,7 @@ class Rasterizer:
             fill.fill4(self.xy, self.plane, self.triangle, self.code, self.count, nearness, winner, self.drawn)
         else:
             flat = (nearness.reshape(self.size), winner.reshape(self.size))
-            fill.fill(self.xy, self.plane, self.triangle, self.code, self.count, *flat)
-            self.drawn[:] = 0, self.size[1]
+            fill.fill(self.xy, self.plane, self.triangle, self.code, self.count, *flat, self.drawn)
 
     def _resolve(self, camera: Camera) -> GBuffer:
         tolerance = np.float32(STEP / camera.focal)

@@ -30,10 +30,21 @@ def label(owner: I32, direction: F32, count: Int, group: U8, code: I32) -> None:
 
 
 @exact
-def fill(xy: I32, plane: F32, triangle: I32, code: I32, count: Int, depth: F32, winner: I32) -> None:
+def clear(nearness: F32, winner: I32, extent: I32) -> None:
+    """Empties the columns ``extent`` (H,2) of ``nearness`` and ``winner`` (H,W,S), and the extent with them."""
+    height, width, _ = nearness.shape
+    for y in range(height):
+        nearness[y, extent[y, 0] : extent[y, 1]] = 0.0
+        winner[y, extent[y, 0] : extent[y, 1]] = -1
+        extent[y, 0], extent[y, 1] = width, 0
+
+
+@exact
+def fill(xy: I32, plane: F32, triangle: I32, code: I32, count: Int, depth: F32, winner: I32, extent: I32) -> None:
     """Draws triangles at pixel centres into ``depth`` (H,W) nearness and ``winner`` (H,W) code.
 
-    A centre on an edge belongs to the triangle to its right, or below (the top-left rule).
+    A centre on an edge belongs to the triangle to its right, or below (the top-left rule). ``extent`` (H,2) grows to
+    the columns drawn in each row.
     """
     height, width = depth.shape
     unit = 1.0 / SNAP
@@ -57,6 +68,7 @@ def fill(xy: I32, plane: F32, triangle: I32, code: I32, count: Int, depth: F32, 
             left = max(np.int64(min(x_long, x_short) + ROUND_UP), 0)
             right = min(np.int64(max(x_long, x_short) + ROUND_UP), width)
             if left < right:
+                extent[k, 0], extent[k, 1] = min(extent[k, 0], left), max(extent[k, 1], right)
                 q = q0 + gx * np.float32(left + 0.5 - x0) + gy * np.float32(y - y0)
                 for x in range(left, right):
                     if q > depth[k, x]:

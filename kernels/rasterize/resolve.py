@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels import simd
 from kernels.jit import F32, I32, U8, Int, Real, fast, inlined
-from kernels.rasterize.cpu import BENT, DX, DY, GROUP_SHIFT, SLOT_MASK
+from kernels.rasterize.cpu import ACROSS, BENT, DOWN, DX, DY, GROUP_SHIFT, ROW, SLOT_MASK
 
 SMOOTH = np.float32(0.85)  # cosine between mean normals; a sharper bend is a crease, anti-aliased like an edge
 NEAR_Z = 1e-3  # metres; closer than this to the previous eye, a point has no usable flow
@@ -56,25 +57,12 @@ class GBuffer(NamedTuple):
     extras: Extras
 
 
-@inlined
-def surface(t: Int, x: Real, y: Real, plane: F32) -> tuple[Real, ...]:
-    """Surface point of triangle ``t`` at picture point (x, y) inside it: z, unit normal (3), uv (2), flow (2)."""
-    dx, dy = x - plane[t, 0, 9], y - plane[t, 0, 10]
-    q = plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0]
-    nx = plane[t, 0, 1] + dx * plane[t, 1, 1] + dy * plane[t, 2, 1]
-    ny = plane[t, 0, 2] + dx * plane[t, 1, 2] + dy * plane[t, 2, 2]
-    nz = plane[t, 0, 3] + dx * plane[t, 1, 3] + dy * plane[t, 2, 3]
-    u = plane[t, 0, 4] + dx * plane[t, 1, 4] + dy * plane[t, 2, 4]
-    v = plane[t, 0, 5] + dx * plane[t, 1, 5] + dy * plane[t, 2, 5]
-    px = plane[t, 0, 6] + dx * plane[t, 1, 6] + dy * plane[t, 2, 6]
-    py = plane[t, 0, 7] + dx * plane[t, 1, 7] + dy * plane[t, 2, 7]
-    pz = plane[t, 0, 8] + dx * plane[t, 1, 8] + dy * plane[t, 2, 8]
-    z = np.float32(1.0) / q
-    over = np.float32(1.0) / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-20))
-    # A point that was behind the eye has no place in the previous picture: its flow is zero.
-    back = np.float32(1.0) / pz if pz * z > NEAR_Z else np.float32(0.0)
-    seen = np.float32(1.0) if pz * z > NEAR_Z else np.float32(0.0)
-    return z, nx * over, ny * over, nz * over, u * z, v * z, px * back - x * seen, py * back - y * seen
+surface = simd.attributes(ROW, NEAR_Z)
+together = simd.together(ROW, DOWN, ACROSS, GROUP_SHIFT, BENT)
+# Mean place of the samples in a set, by its bits.
+_CHOSEN = np.array([[bits >> s & 1 for s in range(4)] for bits in range(16)], np.float32)
+MEAN_X = (_CHOSEN @ DX / np.maximum(_CHOSEN.sum(1), 1)).astype(np.float32)
+MEAN_Y = (_CHOSEN @ DY / np.maximum(_CHOSEN.sum(1), 1)).astype(np.float32)
 
 
 @fast
@@ -111,26 +99,24 @@ def resolve(buffer: Buffer, plane: F32, direction: F32, owner: I32, region: U8, 
             best_count, covered = samples, samples
             best_x, best_y = np.float32(x) + half, np.float32(y) + half
             if not same:
-                joined, own, sx, sy = best >= 0, 0, 0.0, 0.0
-                for s in range(samples):
-                    t = winner[y, x, s]
-                    if t == best:
-                        own += 1
-                        sx += across(s, samples)
-                        sy += down(s, samples)
-                    else:
-                        joined = joined and (t ^ best) >> GROUP_SHIFT == 0
-                        joined = joined and continues(
-                            depth, winner, best, y, x, s, samples, tolerance, plane, direction
-                        )
+                bits = 0
+                if best >= 0:
+                    bits = together(
+                        depth, winner, samples * (y * width + x), plane, best, best & SLOT_MASK, np.float32(x),
+                        np.float32(y), tolerance,
+                    )  # fmt: skip
+                joined = bits & 16 != 0
+                if bits & 48 == 48:
+                    for s in range(samples):
+                        joined = joined and unbroken(best & SLOT_MASK, winner[y, x, s] & SLOT_MASK, direction)
                 if joined:
-                    best_x, best_y = np.float32(x + sx / own), np.float32(y + sy / own)
+                    best_x, best_y = np.float32(x) + MEAN_X[bits & 15], np.float32(y) + MEAN_Y[bits & 15]
                 else:
                     best, best_count, covered, best_x, best_y, extras = divide(
                         depth, winner, y, x, tolerance, plane, direction, owner, more, extras
                     )
             slot = best & SLOT_MASK
-            pz, n0, n1, n2, u, v, f0, f1 = surface(slot, best_x, best_y, plane)
+            pz, n0, n1, n2, u, v, f0, f1 = surface(plane, slot, best_x, best_y)
             z[y, x], face[y, x], kind[y, x] = pz, owner[slot], region[owner[slot]]
             normal[0, y, x], normal[1, y, x], normal[2, y, x] = n0, n1, n2
             uv[0, y, x], uv[1, y, x] = u, v
@@ -171,7 +157,7 @@ def divide(depth: F32, winner: I32, y: Int, x: Int, tolerance: Real, plane: F32,
             spill_x, spill_y, best_x, best_y = best_x, best_y, spill_x, spill_y
         if spill >= 0 and extras < pixel.shape[0]:
             slot = spill & SLOT_MASK
-            ez, e0, e1, e2, eu, ev, _, _ = surface(slot, spill_x, spill_y, plane)
+            ez, e0, e1, e2, eu, ev, _, _ = surface(plane, slot, spill_x, spill_y)
             pixel[extras], face[extras] = y * width + x, owner[slot]
             share[extras], z[extras] = np.float32(spill_count) / np.float32(samples), ez
             normal[0, extras], normal[1, extras], normal[2, extras] = e0, e1, e2
@@ -199,9 +185,12 @@ def continues(
     dy = np.float32(y) + down(s, samples) - plane[t, 0, 10]
     q = depth[y, x, s]
     flat = abs(plane[t, 0, 0] + dx * plane[t, 1, 0] + dy * plane[t, 2, 0] - q) <= tolerance * q
-    if not flat or (code | other) & BENT == 0:
-        return flat
-    other &= SLOT_MASK
+    return flat and ((code | other) & BENT == 0 or unbroken(t, other & SLOT_MASK, direction))
+
+
+@inlined
+def unbroken(t: Int, other: Int, direction: F32) -> Any:
+    """Whether two triangles meet without a crease."""
     bend = direction[t, 0] * direction[other, 0] + direction[t, 1] * direction[other, 1]
     return bend + direction[t, 2] * direction[other, 2] >= SMOOTH
 

@@ -9,7 +9,7 @@ import numpy as np
 from kernels import rasterize
 from kernels.jit import F32, I32, Int, fast
 from kernels.rasterize import cpu as raster
-from kernels.rasterize.fill import fill
+from kernels.rasterize.fill import clear, fill
 
 FAR = 1.0  # metres behind the point the lamp aims at; nothing farther casts or receives a shadow
 
@@ -79,7 +79,8 @@ class ShadowMap:
         self.triangle, self.owner = np.empty((faces, 3), np.int32), np.empty(faces, np.int32)
         self.plane = np.empty((faces, 3, raster.ROW), np.float32)
         self.detail, self.uv_area = np.empty(faces, np.float32), np.zeros(faces, np.float32)
-        self.nearness, self.winner = np.empty((size, size), np.float32), np.empty((size, size), np.int32)
+        self.nearness, self.winner = np.zeros((size, size), np.float32), np.full((size, size), -1, np.int32)
+        self.extent = np.full((size, 2), (size, 0), np.int32)
         self.line, self.moment = np.empty((size, size, 2), np.float32), np.empty((size, size, 2), np.float32)
 
     def to_map(self, direction: F32, target: F32) -> F32:
@@ -98,7 +99,7 @@ class ShadowMap:
         project(vertices, to_map, self.xy, self.record)
         count = visible(self.mesh.faces, self.casters, self.size, self.xy, self.triangle, self.owner)
         raster.planes(self.triangle, self.owner, count, self.xy, self.record, 1, self.uv_area, self.plane, self.detail)
-        self.nearness.fill(0.0)
-        fill(self.xy, self.plane, self.triangle, self.owner, count, self.nearness, self.winner)
+        clear(self.nearness[:, :, None], self.winner[:, :, None], self.extent)
+        fill(self.xy, self.plane, self.triangle, self.owner, count, self.nearness, self.winner, self.extent)
         moments(self.nearness, self.radius, self.line, self.moment)
         return self.moment

@@ -154,15 +154,18 @@ def count_hits(raster):
 def covered_by(xy, plane, triangle, shape):
     """Samples (H,W,S) that one triangle covers."""
     nearness, winner, code = np.zeros(shape, np.float32), np.full(shape, -1, np.int32), np.zeros(1, np.int32)
+    extent = np.full((shape[0], 2), (shape[1], 0), np.int32)
     if shape[2] == 4:
-        extent = np.full((shape[0], 2), (shape[1], 0), np.int32)
         fill.fill4(xy, plane, triangle, code, 1, nearness, winner, extent)
-        columns = np.arange(shape[1])
-        outside = (columns < extent[:, :1]) | (columns >= extent[:, 1:])
-        assert (winner[outside] == -1).all()
     else:
-        fill.fill(xy, plane, triangle, code, 1, nearness.reshape(shape[:2]), winner.reshape(shape[:2]))
-    return winner >= 0
+        fill.fill(xy, plane, triangle, code, 1, nearness.reshape(shape[:2]), winner.reshape(shape[:2]), extent)
+    columns = np.arange(shape[1])
+    outside = (columns < extent[:, :1]) | (columns >= extent[:, 1:])
+    assert (winner[outside] == -1).all()
+    covered = winner >= 0
+    fill.clear(nearness, winner, extent)
+    assert (winner == -1).all() and (nearness == 0).all() and (extent == (shape[1], 0)).all()
+    return covered
 
 
 @settings(max_examples=60, deadline=None)
