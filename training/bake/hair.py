@@ -1,205 +1,160 @@
-"""Hairstyles as geometry: an opaque lofted volume, its fading edges, and strand cards above it."""
+"""Hair of one person: roots on the scalp, strands grown to the cut, ribbons around them; packs get wider ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.bake import hair_grow, ribbons
 from training.bake.brush import ease
+from training.bake.hair_cuts import STYLES, Cut, bare, recede
+from training.bake.hair_field import Field
+from training.bake.hair_knots import knot_curves
 from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
 from training.bake.rig import Rig
-from training.bake.scalp import Scalp
-from training.bake.strands import CARD_KINDS, SHEET, Loft, card, inner, ribbon, sheet, split_edges
+from training.bake.scalp import Roots, Scalp, grow_roots
 
 Array = NDArray[Any]
-CROP_RECEDE: Final = 0.002  # metres a man's hairline lies higher at the temples
+PACK: Final = {"mass": (260, 0.45, 7), "lock": (430, 1.0, 8)}  # ribbons, where in the thickness, points along each
 
 
-def hair_parts(person: Person, rig: Rig, identity: Identity, seed: int) -> list[Part]:
-    """All hair of a person, opaque parts first."""
+def hair_parts(
+    person: Person, rig: Rig, identity: Identity, seed: int, detail: str, field: Field
+) -> list[Part]:  # fmt: skip
+    """All hair of a person, opaque parts first. ``detail`` "pack" or "studio"; hair stays out of the ``field``."""
+    cut = STYLES[identity.style]
+    if cut is None:
+        return []
     generator = np.random.default_rng([seed, 11])
-    return STYLES[identity.style](person, rig, generator)
+    cut = personal(cut, identity, generator)
+    hair = _Hair(person, rig, identity, cut, field, generator)
+    return hair.studio() if detail == "studio" else hair.pack()
 
 
-def _ramp(x: Array | float) -> Array:
-    """max(x, 0) with a rounded corner, so that strands bend rather than break."""
-    return 0.5 * (np.asarray(x) + np.sqrt(np.asarray(x) ** 2 + 0.05))
+def personal(cut: Cut, identity: Identity, generator: np.random.Generator) -> Cut:
+    """The cut as this person wears it: their own length, thickness, waviness."""
+    longer, thicker = generator.normal(1.0, 0.10), generator.normal(1.0, 0.12)
+    longer, thicker = float(np.clip(longer, 0.8, 1.25)), float(np.clip(thicker, 0.75, 1.3))
+    size, turn = cut.wave
+    if cut.coil[0] == 0 and identity.curl > 0:
+        size += 0.007 * identity.curl * min(1.0, max(cut.length) / 0.06)
+        turn *= 1.0 - 0.35 * identity.curl
+    return replace(
+        cut, length=(cut.length[0] * longer, cut.length[1] * longer), wave=(size, turn),
+        front=None if cut.front is None else cut.front * longer,
+        lift=(cut.lift[0] * thicker, cut.lift[1] * thicker),
+        end=None if cut.end is None else cut.end * (1 + 0.7 * (longer - 1)),
+    )  # fmt: skip
 
 
-# --- a chin-length bob with a side parting -------------------------------------------------------------
+class _Hair:
+    """What one person's strands have in common."""
 
+    def __init__(
+        self, person: Person, rig: Rig, identity: Identity, cut: Cut, field: Field, generator: np.random.Generator
+    ) -> None:
+        self.person, self.rig, self.identity, self.cut, self.field = person, rig, identity, cut, field
+        self.generator = generator
+        self.scale = Scalp(person).scale
 
-class _Bob:
-    """Strands of one side: ``a`` from the front edge (0) round to the back (1), ``t`` from root to tip."""
+    def studio(self) -> list[Part]:
+        """Thousands of narrow ribbons."""
+        level = self.generator.random(self.cut.strands * 2) ** 0.7
+        curves, reach, width, level = self._strands(self.cut.strands, level, self.cut.points)
+        columns = ribbons.strand_columns(level, self.generator)
+        roll = self.generator.normal(0, 0.5, len(curves))
+        return [self._part("hair", curves, width, columns, roll, 1)]
 
-    def __init__(self, scalp: Scalp, side: float) -> None:
-        self.scalp, self.side = scalp, side
-        self.front = self._direction([0.021, 0.0715, 0.018])
-        self.crown = self._direction([0.012, 0.100, -0.118])
+    def pack(self) -> list[Part]:
+        """A few hundred wide ones over an opaque mass."""
+        parts = []
+        for name, (count, height, points) in PACK.items():
+            points = min(points, self.cut.points + 1)
+            level = np.full(count * 3, height) * self.generator.uniform(0.75, 1.0, count * 3)
+            curves, _, width, _ = self._strands(count, level, points)
+            broad = 0.024 if name == "mass" else 0.016
+            short = ease(np.linalg.norm(np.diff(curves, axis=1), axis=2).sum(1), 0.0, 0.12)
+            width = broad * (0.35 + 0.65 * short) * self.generator.uniform(0.7, 1.2, len(curves))
+            columns = getattr(ribbons, f"{name}_columns")(len(curves), self.generator)
+            roll = self.generator.normal(0, 0.12, len(curves))
+            parts.append(self._part(name, curves, width, columns, roll, 0 if name == "mass" else 1))
+        return parts
 
-    def _direction(self, point: list[float]) -> Array:
-        offset = np.array(point) * self.scalp.scale - self.scalp.centre
-        return offset / np.linalg.norm(offset)
+    def _part(self, name: str, curves: Array, width: Array, columns: Any, roll: Array, layer: int) -> Part:
+        outward = self.field(curves)[1]
+        weight = ribbons.hang_weights(self.rig, curves.reshape(-1, 3), self.scale)
+        return ribbons.ribbons(name, curves, width, outward, columns, weight, roll, layer)
 
-    def __call__(self, a: Array, t: Array, lift: float) -> Array:
-        along = ease(a, 0.0, 0.62)[:, None]
-        root = (1 - along) * self.front + along * self.crown
-        root = root / np.linalg.norm(root, axis=1, keepdims=True)
-        azimuth = np.radians(62.0 + 122.0 * np.sign(a) * np.abs(a) ** 0.85)
-        s = np.clip(t / 0.50 - _ramp(t / 0.50 - 1.0), 0.0, 1.0)
-        root_azimuth = np.arctan2(root[:, 0], root[:, 2])
-        root_height = np.arcsin(np.clip(root[:, 1], -1, 1))
-        turn = self.side * azimuth - root_azimuth
-        turn = np.where(self.side * turn < 0, turn + self.side * 2 * np.pi, turn)
-        turn = np.where(np.abs(turn) > 1.25 * np.pi, turn - self.side * 2 * np.pi, turn)
-        level = np.radians(-6.0)
-        lead = s ** (0.62 + 0.5 * ease(a, 0.25, 0.8))
-        bearing = root_azimuth + turn * lead
-        height = root_height + (level - root_height) * s**1.35
-        # Over the top the path is a straight blend of directions: bearings are meaningless near the pole.
-        polar = np.stack([np.sin(bearing) * np.cos(height), np.sin(height), np.cos(bearing) * np.cos(height)], axis=1)
-        goal = np.stack([np.sin(self.side * azimuth), np.full(len(a), np.tan(level)), np.cos(self.side * azimuth)], 1)
-        straight = (1 - s[:, None]) * root + s[:, None] * goal / np.linalg.norm(goal, axis=1, keepdims=True)
-        mix = ease(a, 0.05, 0.35)[:, None]
-        direction = (1 - mix) * polar + mix * straight / np.linalg.norm(straight, axis=1, keepdims=True)
-        locks = np.sin(2 * np.pi * (5.0 * a + 0.35 * np.sin(4.0 * t + 9 * a))) * ease(t, 0.10, 0.7)
-        locks = locks + 0.5 * np.sin(2 * np.pi * (11.0 * a + 0.6 * t)) * ease(t, 0.45, 0.95)
-        body = (0.0004 + 0.0140 * ease(a, 0.0, 0.24)) * ease(s, 0.06, 0.50) + 0.0016
-        body = body + 0.0022 * (1 - ease(s, 0.10, 0.40)) + 0.0012 * ease(a, 0.0, 0.10)
-        points = self.scalp.lift(direction, body + lift + 0.0016 * locks)
-        return self._hang(points, a, t, azimuth, lift, locks)
+    def _strands(self, count: int, level: Array, points: int) -> tuple[Array, Array, Array, Array]:
+        """(curves (n, points, 3), lengths, widths, levels) of about ``count`` strands."""
+        cut, generator = self.cut, self.generator
+        roots = self._thin(grow_roots(self.person, count, recede(self.identity), generator))
+        level = level[: len(roots)]
+        growth = self._growth(roots, level)
+        curves, reach = hair_grow.grow(growth, self.field, points)
+        edge = ease(roots.depth, 0.0, 0.012)
+        curves, lock = hair_grow.gather(curves, cut.lock * self.scale, cut.cling * (0.4 + 0.6 * edge), generator)
+        for (size, turn), coil in ((cut.wave, False), (cut.coil, True)):
+            if size > 0:
+                amount = size * (0.5 + 0.5 * edge)
+                curves = hair_grow.wave(curves, reach, lock, amount, turn, generator, coil, 0.02 if coil else 0.05)
+        curves = hair_grow.roughen(curves, reach, cut.rough, cut.wild, generator)
+        curves[:, 1:] = self.field.push_out(curves[:, 1:], 0.0008)
+        width = cut.width * generator.uniform(0.7, 1.3, len(roots)) * (0.45 + 0.55 * edge)
+        if cut.knot:
+            more = knot_curves(cut, curves, self.field, self.scale, points, generator)
+            curves, reach = np.concatenate([curves, more.curves]), np.concatenate([reach, more.reach])
+            width = np.concatenate([width, np.full(len(more.curves), 1.1 * cut.width)])
+            level = np.concatenate([level, more.level])
+        return curves, reach, width, level
 
-    def _hang(self, points: Array, a: Array, t: Array, azimuth: Array, lift: float, locks: Array) -> Array:
-        """Below the ears the strands fall, widen a little, and turn in at the tips."""
-        fall = _ramp((t - 0.50) / 0.50) - _ramp(-1.0)
-        tip = -0.124 * self.scalp.scale + 0.004 * ease(a, 0.3, 1.0)
-        out = points - self.scalp.centre
-        reach = np.hypot(out[:, 0], out[:, 2])
-        widen = 0.010 * np.sin(np.pi * np.clip(fall, 0, 1) * 0.8) - 0.022 * ease(fall, 0.55, 1.1)
-        widen = widen - 0.022 * ease(fall, 0.1, 1.0) * ease(a, 0.55, 1.0)
-        grown = (reach + widen * ease(fall, 0.0, 0.2) + 0.0012 * locks * fall) / np.maximum(reach, 1e-6)
-        hung = points.copy()
-        hung[:, 0] = self.scalp.centre[0] + out[:, 0] * grown
-        hung[:, 2] = self.scalp.centre[2] + out[:, 2] * grown
-        hung[:, 1] = points[:, 1] + (tip - points[:, 1]) * fall
-        return hung
+    def _thin(self, roots: Roots) -> Roots:
+        """Takes away what a bald top has lost."""
+        if self.cut.bare <= 0:
+            return roots
+        return roots.keep(self.generator.random(len(roots)) > bare(roots.place, self.cut.bare))
 
+    def _growth(self, roots: Roots, level: Array) -> hair_grow.Growth:
+        cut, generator, scale = self.cut, self.generator, self.scale
+        low, high = cut.length
+        length = low + (high - low) * ease(roots.top, 0.25, 0.75)
+        if cut.front is not None:
+            length = length + (cut.front - length) * roots.front * ease(roots.top, 0.3, 0.7)
+        if cut.back is not None:
+            length = length + (cut.back - length) * roots.back
+        side = 1 - roots.top
+        length = length * (1 - cut.fade * side * ease(-roots.depth, -0.035, -0.002))
+        length = length * generator.uniform(1 - cut.uneven, 1 + 0.5 * cut.uneven, len(roots)) * scale
+        edge = ease(roots.depth, 0.0, 0.010)
+        baby = generator.random(len(roots)) > edge + 0.25
+        length = np.where(baby, np.minimum(length * 0.5, 0.03), length)
+        comb = cut.comb(roots)
+        comb = comb / np.maximum(np.linalg.norm(comb, axis=1, keepdims=True), 1e-9)
+        comb = comb + generator.normal(0, 0.10, comb.shape)
+        comb /= np.linalg.norm(comb, axis=1, keepdims=True)
+        lift = (cut.lift[0] + (cut.lift[1] - cut.lift[0]) * roots.top) * scale
+        stand = (cut.stand[0] + (cut.stand[1] - cut.stand[0]) * roots.top) * generator.uniform(0.75, 1.2, len(roots))
+        if cut.parting is not None:  # hair lies flat beside its parting
+            beside = np.exp(-(((roots.place[:, 0] - cut.parting) / 0.014) ** 2)) * roots.top
+            stand = stand * (1 - 0.6 * beside)
+        goal = None
+        if cut.tie is not None:
+            goal = np.array(cut.tie) * scale + generator.normal(0, 0.004, (len(roots), 3))
+        return hair_grow.Growth(
+            root=roots.point - 0.0008 * roots.normal, normal=roots.normal, comb=comb, length=length,
+            stand=stand.clip(0, 1), droop=cut.droop, held=cut.held, veil=self._veil(roots),
+            lift=lift * (0.2 + 0.8 * level) * (0.3 + 0.7 * edge), swell=cut.swell, stiff=cut.stiff,
+            tuck=cut.tuck * generator.uniform(0.7, 1.2, len(roots)), goal=goal,
+            end=-9.0 if cut.end is None else (cut.end + 0.010 * generator.normal(0, 0.6, len(roots))) * scale,
+        )  # fmt: skip
 
-def _bob(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]:
-    scalp = Scalp(person)
-    solid, edges, cards = [], [], []
-    for side in (1.0, -1.0):
-        strand = Loft(_Bob(scalp, side), (-0.14, 1.08), (0.0, 1.08), smooth=5)
-        volume = sheet(strand, 41, 19, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=side < 0)
-        core, edge = split_edges(volume, columns=41)
-        solid += [inner(strand, rig, flip=side < 0), core]
-        edges.append(edge)
-        for _ in range(30):  # locks over the volume and past its lower edge
-            cards.append(
-                card(strand, rig, generator, a=generator.random(), width=generator.uniform(0.06, 0.11),
-                      start=generator.uniform(0.25, 0.60), stop=generator.uniform(0.96, 1.07),
-                      lift=generator.uniform(0.0005, 0.0024), rows=9)
-            )  # fmt: skip
-        for _ in range(7):  # locks that frame the face
-            cards.append(
-                card(strand, rig, generator, a=generator.uniform(-0.012, 0.04), width=generator.uniform(0.03, 0.06),
-                      start=generator.uniform(0.05, 0.35), stop=generator.uniform(0.85, 1.05),
-                      lift=generator.uniform(0.0005, 0.0020), rows=10)
-            )  # fmt: skip
-        for _ in range(26):  # baby hair along the forehead, wisps beside the cheek
-            start = generator.uniform(0.0, 0.45)
-            cards.append(
-                card(strand, rig, generator, a=generator.uniform(-0.045, 0.012), width=generator.uniform(0.03, 0.055),
-                      start=start, stop=min(start + generator.uniform(0.2, 0.5), 1.0),
-                      lift=generator.uniform(0.0002, 0.0012), rows=7, kind=CARD_KINDS - 1)
-            )  # fmt: skip
-    return [*solid, *edges, *cards]
-
-
-# --- a short crop, combed forward and up ----------------------------------------------------------------
-
-
-class _Crop:
-    """Strands radiate from the crown: ``a`` is the angle around it in turns, ``t`` runs to the hairline."""
-
-    def __init__(self, scalp: Scalp) -> None:
-        self.scalp = scalp
-        crown = np.array([0.006, 0.098, -0.125]) * scalp.scale - scalp.centre
-        self.crown = crown / np.linalg.norm(crown)
-        self.right = np.cross([0.0, 0.0, 1.0], self.crown)
-        self.right /= np.linalg.norm(self.right)
-        self.ahead = np.cross(self.crown, self.right) * -1.0
-        turns = np.linspace(0, 1, 97)
-        self._turns, self._reach = turns, np.array([self._hairline(turn) for turn in turns])
-
-    def _direction(self, a: Array, angle: Array) -> Array:
-        turn = 2 * np.pi * a
-        out = np.cos(turn)[:, None] * self.ahead + np.sin(turn)[:, None] * self.right
-        return np.cos(angle)[:, None] * self.crown + np.sin(angle)[:, None] * out
-
-    def _hairline(self, turn: float) -> float:
-        """Angle from the crown at which a ray meets the hairline."""
-        angle = np.linspace(0.3, 2.6, 160)
-        points = self.scalp.lift(self._direction(np.full(len(angle), turn), angle), 0.0)
-        outside = np.flatnonzero(self.scalp.depth(points) < 0)
-        return float(angle[outside[0]]) if len(outside) else float(angle[-1])
-
-    def volume(self, direction: Array, t: Array) -> Array:
-        """Thickness of the hair: full on top, close at the sides, fading at the line."""
-        up = direction[:, 1]
-        front = ease(direction[:, 2], 0.1, 0.6) * ease(up, 0.25, 0.6)
-        return (0.0030 + 0.0090 * ease(up, 0.12, 0.72) + 0.0060 * front) * ease(t, 0.95, 0.70) + 0.0007
-
-    def __call__(self, a: Array, t: Array, lift: float) -> Array:
-        reach = np.interp(a % 1.0, self._turns, self._reach)
-        direction = self._direction(a, t * reach * 0.962)
-        rough = np.sin(2 * np.pi * 11 * a + 7 * t) * np.sin(9 * np.pi * t + 23 * a)
-        rough = rough + 0.8 * np.sin(2 * np.pi * 5 * a + 11 * t)
-        return self.scalp.lift(direction, self.volume(direction, t) + lift + 0.0012 * rough * ease(t, 1.0, 0.7))
-
-
-def _crop(person: Person, rig: Rig, generator: np.random.Generator) -> list[Part]:
-    scalp = Scalp(person, recede=CROP_RECEDE)
-    strand = _Crop(scalp)
-    volume = sheet(strand, 57, 18, (0.0, 1.0), (0.0, 1.0), SHEET, rig, flip=False)
-    core, edge = split_edges(volume, columns=57, sides=False, tip=0.93)
-    tufts = [tuft for tuft in (_tuft(strand, rig, generator) for _ in range(640)) if tuft is not None]
-    return [core, edge, *tufts]
-
-
-def _tuft(crop: _Crop, rig: Rig, generator: np.random.Generator) -> Part | None:
-    """A short card that stands up from the volume and bends over: back at the front, forward and aside on top."""
-    a, t = np.array([generator.random()]), np.array([np.sqrt(generator.random()) * 0.97])
-    root = crop(a, t, -0.003)[0]
-    out = root - crop.scalp.centre
-    out /= np.linalg.norm(out)
-    top = float(ease(out[1], 0.24, 0.66))
-    if t[0] > 0.50 + 0.47 * top:
-        return None  # nothing stands off the close sides, least of all over the ears
-    front = float(ease(out[2], 0.05, 0.50)) * top
-    comb = crop(a, t + 0.03, 0.0)[0] - crop(a, t - 0.03, 0.0)[0]
-    comb /= np.linalg.norm(comb)
-    ahead = np.array([-0.60, 0.15, 0.50 - 0.95 * front])
-    sweep = ahead * top + comb * (1.1 - 1.0 * top) + generator.normal(0, 0.16, 3)
-    sweep -= (sweep @ out) * out
-    sweep += max(0.0, 0.7 - float(np.linalg.norm(sweep))) * comb  # where the sweep would point off the head
-    sweep /= np.linalg.norm(sweep)
-    length = (0.012 + 0.020 * top + 0.004 * front) * generator.uniform(0.7, 1.2)
-    stand = (0.08 + 0.34 * top + 0.16 * front) * generator.uniform(0.5, 1.25)
-    s = np.linspace(0, 1, 4)[:, None]
-    spine = root + length * (s * sweep * (1 - 0.25 * stand) + out * stand * (s - 0.62 * s**2))
-    across = np.cross(out, sweep)
-    across /= np.linalg.norm(across)
-    width = (0.0042 + 0.0020 * top) * generator.uniform(0.7, 1.3)
-    shape = np.sin(np.pi * np.clip(0.25 + 0.60 * s, 0, 1))
-    points = np.stack([spine - across * width * shape, spine + across * width * shape], axis=1).reshape(-1, 3)
-    normal = np.stack([out - 0.15 * across + 0.2 * sweep * s, out + 0.15 * across + 0.2 * sweep * s], axis=1)
-    return ribbon("tuft", points, normal.reshape(-1, 3), generator, rig, short=True)
-
-
-STYLES: Final[dict[str, Callable[[Person, Rig, np.random.Generator], list[Part]]]] = {"bob": _bob, "crop": _crop}
+    def _veil(self, roots: Roots) -> Array:
+        """How far forward each strand may hang: a fringe may, the rest stays beside the face."""
+        short = self.cut.front is not None and self.cut.front < min(self.cut.length)
+        fringe = roots.front * ease(roots.top, 0.3, 0.7) if short else np.zeros(len(roots))
+        return np.where(fringe > 0.5, 9.0, self.cut.veil * self.scale + self.generator.normal(0, 0.008, len(roots)))

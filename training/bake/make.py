@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import FIELDS, Avatar, Meta
-from training.bake import atlas, head, mesh, occlusion, paint_parts, prior
+from training.bake import atlas, head, mesh, occlusion, paint_hair, paint_parts, prior
 from training.bake.brush import ease
 from training.bake.clothes import Jumper
 from training.bake.eyes import eye_parts
-from training.bake.hair import CROP_RECEDE, hair_parts
+from training.bake.hair import hair_parts
+from training.bake.hair_cuts import recede
+from training.bake.hair_field import Field
 from training.bake.identities import Identity
 from training.bake.lashes import lash_parts
 from training.bake.mesh import Part
@@ -64,7 +66,8 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
     report("hair, eyes, mouth")
     skin = head.skin_part(person, rig, jumper.hidden(), identity.style in BARE)
     body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *jumper.parts]
-    strands = [_strands(person, rig, identity, seed, detail) for detail in details]
+    field = Field(person, jumper.parts)
+    strands = [_strands(person, rig, identity, seed, detail, field) for detail in details]
     report("paint")
     canvas = paint(person, body, identity, seed)
     report("ambient occlusion")
@@ -84,9 +87,9 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
     return avatars, canvas.height
 
 
-def _strands(person: Person, rig: Rig, identity: Identity, seed: int, detail: str) -> list[Part]:
+def _strands(person: Person, rig: Rig, identity: Identity, seed: int, detail: str, field: Field) -> list[Part]:
     """Hair, lashes, brows and beard, opaque ones first; they come after the body, which both details share."""
-    hair = hair_parts(person, rig, identity, seed)
+    hair = hair_parts(person, rig, identity, seed, detail, field)
     return [
         *(part for part in hair if part.layer == 0), *lash_parts(person, rig),
         *(part for part in hair if part.layer == 1),
@@ -98,10 +101,10 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
     canvas = Canvas()
     paint_parts.paint_eye(canvas, identity, seed)
     paint_parts.paint_mouth(canvas, identity, seed)
-    paint_parts.paint_lashes(canvas, identity, seed)
-    paint_parts.paint_hair(canvas, identity, seed)
+    paint_hair.paint_lashes(canvas, identity, seed)
+    paint_hair.paint_hair(canvas, identity, seed)
     paint_parts.paint_trim(canvas, identity, seed)
-    scalp = Scalp(person, recede=CROP_RECEDE if identity.style == "crop" else 0.0)
+    scalp = Scalp(person, recede=recede(identity))
     for part in parts:
         if part.name not in ("skin", "tongue", "cloth"):
             continue

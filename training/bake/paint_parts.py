@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake import atlas, eyes, lashes, mouth, strands
+from training.bake import atlas, eyes, mouth
 from training.bake.atlas import Rect
-from training.bake.brush import bump, ease, linear, noise, srgb, strokes
+from training.bake.brush import bump, ease, linear, noise, srgb
 from training.bake.identities import Identity
 
 Array = NDArray[Any]
@@ -130,111 +130,6 @@ def tongue_colour(place: Array, seed: int) -> tuple[Array, Array]:
     tone = linear((0.77, 0.44, 0.43)) * (0.80 + 0.36 * bumps - 0.16 * groove)[:, None]
     deep = ease(-place[:, 2], -0.012, 0.030)
     return tone * (1 - 0.35 * deep)[:, None], 0.95 - 0.70 * deep
-
-
-def paint_lashes(canvas: Canvas, identity: Identity, seed: int) -> None:
-    """Curved, tapering hairs in clumps, longer toward the outer corner, on a transparent strip."""
-    generator = np.random.default_rng([seed, 40])
-    dark = linear(identity.hair) * 0.25
-    for rect, count, reach, strength in ((lashes.UPPER, 150, 0.95, 0.95), (lashes.LOWER, 80, 0.50, 0.55)):
-        picture = np.zeros((rect.height, rect.width), np.float32)
-        x = np.sort(generator.uniform(0.03, 0.985, count))
-        clump = np.round(x * 34) / 34
-        tip = x + 0.6 * (clump - x) + 0.055 * (x - 0.35) + generator.normal(0, 0.006, count)
-        length = reach * generator.uniform(0.65, 1.0, count) * np.interp(x, [0, 0.2, 0.75, 1], [0.45, 0.8, 1.0, 0.8])
-        root = np.stack([x * rect.width, np.full(count, 1.0)], axis=1)
-        end = np.stack([tip * rect.width, length * rect.height * min(identity.lash, 1.0)], axis=1)
-        bend = np.stack([(x * 0.75 + tip * 0.25) * rect.width, 0.55 * end[:, 1]], axis=1)
-        strokes(picture, root, bend, end, np.full(count, 1.9 if reach > 0.8 else 1.5), np.full(count, strength))
-        _, v = _grid(rect)
-        line = 0.85 * identity.lash * ease(-v, -0.16, -0.03) if reach > 0.8 else 0.20 * ease(-v, -0.10, -0.02)
-        canvas.fill(rect, dark, alpha=np.clip(np.maximum(picture, line), 0, 1), gloss=0.15, light=0.8)
-
-
-def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
-    """Strands down v: the volume's sheet, its dark inside, and cards with tapering tips."""
-    short = identity.style == "crop"
-    for rect, columns in ((strands.SHEET, 1), (strands.CARDS, strands.CARD_KINDS)):
-        u, v = _grid(rect)
-        grown = v if columns == 1 else 0.40 + 0.60 * v  # a card may begin anywhere along the hair: no dark root
-        colour, shade = _locks(u * rect.width, grown, identity, seed + columns, wave=2.5 if not short else 1.5)
-        if columns > 1:  # single hairs over skin look grey unless they are a little lighter than the mass
-            wisp = ease(u, 1 - 1 / columns, 1 - 1 / columns + 0.001)[..., None]
-            colour = colour + 0.75 * wisp * (1.1 * linear(identity.hair_tip) - colour)
-        alpha = _sheet_alpha(rect, u, v, seed, short) if columns == 1 else _card_alpha(rect, v, seed)
-        shade = shade if columns == 1 else 0.45 + 0.55 * shade
-        canvas.fill(rect, colour, alpha=alpha, light=shade, gloss=0.20 if short else 0.24, strand=1.0)
-    u, v = _grid(strands.INNER)
-    colour, _ = _locks(u * strands.INNER.width, v, identity, seed + 9, wave=1.0)
-    canvas.fill(strands.INNER, 0.55 * colour, light=0.6, gloss=0.02, strand=1.0)
-
-
-def _locks(x: Array, v: Array, identity: Identity, seed: int, wave: float) -> tuple[Array, Array]:
-    """(colour, light) of strands: x counts texels across."""
-    bent = x + wave * 4 * (_noise2(x / 60, v * 3, 2, seed) - 0.5)
-    fine = _noise2(bent / 1.7, v * 5, 1, seed + 1)
-    lock = _noise2(bent / 9.0, v * 3.5, 2, seed + 2)
-    wide = _noise2(bent / 42.0, v * 1.5, 2, seed + 3)
-    reach = ease(v + 0.35 * (wide - 0.5), 0.10, 1.0)
-    tone = (
-        linear(identity.hair)
-        + (linear(identity.hair_tip) - linear(identity.hair))
-        * (np.clip(0.15 + 0.55 * reach + 0.45 * (lock - 0.5) + 0.4 * (wide - 0.5), 0, 1)[..., None])
-    )
-    light = 0.45 + 0.55 * ease(0.35 * lock + 0.65 * fine, 0.25, 0.65)
-    tone = tone * (0.66 + 0.68 * fine + 0.18 * (lock - 0.5))[..., None]
-    return tone * (0.80 + 0.20 * ease(v, 0.0, 0.08))[..., None], light
-
-
-def _sheet_alpha(rect: Rect, u: Array, v: Array, seed: int, short: bool) -> Array:
-    """Opaque, but ending in single hairs at the tips and, for long hair, along the front edge (u = 0)."""
-    generator = np.random.default_rng([seed, 51])
-    picture = np.zeros((rect.height, rect.width), np.float32)
-    size = np.array([rect.width, rect.height])
-    count = 2 * rect.width
-    x = generator.uniform(0, 1, count)
-    reach = 0.945 if short else 0.955
-    root = np.stack([x, np.full(count, reach - 0.03)], axis=1) * size
-    tip = (
-        np.stack([x + generator.normal(0, 0.006, count), generator.uniform(reach + 0.02, 0.998, count)], axis=1) * size
-    )
-    strokes(picture, root, 0.5 * (root + tip), tip, generator.uniform(1.4, 2.8, count), np.full(count, 1.0))
-    alpha = np.maximum(ease(reach + 0.01 - v, 0.0, 0.03), picture)
-    if short:
-        return alpha
-    edge = np.zeros_like(picture)
-    start = generator.uniform(-0.2, 0.95, 160)
-    inner, outer = generator.uniform(0.030, 0.055, 160), generator.uniform(0.002, 0.040, 160)
-    root = np.stack([inner, start], axis=1) * size
-    tip = np.stack([outer, start + generator.uniform(0.2, 0.5, 160)], axis=1) * size
-    bend = np.stack([inner, start + 0.1], axis=1) * size
-    strokes(edge, root, bend, tip, generator.uniform(1.8, 3.2, 160), generator.uniform(0.7, 1.0, 160))
-    return alpha * np.maximum(ease(u, 0.030, 0.058), edge)
-
-
-def _card_alpha(rect: Rect, v: Array, seed: int) -> Array:
-    """Each card is a lock of single hairs: dense in the middle, parting toward a tapered tip."""
-    generator = np.random.default_rng([seed, 52])
-    picture = np.zeros((rect.height, rect.width), np.float32)
-    width, height = rect.width / strands.CARD_KINDS, float(rect.height)
-    for kind in range(strands.CARD_KINDS):
-        wisp = kind == strands.CARD_KINDS - 1
-        count = 9 if wisp else 52
-        at = generator.normal(0.5, 0.17, count).clip(0.14, 0.86)
-        gather = generator.uniform(0.35, 0.75)
-        tip = at + gather * (0.5 + generator.normal(0, 0.10) - at) + generator.normal(0, 0.035, count)
-        start = generator.uniform(0.0, 0.12, count)
-        stop = generator.uniform(0.78, 0.985, count) - 0.25 * np.abs(at - 0.5)
-
-        def pixel(s: Array, y: Array, left: float = kind * width) -> Array:
-            return np.stack([left + s * width, y * height], axis=1)
-
-        strokes(
-            picture, pixel(at, start), pixel(at + generator.normal(0, 0.05, count), (start + stop) / 2),
-            pixel(tip.clip(0.08, 0.92), stop), generator.uniform(1.6, 2.6, count) if wisp else
-            generator.uniform(3.6, 6.5, count), generator.uniform(0.6, 1.0, count) * (0.55 if wisp else 1.0),
-        )  # fmt: skip
-    return np.clip(picture, 0, 1) * ease(v, 0.0, 0.16)
 
 
 def cloth_colour(place: Array, flat: Array, identity: Identity, seed: int) -> Array:
