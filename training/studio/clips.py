@@ -8,28 +8,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.clock import FRAME_SECONDS
 from engine.config import ViewConfig
 from engine.motion.behaviour import Behaviour, BehaviourConfig
-from engine.motion.frame import Motion
+from engine.motion.frame import J, Motion
 from engine.parts import EYE_CONTACT_LIMIT
 from engine.viewpoint import Viewpoint
+from training.choreography.arms import Skeleton
 from training.choreography.expression import drill, expressions
+from training.choreography.gesture import POSES, Gestures, pose_joints
 from training.studio import views
+from training.studio.records import FORMAT, viewpoint_table
 from training.studio.voice import Library, Stretch, silence
 
 FRAMES: Final = (16, 64)  # of a clip, both included
 STILLS: Final = (8, 16)  # viewpoints of a multi-view clip
 CLIPS_A_SITTING: Final = 4
-FRAMINGS: Final = {"head": 0.35, "upper": 0.65}  # share of clips
+FRAMINGS: Final = {"head": 0.30, "upper": 0.45, "presenter": 0.25}  # share of clips
 STILLS_SHARE: Final = 0.15  # of the clips are one pose from many sides
 SILENT_SHARE: Final = 0.12
 DRILL_SHARE: Final = 0.08  # show any action at all
 EXPRESSION_SHARE: Final = 0.55
+ARMS: Final = {"beats": 0.72, "pose": 0.18, "hanging": 0.10}  # gestures with speech, a named pose, or Motion's zero
 WARM: Final = 75  # frames lived through before the first one, so that blinks and gaze are in mid-life
 TRAIN, HELD_OUT = "train", "held-out"
 SPEECH: Final = {TRAIN: ("train",), HELD_OUT: ("speaker", "sentence")}  # held-out people say held-out things
@@ -53,12 +58,25 @@ class Clip:
     camera: str
     speech: str
     expressions: tuple[str, ...]
+    gesture: str
     motions: tuple[Motion, ...]
     viewpoints: tuple[Viewpoint, ...]
     pcm: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.motions)
+
+    def about(
+        self, frame: int, size: int, light: dict[str, Any], place: dict[str, Any], checksum: int
+    ) -> dict[str, Any]:
+        """The JSON of one frame, Record.meta: ``light`` and ``place`` as tables, ``checksum`` of its guidance."""
+        return {
+            "format": FORMAT, "seed": self.seed, "split": self.split, "clip": self.number, "frame": frame,
+            "frames": len(self), "kind": self.kind, "person": self.person, "framing": self.framing, "size": size,
+            "camera": self.camera, "speech": self.speech, "expressions": list(self.expressions),
+            "gesture": self.gesture, "viewpoint": viewpoint_table(self.viewpoints[frame]), "light": light,
+            "place": place, "guidance": checksum,
+        }  # fmt: skip
 
 
 class Script:
@@ -83,8 +101,8 @@ class Script:
         turn, place = divmod(sitting, len(self.people))
         return self.people[int(self._rng(turn, 0).permutation(len(self.people))[place])]
 
-    def clip(self, number: int) -> Clip:
-        """Clip ``number``. Raises ValueError when it is negative."""
+    def clip(self, number: int, body: Skeleton) -> Clip:
+        """Clip ``number``, acted by somebody with that ``body``. Raises ValueError when the number is negative."""
         if number < 0:
             raise ValueError(f"clips are numbered from 0, got {number}")
         rng = self._rng(number, 1)
@@ -94,7 +112,7 @@ class Script:
         frames = int(rng.integers(*FRAMES, endpoint=True))
         said = silence(WARM + frames, rng) if rng.random() < SILENT_SHARE else self.library.stretch(WARM + frames, rng)
         camera, seen = views.track(framing, frames, rng)
-        motions, names = perform(said, seen, rng)
+        motions, names, gesture = perform(said, seen, body, rng)
         pcm = said.pcm[WARM:]
         if stills:
             count = int(rng.integers(*STILLS, endpoint=True))
@@ -103,17 +121,18 @@ class Script:
             pcm = np.zeros((count, pcm.shape[1]), np.int16)
         return Clip(
             self.seed, self.split, number, self.person(number), "views" if stills else "clip", framing, light, place,
-            camera, said.source, names, tuple(motions), tuple(seen), pcm,
+            camera, said.source, names, gesture, tuple(motions), tuple(seen), pcm,
         )  # fmt: skip
 
     def _rng(self, number: int, stream: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, list(SPEECH).index(self.split), number, stream))
 
 
-def perform(said: Stretch, seen: list[Viewpoint], rng: np.random.Generator) -> tuple[list[Motion], tuple[str, ...]]:
-    """Motion of the last T frames of ``said`` (WARM + T), for a viewer at ``seen`` (T), and the expressions shown.
-
-    Lips and behaviour are composed as `Session.step` composes them.
+def perform(
+    said: Stretch, seen: list[Viewpoint], body: Skeleton, rng: np.random.Generator
+) -> tuple[list[Motion], tuple[str, ...], str]:
+    """Motion of the last T frames of ``said`` (WARM + T), for a viewer at ``seen`` (T); names of what the face and
+    the arms show. Lips and behaviour are composed as `Session.step` composes them.
     """
     total = len(said.lips)
     face, names = np.zeros_like(said.lips[WARM:]), tuple[str, ...]()
@@ -121,6 +140,7 @@ def perform(said: Stretch, seen: list[Viewpoint], rng: np.random.Generator) -> t
         face, names = drill(total - WARM, rng), ("drill",)
     elif rng.random() < EXPRESSION_SHARE:
         face, names = expressions(total - WARM, rng, said.speech[WARM:])
+    joints, gesture = _arms(said, body, rng)
     behaviour = Behaviour(BehaviourConfig(smile=float(rng.uniform(0.0, 0.2)), head=float(rng.uniform(0.6, 1.6))))
     state = behaviour.initial_state(int(rng.integers(2**31)))
     contact = ViewConfig().eye_contact if rng.random() < 0.6 else float(rng.random())
@@ -131,8 +151,20 @@ def perform(said: Stretch, seen: list[Viewpoint], rng: np.random.Generator) -> t
         motion, state = behaviour.step(said.lips[frame], speech, said.mel[frame], _toward(view, contact), state)
         if frame >= WARM:
             motion.face[:] += face[frame - WARM]
+            motion.joints[:] += joints[frame]
             motions.append(motion.clipped())
-    return motions, names
+    return motions, names, gesture
+
+
+def _arms(said: Stretch, body: Skeleton, rng: np.random.Generator) -> tuple[NDArray[np.float32], str]:
+    """Joints of arms and hands for every frame of ``said``, (T, J, 3), and what they are called."""
+    total, kind = len(said.lips), str(rng.choice(list(ARMS), p=list(ARMS.values())))
+    seed, amount, pose = int(rng.integers(2**31)), float(rng.random()), str(rng.choice(list(POSES)))
+    if kind == "beats":
+        return Gestures(seed, body, amount).track(said.stress * FRAME_SECONDS, total), kind
+    if kind == "pose":
+        return np.repeat(pose_joints(pose, body)[None], total, axis=0).astype(np.float32), pose
+    return np.zeros((total, J, 3), np.float32), kind
 
 
 def _toward(view: Viewpoint, contact: float) -> tuple[float, float]:

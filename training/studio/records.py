@@ -1,0 +1,133 @@
+"""One frame of the data set as bytes: pictures, motion, voice, and a line of JSON that says how it was made.
+
+    {clip:08d}_{frame:03d}.rgb.webp     (H, W, 3) sRGB, over its place
+    ....alpha.png                       (H, W) of the person
+    ....region.png                      (H, W) index into engine.avatar.REGIONS
+    ....motion.npy                      (SIZE,) float32, Motion.pack()
+    ....pcm.npy                         (640,) int16 at 16 kHz, the frame's voice
+    ....json                            the rest, see Record.meta
+
+Every picture is lossless. The same record gives the same bytes: keys are sorted, nothing is stamped with a time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.avatar import REGIONS
+from engine.clock import FRAME
+from engine.motion.frame import SIZE, Motion
+from engine.viewpoint import Viewpoint
+
+FORMAT: Final = 1
+U8 = NDArray[np.uint8]
+PICTURES: Final = {"rgb": "rgb.webp", "alpha": "alpha.png", "region": "region.png"}
+MEMBERS: Final = (*PICTURES.values(), "motion.npy", "pcm.npy", "json")
+# Measured on photographs of 256 x 256: lossless WebP 49 KB in 10 ms, read in 1.5 ms; PNG 71 KB in 6 ms.
+WEBP: Final[dict[str, Any]] = {"lossless": True, "quality": 20, "method": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One photographed frame. rgb (H,W,3), alpha (H,W), region (H,W) uint8; pcm (640,) int16.
+
+    meta is JSON: format, seed, split, clip, frame, frames, kind, person, framing, size, camera, speech, expressions,
+    viewpoint {yaw, pitch, distance, pan_x, pan_y}, light and place (as their classes' own tables), guidance (CRC-32).
+    """
+
+    rgb: U8
+    alpha: U8
+    region: U8
+    motion: Motion
+    pcm: NDArray[np.int16]
+    meta: dict[str, Any]
+
+    @property
+    def viewpoint(self) -> Viewpoint:
+        """Where the frame is seen from."""
+        return Viewpoint(**self.meta["viewpoint"])
+
+
+def key(clip: int, frame: int) -> str:
+    """Name of a record: what comes before the first dot of its members."""
+    return f"{clip:08d}_{frame:03d}"
+
+
+def encode(record: Record) -> Iterator[tuple[str, bytes]]:
+    """(member name without its key, bytes) of a record, in the order of MEMBERS. Raises ValueError when malformed."""
+    height, width = record.alpha.shape
+    for name, shape in (("rgb", (height, width, 3)), ("alpha", (height, width)), ("region", (height, width))):
+        picture = getattr(record, name)
+        if picture.shape != shape or picture.dtype != np.uint8:
+            raise ValueError(f"a record's {name} must be {shape} uint8, got {picture.shape} {picture.dtype}")
+        yield PICTURES[name], _packed(picture, PICTURES[name])
+    yield "motion.npy", _npy(record.motion.pack())
+    yield "pcm.npy", _npy(record.pcm)
+    yield "json", json.dumps(record.meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(members: Mapping[str, bytes]) -> Record:
+    """The inverse of :func:`encode`. Raises ValueError that names what is missing or broken."""
+    missing = [name for name in MEMBERS if name not in members]
+    if missing:
+        raise ValueError(f"missing {', '.join(missing)}")
+    try:
+        meta = json.loads(members["json"])
+    except ValueError as error:
+        raise ValueError(f"json: {error}") from error
+    if meta.get("format") != FORMAT:
+        raise ValueError(f"json: format {meta.get('format')!r}, this version reads {FORMAT}")
+    rgb, alpha, region = (_picture(members, name, int(meta["size"])) for name in PICTURES)
+    if int(region.max(initial=0)) >= len(REGIONS):
+        raise ValueError(f"region.png: index {region.max()}, there are {len(REGIONS)} regions")
+    motion = Motion.unpack(_array(members, "motion.npy", (SIZE,), "float32"))
+    return Record(rgb, alpha, region, motion, _array(members, "pcm.npy", (FRAME,), "int16"), meta)
+
+
+def viewpoint_table(view: Viewpoint) -> dict[str, float]:
+    """A Viewpoint as JSON: doubles survive the way there and back exactly."""
+    return {field.name: float(getattr(view, field.name)) for field in fields(view)}
+
+
+def _packed(picture: U8, member: str) -> bytes:
+    out = io.BytesIO()
+    if member.endswith(".webp"):
+        Image.fromarray(picture).save(out, "WEBP", **WEBP)
+    else:
+        Image.fromarray(picture).save(out, "PNG")
+    return out.getvalue()
+
+
+def _picture(members: Mapping[str, bytes], name: str, size: int) -> U8:
+    try:
+        picture = np.asarray(Image.open(io.BytesIO(members[PICTURES[name]])))
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken picture
+        raise ValueError(f"{PICTURES[name]}: {error}") from error
+    shape = (size, size, 3) if name == "rgb" else (size, size)
+    if picture.shape != shape:
+        raise ValueError(f"{PICTURES[name]}: {picture.shape}, expected {shape}")
+    return picture
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(array), allow_pickle=False)
+    return out.getvalue()
+
+
+def _array(members: Mapping[str, bytes], name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    try:
+        array = np.load(io.BytesIO(members[name]), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    if array.shape != shape or array.dtype != np.dtype(dtype):
+        raise ValueError(f"{name}: {array.shape} {array.dtype}, expected {shape} {dtype}")
+    return array
