@@ -74,5 +74,5 @@ def test_the_default_viewpoint_is_frontal_and_within_limits():
 
 
 def test_an_unknown_framing_is_named():
-    with pytest.raises(ValueError, match="head, upper; got 'wide'"):
+    with pytest.raises(ValueError, match="head, upper, presenter; got 'wide'"):
         framing("wide")
