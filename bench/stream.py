@@ -101,8 +101,8 @@ def watch(
 ) -> tuple[Record, float | None]:
     """The page's record of ``seconds`` seconds, and the server's share of a core.
 
-    With ``listen`` the viewer wears headphones: the voice is on, the picture waits for it, and no echo canceller runs.
-    Without, as the page begins, the voice is off and the picture is shown at once.
+    With ``listen`` the viewer wears headphones: the voice is on, the page keeps lips and voice together, and no echo
+    canceller runs. Without, as the page begins, the voice is off and nothing waits for it.
     """
     page = browser.new_page(viewport={"width": 1280, "height": 800}, bypass_csp=True)
     page.goto(f"{address}?bench")
