@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numba
@@ -17,11 +18,16 @@ def linear(colour: Any) -> Array:
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
+@cache
+def _srgb_table() -> Array:
+    c = np.arange(1 << 15) / ((1 << 15) - 1)
+    return np.round(255 * np.where(c <= 0.0031308, 12.92 * c, 1.055 * c ** (1 / 2.4) - 0.055)).astype(np.uint8)
+
+
 def srgb(light: Array) -> Array:
     """Linear light -> sRGB as uint8."""
-    c = np.clip(light, 0.0, 1.0)
-    c = np.where(c <= 0.0031308, 12.92 * c, 1.055 * c ** (1 / 2.4) - 0.055)
-    return np.round(c * 255).astype(np.uint8)
+    table = _srgb_table()
+    return np.asarray(table[(np.clip(light, 0.0, 1.0) * (len(table) - 1) + 0.5).astype(np.uint16)])
 
 
 def ease(x: Any, low: float, high: float) -> Array:
@@ -37,9 +43,9 @@ def bump(x: Any, centre: float, width: float) -> Array:
 
 def noise(points: Array, scale: Any, octaves: int = 1, seed: int = 0) -> Array:
     """Value noise in [0, 1] at points (n, 3); ``scale`` cells per unit, a number or one for each axis."""
-    cells = np.ascontiguousarray(points * np.asarray(scale, np.float64), np.float64)
     out = np.empty(len(points), np.float32)
-    _noise(cells, octaves, seed, out)
+    each = np.broadcast_to(np.asarray(scale, np.float64), (3,)).copy()
+    _noise(np.ascontiguousarray(points), each, octaves, seed, out)
     return out
 
 
@@ -59,11 +65,13 @@ def _hash(x: int, y: int, z: int, seed: int) -> float:
 
 
 @numba.njit(cache=True)
-def _noise(cells: Array, octaves: int, seed: int, out: Array) -> None:
-    for n in range(cells.shape[0]):
+def _noise(points: Array, scale: Array, octaves: int, seed: int, out: Array) -> None:
+    for n in range(points.shape[0]):
         total, weight, norm, gain = 0.0, 0.0, 0.0, 1.0
         for octave in range(octaves):
-            px, py, pz = cells[n, 0] * gain, cells[n, 1] * gain, cells[n, 2] * gain
+            px = points[n, 0] * scale[0] * gain
+            py = points[n, 1] * scale[1] * gain
+            pz = points[n, 2] * scale[2] * gain
             x, y, z = int(np.floor(px)), int(np.floor(py)), int(np.floor(pz))
             fx, fy, fz = px - x, py - y, pz - z
             fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)

@@ -177,7 +177,7 @@ def skin_part(person: Person, rig: Rig, hidden: Array, scalp_shown: bool) -> Par
 
     ``hidden`` (N,) bool: vertices that cloth covers. ``scalp_shown``: keep every triangle of the skull.
     """
-    whole, into = _whole(), _thinning(scalp_shown)
+    whole, into = whole_skin(), _thinning(scalp_shown)
     shown = ~hidden[whole.vertex[whole.faces]].any(1) | (whole.region == REGIONS.index("mouth"))
     faces, region = whole.faces[shown], whole.region[shown]
     present = np.zeros(len(into), bool)
@@ -209,7 +209,8 @@ class Whole:
 
 
 @cache
-def _whole() -> Whole:
+def whole_skin() -> Whole:
+    """Head, inner mouth, neck, arms and hands of the template, laid out in the atlas."""
     _, uv, groups = prior.template()
     body, island = groups["body"], islands()
     place, rows, region = np.zeros_like(uv), [], []
@@ -229,14 +230,14 @@ def _whole() -> Whole:
 
 @cache
 def _thinning(scalp_shown: bool) -> Array:
-    """(n,) the vertex that each vertex of ``_whole()`` is merged into. Found on the template, once, kept on disk.
+    """(n,) the vertex that each vertex of ``whole_skin()`` is merged into. Found on the template, once, kept on disk.
 
     Torso, face and whatever an action moves stay as they are.
     """
     path = prior.CACHE / f"thin-v{THINNING}-{'bare' if scalp_shown else 'hair'}.npy"
     if path.exists():
         return np.asarray(np.load(path))
-    whole, points = _whole(), prior.template()[0]
+    whole, points = whole_skin(), prior.template()[0]
     place = points[whole.vertex].astype(float)
     hands, inside = (np.zeros(len(place), bool) for _ in range(2))
     hands[whole.faces[whole.region == REGIONS.index("hands")]] = True

@@ -15,7 +15,6 @@ from training.bake.brush import ease
 from training.bake.clothes import Jumper
 from training.bake.eyes import eye_parts
 from training.bake.hair import hair_parts
-from training.bake.hair_cuts import recede
 from training.bake.hair_field import Field
 from training.bake.identities import Identity
 from training.bake.lashes import lash_parts
@@ -26,7 +25,7 @@ from training.bake.paint_skin import paint_skin
 from training.bake.prior import Person
 from training.bake.rig import Rig
 from training.bake.room import room
-from training.bake.scalp import Scalp
+from training.bake.skin_map import skin_map
 
 Array = NDArray[Any]
 VERSION = "0.1.0"
@@ -69,7 +68,7 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
     field = Field(person, jumper.parts)
     strands = [_strands(person, rig, identity, seed, detail, field) for detail in details]
     report("paint")
-    canvas = paint(person, body, identity, seed)
+    canvas = paint(body, identity, seed)
     report("ambient occlusion")
     shade(canvas, [*body, *strands[0]])
     report("textures and room")
@@ -96,7 +95,7 @@ def _strands(person: Person, rig: Rig, identity: Identity, seed: int, detail: st
     ]  # fmt: skip
 
 
-def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> Canvas:
+def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:
     """Fills the atlas: skin and cloth by what lies under each texel, the rest by rectangle."""
     canvas = Canvas()
     paint_parts.paint_eye(canvas, identity, seed)
@@ -104,23 +103,22 @@ def paint(person: Person, parts: list[Part], identity: Identity, seed: int) -> C
     paint_hair.paint_lashes(canvas, identity, seed)
     paint_hair.paint_hair(canvas, identity, seed)
     paint_parts.paint_trim(canvas, identity, seed)
-    scalp = Scalp(person, recede=recede(identity))
+    everywhere = skin_map()
+    layer = paint_skin(identity, seed, paint_hair.scalp_cover(everywhere.place, everywhere.ears, identity, seed))
+    canvas.painted |= everywhere.covered
+    canvas.albedo[everywhere.covered, :3] = layer.colour
+    canvas.surface[everywhere.covered, :3] = np.stack([layer.light, layer.gloss, layer.blood], axis=1)
+    canvas.height[everywhere.covered] = layer.height
     for part in parts:
-        if part.name not in ("skin", "tongue", "cloth"):
+        if part.name not in ("tongue", "cloth"):
             continue
         values = part.paint
-        if part.name == "skin":
-            values = np.c_[values, part.channel["mpfb"]]
-        elif part.name == "cloth":
+        if part.name == "cloth":
             values = np.c_[values, np.abs(mesh.vertex_normals(part.paint, part.faces, part.weld)[:, 2])]
         under, covered = atlas.rasterise(part.uv, part.faces, values)
         place = under[covered]
         canvas.painted |= covered
-        if part.name == "skin":
-            layer = paint_skin(place[:, :3], place[:, 3:5], identity, scalp, seed)
-            canvas.albedo[covered, :3] = layer.colour
-            canvas.surface[covered, 1:] = np.stack([layer.gloss, layer.blood, layer.strand], axis=1)
-        elif part.name == "tongue":
+        if part.name == "tongue":
             canvas.albedo[covered, :3], canvas.surface[covered, 0] = paint_parts.tongue_colour(place, seed)
             canvas.surface[covered, 1:] = (0.34, 0.7, 0.0)
         else:

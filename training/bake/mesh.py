@@ -281,7 +281,7 @@ def assemble(parts: list[Part]) -> dict[str, Array]:
         start += count
     joined = {key: np.concatenate(value) for key, value in out.items()}
     normal, weight = joined.pop("normal"), joined.pop("weight")
-    order = np.argsort(-weight, axis=1)[:, :4]
+    order = np.argpartition(-weight, 4, axis=1)[:, :4]
     top = np.take_along_axis(weight, order, 1)
     empty = np.zeros((K, 0, 3)), np.zeros((R, 0, 3))
     return joined | {

@@ -37,13 +37,13 @@ def visibility(
         right = np.cross(helper, direction)
         right /= np.linalg.norm(right)
         view = np.stack([right, np.cross(direction, right), direction]).astype(np.float32)
-        scale = np.float32(size / (2 * extent))
+        scale = size / (2 * extent)
         seen = moved @ view.T
-        seen[:, :2] = (seen[:, :2] + np.float32(extent)) * scale
+        seen[:, :2] = (seen[:, :2] + extent) * scale
         depth.fill(-1e9)
         _depth(seen, corners, depth)
-        share = np.float32(1.0 if direction[1] > -0.2 else 0.5)
-        _gather(lifted, unit, view, share, np.float32(extent), scale, depth, total, weight)
+        share = 1.0 if direction[1] > -0.2 else 0.5
+        _gather(lifted, unit, view, share, extent, scale, depth, total, weight)
     return np.asarray(total / np.maximum(weight, 1e-9), np.float32)
 
 
@@ -93,7 +93,7 @@ def _gather(
         if x < 0 or y < 0 or x >= size - 1 or y >= size - 1:
             total[n] += facing
             continue
-        seen = np.float32(0.0)
+        seen = 0.0
         for j in range(2):
             for i in range(2):
                 w = (px - x if i else 1 - px + x) * (py - y if j else 1 - py + y)

@@ -44,8 +44,11 @@ class Canvas:
         """
         from scipy.ndimage import distance_transform_edt
 
-        rows, columns = distance_transform_edt(~self.painted, return_distances=False, return_indices=True)
-        self.albedo, self.surface = self.albedo[rows, columns], self.surface[rows, columns]
+        coarse = self.painted[::2, ::2]  # every second texel is near enough, and four times as fast
+        near = distance_transform_edt(~coarse, return_distances=False, return_indices=True)
+        rows, columns = np.nonzero(~self.painted)
+        source = tuple(2 * axis[rows // 2, columns // 2] for axis in near)
+        self.albedo[rows, columns], self.surface[rows, columns] = self.albedo[source], self.surface[source]
         alpha = np.round(np.clip(self.albedo[..., 3:], 0, 1) * 255).astype(np.uint8)
         albedo = np.concatenate([srgb(self.albedo[..., :3]), alpha], axis=2)
         return albedo, np.round(np.clip(self.surface, 0, 1) * 255).astype(np.uint8)

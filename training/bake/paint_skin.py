@@ -1,4 +1,4 @@
-"""Skin paint, laid out on the template so that it fits every face: tone, lips, brows, freckles, stubble, scalp."""
+"""Skin paint, laid out on the template so that it fits every face: tone, blood, lips, brows, freckles, stubble, age."""
 
 from __future__ import annotations
 
@@ -8,129 +8,165 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake import prior
 from training.bake.brush import bump, ease, linear, noise, sample, spots, strokes
-from training.bake.head import lid_edge
 from training.bake.identities import Identity
-from training.bake.lashes import lash_roots
-from training.bake.scalp import Scalp
+from training.bake.skin_map import SkinMap, skin_map
+from training.bake.wrinkles import relief
 
 Array = NDArray[Any]
-EYE: Final = 0.0308  # metres from the middle to an eye's centre, template
-LID: Final = 0.0143  # eyeball radius of the template
 BROW_BOX: Final = (0.008, 0.008, 0.052, 0.034)  # x, y, width, height in metres of the brow painting
 BROW_SCALE: Final = 20_000  # its pixels per metre
+CAVITY: Final = 0.42  # how much darker the bottom of the deepest fold is
 
 
 @dataclass
 class Paint:
-    """What lies on n texels: linear colour (n, 3), gloss, subsurface, strand, each (n,) in [0, 1]."""
+    """What lies on n texels: linear colour (n, 3); light, gloss, subsurface (n,) in [0, 1]; height (n,) in metres."""
 
     colour: Array
+    light: Array
     gloss: Array
     blood: Array
-    strand: Array
+    height: Array
 
 
-def paint_skin(place: Array, mpfb: Array, identity: Identity, scalp: Scalp, seed: int) -> Paint:
-    """Paints texels at template positions ``place`` (n, 3), with the prior's own uv ``mpfb`` (n, 2)."""
-    x, y, z = place.T
-    side = np.abs(x)
-    lips, lids, ears, inside = (_mask(name, mpfb) for name in ("lips", "eyelids", "ears", "inside-mouth"))
-    front = ease(z, -0.035, -0.005)
-    colour = np.broadcast_to(linear(identity.skin), (len(place), 3)).copy()
-    colour *= (0.93 + 0.14 * noise(place, 55, 4, seed))[:, None]
-    colour *= (0.965 + 0.07 * noise(place, 900, 2, seed + 1))[:, None]  # pores
-    mottle = noise(place, 130, 3, seed + 2) - 0.5
-    colour *= 1 + mottle[:, None] * np.array([0.03, -0.10, -0.10])
+def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
+    """Paints every texel of ``skin_map()``. ``cover`` (n,) says how much hair colour lies on each: the scalp."""
+    skin = skin_map()
+    place = skin.place
+    dark = melanin(identity)
+    blood_shows = 1 - 0.62 * dark
+    colour = np.broadcast_to(linear(identity.skin), (len(place), 3)).astype(np.float32)
+    colour *= _grain(place, 55, 3, seed, 0.93, 1.07)[:, None]
+    mottle = noise(place, 130, 2, seed + 2) - 0.5
+    colour *= 1 + mottle[:, None] * np.array([0.03, -0.10, -0.10], np.float32) * blood_shows
+    colour *= _tint((0.22 * blood_shows * skin.ears).astype(np.float32), (1.05, 0.80, 0.78))
+    colour += (skin.palm * dark * 0.55)[:, None] * (linear((0.72, 0.53, 0.44)) - colour)
 
-    cheek = bump(side, EYE * 1.30, 0.020) * bump(y, -0.036, 0.019) * front
-    nose = bump(side, 0.0, 0.014) * bump(y, -0.043, 0.013) * ease(z, 0.018, 0.03)
-    chin = bump(side, 0.0, 0.016) * bump(y, -0.098, 0.012) * front
-    flush = np.clip(0.70 * cheek * (0.8 + 0.5 * identity.makeup) + 0.40 * nose + 0.18 * chin + 0.22 * ears, 0, 1)
-    colour *= _tint(flush, (1.05, 0.80, 0.78))
-    brow_zone = bump(y, 0.055, 0.020) * front
-    colour *= _tint(0.35 * brow_zone, (1.03, 0.99, 0.90))  # a slightly golden forehead
-    under = bump(side, EYE * 0.92, 0.016) * bump(y, -0.0155, 0.0062) * front
-    colour *= _tint(0.50 * under, (0.91, 0.84, 0.86))
-    colour *= _tint(0.75 * lids, (0.93, 0.80, 0.78))
-    rim = bump(side, EYE, 0.017) * bump(y, 0.0, 0.0085) * lids
-    colour *= _tint(0.55 * rim * (1 + 0.7 * identity.makeup), (0.80, 0.66, 0.64))
-    nostril = bump(side, 0.0105, 0.007) * bump(y, -0.0495, 0.005) * front
-    colour *= _tint(0.45 * nostril, (0.92, 0.70, 0.68))
+    height, deep = relief(skin, identity, seed)
+    front = skin.face
+    colour[front] = _face(colour[front], skin, identity, seed, deep, dark)
+    light = np.ones(len(place), np.float32)
+    light[front] = 1 - CAVITY * deep
 
-    freckle = spots(place, 0.0055, 0.55, seed + 3) * (cheek + 0.7 * bump(side, 0, 0.03) * bump(y, -0.03, 0.02) * front)
-    colour *= _tint(np.clip(identity.freckles * freckle, 0, 0.8), (0.80, 0.62, 0.50))
-    moles = spots(place + 1.7, 0.021, 0.10, seed + 4) ** 6 * front * (1 - lips)
-    colour *= _tint(np.clip(0.6 * moles, 0, 1), (0.62, 0.45, 0.38))
+    hair = linear(identity.hair) * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 1, seed + 8))[:, None]
+    colour += cover[:, None] * (hair - colour)
+    wet = skin.inside
+    inner = np.flatnonzero(wet > 0)
+    colour[inner] += wet[inner, None] * (_mouth_tone(place[inner]) - colour[inner])
+    gloss: Array = np.full(len(place), 0.24, np.float32)
+    blood: Array = np.full(len(place), 0.84, np.float32)
+    gloss[front], blood[front] = _sheen(skin, identity, height, seed)
+    gloss = (gloss - 0.20 * cover) * _grain(place, 700, 1, seed + 9, 0.78, 1.22)
+    blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.25 * dark)
+    bumps = np.zeros(len(place), np.float32)
+    bumps[front] = height
+    return Paint(colour, light, np.where(wet > 0.5, 0.40, gloss), blood * (1 - 0.4 * wet), bumps * (1 - wet))
 
-    lip = np.clip(lips * 1.15, 0, 1)
-    lines = noise(np.stack([x * 1.0, y * 0.22, z * 0.3], axis=1), 1500, 2, seed + 5)
-    tone = linear(identity.lip) * (0.86 + 0.26 * lines)[:, None]
-    tone = tone * (1 - 0.22 * bump(y, -0.0662, 0.0022) * (side < 0.022))[:, None]
-    colour += (0.82 * lip)[:, None] * (tone - colour)
 
-    beard = _stubble(place, side, y, z, lips, seed) * identity.stubble
-    shade = linear(identity.hair) * 0.55 + colour * np.array([0.36, 0.40, 0.44])
-    colour += (beard * (0.30 + 0.62 * ease(noise(place, 1500, 1, seed + 6), 0.45, 0.8)))[:, None] * (shade - colour)
+def melanin(identity: Identity) -> float:
+    """How dark a skin is: 0 the palest .. 1 the deepest."""
+    lightness = float(linear(identity.skin) @ np.array([0.2126, 0.7152, 0.0722], np.float32)) ** (1 / 3)
+    return float(ease(-lightness, -0.80, -0.38))
 
-    brow = _brows(side, y, identity, seed) * front
-    colour += np.clip(brow, 0, 0.95)[:, None] * (linear(identity.hair) * 0.85 - colour)
 
-    from scipy.spatial import cKDTree
+def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Array, dark: float) -> Array:
+    """Colours (m, 3) of the front's texels."""
+    place, zone = skin.front, skin.zone
+    x, y, _ = place.T
+    show, age, make_up = 1 - 0.62 * dark, identity.wrinkles, identity.makeup
+    flush = 0.62 * zone["cheek"] * (0.75 + 0.55 * make_up) + 0.42 * zone["nose"] + 0.18 * zone["chin"]
+    colour = colour * _tint(np.clip(flush * show, 0, 1), (1.05, 0.80, 0.79))
+    colour *= _tint(0.35 * zone["forehead"], (1.02, 0.99, 0.91))  # a slightly golden forehead
+    colour *= _tint((0.45 + 0.35 * age + 0.25 * dark) * zone["under_eye"], (0.88, 0.80, 0.82))
+    colour *= _tint((0.25 + 0.35 * dark) * zone["socket"], (0.84, 0.77, 0.75))
+    colour *= _tint(0.60 * show * skin.lids[skin.face], (0.93, 0.80, 0.78))
+    colour *= _tint(0.50 * zone["rim"] * (1 + 0.9 * make_up), (0.80, 0.66, 0.64))
+    colour *= _tint(0.45 * zone["nostril"], (0.88, 0.66, 0.64))
+    colour *= _tint(0.40 * dark * zone["mouth"], (0.82, 0.76, 0.76))
+    colour *= _tint(deep, (0.72, 0.55, 0.52))
+    colour = _marks(colour, skin, identity, seed)
+    colour = _lips(colour, skin, identity, seed, dark)
 
-    edge = cKDTree(prior.template()[0][lid_edge()]).query(place, distance_upper_bound=0.01)[0]
-    colour *= _tint(0.75 * np.exp(-((np.minimum(edge, 1.0) / 0.0022) ** 2)), (0.50, 0.32, 0.30))  # wet lid margin
-    lash = _lash_line(place) * min(identity.lash, 1.0)
-    colour += lash[:, None] * (linear(identity.hair) * 0.30 - colour)
+    beard = zone["beard"] * (0.75 + 0.35 * noise(place, 140, 2, seed + 12)) * identity.stubble
+    shade = linear(identity.beard_colour or identity.hair) * 0.55 + colour * np.array([0.36, 0.40, 0.44], np.float32)
+    dots = 0.26 + 0.70 * ease(noise(place, 1700, 1, seed + 6), 0.42, 0.78)
+    colour += np.clip(beard * dots, 0, 0.95)[:, None] * (shade - colour)
 
-    root, bare = _scalp_hair(place, ears, scalp, identity, seed)
-    hair = linear(identity.hair) * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 2, seed + 8))[:, None]
-    colour += root[:, None] * (hair - colour)
+    brow = _brows(np.abs(x), y, identity, seed) * zone["front"]
+    colour += np.clip(brow, 0, 0.92)[:, None] * (brow_colour(identity) - colour)
+    colour *= _tint(0.75 * zone["lid_edge"], (0.55, 0.36, 0.34))  # wet lid margin
+    lash = np.maximum(0.88 * zone["lash_upper"], 0.34 * zone["lash_lower"]) * min(identity.lash, 1.0)
+    return np.asarray(colour + lash[:, None] * (linear(identity.hair) * 0.30 - colour))
 
-    wet = ease(inside, 0.25, 0.75)
-    colour += wet[:, None] * (_mouth_tone(place) - colour)
-    zone = np.clip(nose + 0.5 * bump(y, 0.05, 0.025) * front * bump(side, 0, 0.03) + 0.35 * cheek, 0, 1)
-    gloss = 0.27 + 0.10 * zone + 0.16 * lip + 0.05 * lids - 0.22 * root - 0.10 * beard - 0.10 * np.clip(brow, 0, 1)
-    gloss = gloss * (1 - 0.6 * bump(side, 0.0185, 0.007) * bump(y, -0.0145, 0.008) * front)  # the fold by the nose
-    gloss = gloss * (0.72 + 0.56 * noise(place, 700, 2, seed + 9))
-    blood = (0.84 + 0.10 * nose - 0.25 * ears - 0.10 * bare) * (1 - 0.85 * root) * (1 - 0.6 * np.clip(brow, 0, 1))
-    return Paint(colour, np.where(wet > 0.5, 0.38, gloss), blood * (1 - 0.4 * wet), np.zeros_like(blood))
+
+def brow_colour(identity: Identity) -> Array:
+    """Linear colour of the brows: the hair's, a little darker, greying later than it."""
+    grey = 0.6 * identity.grey
+    return np.asarray((1 - grey) * 0.85 * linear(identity.hair) + grey * linear((0.50, 0.48, 0.46)))
+
+
+def _marks(colour: Array, skin: SkinMap, identity: Identity, seed: int) -> Array:
+    """Freckles, moles, blemishes and the spots of age."""
+    place, zone = skin.front, skin.zone
+    bare = 1 - skin.lips[skin.face]
+    if identity.freckles > 0:
+        sunny = zone["cheek"] + 0.7 * zone["bridge"] + 0.25 * zone["forehead"]
+        freckle = spots(place, 0.0048, 0.60, seed + 3) * sunny
+        colour = colour * _tint(np.clip(identity.freckles * freckle, 0, 0.8), (0.80, 0.62, 0.50))
+    share = 0.06 + 0.14 * identity.blemishes
+    moles = spots(place + 1.7, 0.019, share, seed + 4) ** 7 * zone["front"] * bare
+    colour = colour * _tint(np.clip(0.8 * moles, 0, 1), (0.50, 0.34, 0.28))
+    if identity.blemishes > 0:
+        red = spots(place + 3.1, 0.0125, 0.16, seed + 14) ** 3 * zone["front"] * bare
+        colour = colour * _tint(np.clip(0.8 * identity.blemishes * red, 0, 1), (0.98, 0.74, 0.72))
+        uneven = noise(place, 42, 3, seed + 15) - 0.5
+        colour = colour * (1 + identity.blemishes * uneven[:, None] * np.array([0.10, 0.16, 0.18], np.float32))
+    if identity.wrinkles > 0.3:
+        old = spots(place + 5.3, 0.010, 0.30, seed + 16) ** 2 * np.clip(zone["forehead"] + zone["cheek"], 0, 1) * bare
+        colour = colour * _tint(np.clip((identity.wrinkles - 0.3) * 0.9 * old, 0, 1), (0.78, 0.64, 0.54))
+    return np.asarray(colour)
+
+
+def _lips(colour: Array, skin: SkinMap, identity: Identity, seed: int, dark: float) -> Array:
+    """Lips that fade into the skin, the upper a little darker, with fine upright lines."""
+    place, zone = skin.front, skin.zone
+    lip = np.clip(skin.lips[skin.face] * 1.12, 0, 1)
+    around = np.clip(4 * lip * (1 - lip), 0, 1)
+    lines = noise(place * np.array([1.0, 0.20, 0.3]), 1350, 2, seed + 5)
+    tone = linear(identity.lip) * (0.84 + 0.26 * lines + 0.10 * zone["lower_lip"])[:, None]
+    pink = (0.10 + 0.25 * dark) * zone["lower_lip"]
+    tone = tone + pink[:, None] * (linear((0.78, 0.45, 0.43)) - tone)
+    tone = tone * (1 - 0.30 * zone["seam"])[:, None]
+    strength = 0.74 + 0.20 * identity.makeup
+    colour = colour + (strength * lip)[:, None] * (tone - colour)
+    return np.asarray(colour * (1 + 0.05 * around * (1 - identity.makeup))[:, None])
+
+
+def _sheen(skin: SkinMap, identity: Identity, height: Array, seed: int) -> tuple[Array, Array]:
+    """(gloss, subsurface) of the front's texels: oily nose and forehead, moist lips, dull folds."""
+    zone, lip, lids = skin.zone, skin.lips[skin.face], skin.lids[skin.face]
+    oily = np.clip(zone["nose"] + 0.55 * zone["forehead"] + 0.30 * zone["cheek"] + 0.3 * zone["chin"], 0, 1)
+    gloss = 0.25 + (0.11 - 0.04 * identity.wrinkles) * oily + (0.13 + 0.10 * identity.makeup) * lip + 0.04 * lids
+    gloss = gloss - 0.10 * zone["beard"] * identity.stubble
+    gloss = gloss * (1 - 0.6 * zone["wing"]) * (1 + np.clip(height / 2.5e-4, -0.35, 0.2) * (1 - lip))
+    gloss = np.maximum(gloss, 0.62 * zone["lid_edge"])
+    return gloss.astype(np.float32), (0.84 + 0.10 * zone["nose"]).astype(np.float32)
+
+
+def _grain(place: Array, scale: float, octaves: int, seed: int, low: float, high: float) -> Array:
+    return np.asarray(low + (high - low) * noise(place, scale, octaves, seed))
 
 
 def _tint(amount: Array, tint: tuple[float, float, float]) -> Array:
-    return 1 + amount[:, None] * (np.array(tint, np.float32) - 1)
-
-
-def _mask(name: str, mpfb: Array) -> Array:
-    """A painted mask of the prior, looked up at its own texture coordinates."""
-    return sample(_blurred(name), mpfb[:, 0] * 2047, (1 - mpfb[:, 1]) * 2047)
-
-
-def _blurred(name: str) -> Array:
-    from scipy.ndimage import gaussian_filter
-
-    return gaussian_filter(prior.mask(name), 2.2 if name == "lips" else 4.0)
+    return np.asarray(1 + amount[:, None] * (np.array(tint, np.float32) - 1))
 
 
 def _mouth_tone(place: Array) -> Array:
     """Wet red near the lips, deep and dark toward the throat, never black."""
     deep = ease(-place[:, 2], -0.020, 0.030)[:, None]
     tone = (1 - deep) * linear((0.62, 0.27, 0.26)) + deep * linear((0.27, 0.085, 0.085))
-    return tone * (0.85 + 0.3 * noise(place, 350, 2, 77))[:, None]
-
-
-def _stubble(place: Array, side: Array, y: Array, z: Array, lips: Array, seed: int) -> Array:
-    """Where a beard would grow, in [0, 1]: chin, jaw, upper lip, sideburns and a little of the neck."""
-    jaw = ease(-y, 0.056 + 0.0, 0.078) * ease(y, -0.150, -0.120) * ease(z, -0.085, -0.060)
-    cheek_line = ease(-y - 0.35 * side, 0.030, 0.048)
-    moustache = bump(y, -0.0585, 0.0048) * bump(side, 0.0, 0.022) * 1.1
-    burn = bump(z, -0.058, 0.012) * ease(-y, -0.015, 0.01) * ease(y, -0.09, -0.06) * ease(side, 0.055, 0.062)
-    soul = 1 - 0.55 * bump(side, 0.011, 0.006) * bump(y, -0.081, 0.006)
-    patch = 0.75 + 0.35 * noise(place, 140, 2, seed + 12)
-    return np.clip(np.maximum(np.maximum(jaw * cheek_line, moustache), burn) * soul * patch, 0, 1) * (
-        1 - ease(lips, 0.1, 0.5)
-    )
+    return np.asarray(tone * (0.85 + 0.3 * noise(place, 350, 2, 77))[:, None])
 
 
 def _brows(side: Array, y: Array, identity: Identity, seed: int) -> Array:
@@ -171,29 +207,3 @@ def _brow_line(u: Array, identity: Identity) -> tuple[Array, Array, Array]:
     y = np.interp(u, [0, 0.25, 0.5, 0.68, 0.85, 1.0], [0.0212, 0.0229, 0.0249, 0.0254, 0.0236, 0.0196])
     half = np.interp(u, [0, 0.15, 0.5, 0.75, 1.0], [0.0021, 0.0029, 0.0027, 0.0019, 0.0006]) * thick
     return x, y + 0.0008 * (1 - identity.stubble), half
-
-
-def _scalp_hair(place: Array, ears: Array, scalp: Scalp, identity: Identity, seed: int) -> tuple[Array, Array]:
-    """(how much hair colour covers each texel, a softer halo): full inside the hairline, fine hairs at its edge."""
-    depth = scalp.depth_on_template(place)
-    turn = scalp.bearing(place)
-    ray = np.stack([np.cos(turn) * 55, np.sin(turn) * 55, depth * 75], axis=1)
-    fine = noise(ray, 1.0, 1, seed + 7) + 0.6 * noise(ray * [2.3, 2.3, 1.4], 1.0, 1, seed + 13) - 0.8
-    coarse = noise(place, 160, 2, seed + 10) - 0.5
-    edge = depth + (0.012 - 0.006 * ease(-place[:, 2], 0.05, 0.08)) * fine + 0.005 * coarse
-    root = ease(edge, -0.0035, 0.0060) * (place[:, 1] > -0.095) * (1 - ease(ears, 0.05, 0.35))
-    if identity.style == "bob":  # the scalp shows along the parting
-        line = 0.021 - 0.009 * ease(-place[:, 2], -0.02, 0.11)
-        root = root * (1 - 0.5 * ease(-place[:, 2], -0.005, 0.015) * np.exp(-(((place[:, 0] - line) / 0.0016) ** 2)))
-    return 0.97 * root, ease(depth, -0.012, 0.004)
-
-
-def _lash_line(place: Array) -> Array:
-    """Dark line where the lashes grow: strong on the upper lid, faint on the lower, in [0, 1]."""
-    from scipy.spatial import cKDTree
-
-    out = np.zeros(len(place), np.float32)
-    for roots, width, strength in ((lash_roots("2"), 0.0016, 0.92), (lash_roots("1"), 0.0010, 0.40)):
-        distance = cKDTree(roots).query(place, distance_upper_bound=0.006)[0]
-        out = np.maximum(out, strength * np.exp(-((np.minimum(distance, 1.0) / width) ** 2)))
-    return out
