@@ -117,7 +117,8 @@ class _Hair:
         """Takes away what a bald top has lost."""
         if self.cut.bare <= 0:
             return roots
-        return roots.keep(self.generator.random(len(roots)) > bare(roots.place, self.cut.bare))
+        lost = np.maximum(bare(roots.place, self.cut.bare), roots.front * ease(self.cut.bare, 0.4, 0.8))
+        return roots.keep(self.generator.random(len(roots)) > lost)
 
     def _growth(self, roots: Roots, level: Array) -> hair_grow.Growth:
         cut, generator, scale = self.cut, self.generator, self.scale
@@ -138,7 +139,10 @@ class _Hair:
         comb = comb + generator.normal(0, 0.10, comb.shape)
         comb /= np.linalg.norm(comb, axis=1, keepdims=True)
         lift = (cut.lift[0] + (cut.lift[1] - cut.lift[0]) * roots.top) * scale
-        stand = (cut.stand[0] + (cut.stand[1] - cut.stand[0]) * roots.top) * generator.uniform(0.75, 1.2, len(roots))
+        stand = cut.stand[0] + (cut.stand[1] - cut.stand[0]) * roots.top**2
+        stand = stand * generator.uniform(0.75, 1.2, len(roots))
+        upright = roots.normal + [0.0, 0.7, 0.0] * roots.top[:, None] * (cut.stand[0] < 0.9)
+        upright = upright / np.linalg.norm(upright, axis=1, keepdims=True)
         if cut.parting is not None:  # hair lies flat beside its parting
             beside = np.exp(-(((roots.place[:, 0] - cut.parting) / 0.014) ** 2)) * roots.top
             stand = stand * (1 - 0.6 * beside)
@@ -146,8 +150,9 @@ class _Hair:
         if cut.tie is not None:
             goal = np.array(cut.tie) * scale + generator.normal(0, 0.004, (len(roots), 3))
         return hair_grow.Growth(
-            root=roots.point - 0.0008 * roots.normal, normal=roots.normal, comb=comb, length=length,
-            stand=stand.clip(0, 1), droop=cut.droop, held=cut.held, veil=self._veil(roots),
+            root=roots.point - 0.0008 * roots.normal, normal=upright, comb=comb, length=length,
+            stand=stand.clip(0, 1), droop=cut.droop,
+            held=cut.held * (1 + 0.6 * roots.front * roots.top), veil=self._veil(roots),
             lift=lift * (0.2 + 0.8 * level) * (0.3 + 0.7 * edge), swell=cut.swell, stiff=cut.stiff,
             tuck=cut.tuck * generator.uniform(0.7, 1.2, len(roots)), goal=goal,
             end=-9.0 if cut.end is None else (cut.end + 0.010 * generator.normal(0, 0.6, len(roots))) * scale,

@@ -98,7 +98,8 @@ def parted(roots: Roots, x: float = 0.02, back: float = 0.45) -> Array:
     """Away from a parting ``x`` metres aside, then down; the back straight down."""
     line = parting_line(roots.place, x)
     side = np.where(roots.place[:, 0] > line, 1.0, -1.0)
-    top = np.stack([side, np.full(len(roots), -0.1), -back - 0.35 * roots.front], axis=1)
+    fore = ease(roots.place[:, 2], -0.035, 0.0)  # up and back first, so that nothing falls over the face
+    top = np.stack([side * (1 - 0.45 * fore), -0.1 + 0.45 * fore, -back - 0.65 * fore], axis=1)
     low = np.stack([0.15 * side, np.full(len(roots), -1.0), -0.35 - 0.3 * roots.front], axis=1)
     flow = roots.top[:, None] * top + (1 - roots.top[:, None]) * low
     behind = ease(-roots.place[:, 2], 0.115, 0.16)[:, None]
@@ -134,22 +135,24 @@ def _unit(vectors: Array) -> Array:
 
 SHORT: Final = Cut(whorl, (0.012, 0.02), strands=7000, points=5, width=0.0013, lock=0.007, held=1.0, droop=0.15)
 LONG: Final = Cut(
-    partial(parted, x=0.0), (0.42, 0.46), lift=(0.014, 0.016), end=-0.30, veil=-0.030, strands=3800, points=15,
-    width=0.0020, parting=0.0, lock=0.022, cling=0.5, held=0.085,
+    partial(parted, x=0.0), (0.42, 0.46), lift=(0.014, 0.013), swell=0.07, end=-0.30, veil=-0.030, strands=3800,
+    points=15, width=0.0020, parting=0.0, lock=0.022, cling=0.5, held=0.085,
 )  # fmt: skip
 STYLES: Final[dict[str, Cut | None]] = {
     "bald": None,
-    "buzz": replace(SHORT, length=(0.005, 0.008), lift=(0.002, 0.003), stand=(0.45, 0.55), points=3, strands=9000,
+    "buzz": replace(SHORT, length=(0.005, 0.008), lift=(0.002, 0.003), stand=(0.35, 0.45), points=3, strands=9000,
                     width=0.0010, cling=0.1, rough=0.001),
-    "horseshoe": replace(SHORT, length=(0.014, 0.014), bare=1.0, stand=(0.15, 0.15), points=4, strands=8000),
-    "crop": replace(SHORT, comb=partial(onward, aside=-0.25, rise=0.25), length=(0.009, 0.030), front=0.034, fade=0.5,
-                    lift=(0.002, 0.010), stand=(0.2, 0.62), cling=0.55, points=6, rough=0.004),
+    "horseshoe": replace(SHORT, length=(0.014, 0.014), bare=1.0, stand=(0.12, 0.12), points=4, strands=8000),
+    "crop": replace(SHORT, comb=partial(onward, aside=-0.25, rise=0.1), length=(0.009, 0.028), front=0.034, fade=0.5,
+                    lift=(0.002, 0.009), stand=(0.12, 0.50), cling=0.6, points=6, rough=0.0035, lock=0.009),
     "receding": replace(SHORT, comb=partial(swept, aside=-0.2), length=(0.012, 0.030), lift=(0.003, 0.006),
-                        stand=(0.15, 0.35), recede=0.014, bare=0.25, points=6, strands=5500),
-    "side_part": replace(SHORT, comb=combed_over, length=(0.014, 0.065), front=0.070, fade=0.4, lift=(0.003, 0.011),
-                         stand=(0.12, 0.35), parting=0.032, points=8, strands=5500, droop=0.5, held=0.05),
-    "quiff": replace(SHORT, comb=partial(swept, aside=-0.25), length=(0.010, 0.050), front=0.068, fade=0.5,
-                     lift=(0.002, 0.016), stand=(0.15, 0.85), points=8, strands=5500, cling=0.6, droop=0.25),
+                        stand=(0.12, 0.30), recede=0.014, bare=0.25, points=6, strands=5500),
+    "side_part": replace(SHORT, comb=combed_over, length=(0.014, 0.068), front=0.075, fade=0.4, lift=(0.003, 0.012),
+                         stand=(0.08, 0.30), parting=0.034, points=9, strands=5500, droop=0.9, held=0.045, stiff=0.7,
+                         wild=0.03),
+    "quiff": replace(SHORT, comb=partial(swept, aside=-0.25), length=(0.010, 0.050), front=0.066, fade=0.5,
+                     lift=(0.002, 0.016), stand=(0.10, 0.62), points=9, strands=5500, cling=0.55, droop=0.25,
+                     rough=0.0014, wild=0.03),
     "slick_back": replace(SHORT, comb=swept, length=(0.05, 0.10), front=0.11, back=0.04, lift=(0.004, 0.008),
                           stand=(0.0, 0.12), points=9, strands=5000, droop=0.5, held=0.08),
     "pixie": replace(SHORT, comb=partial(combed_over, x=0.030, ahead=0.35, rise=0.0), length=(0.038, 0.075),
@@ -174,8 +177,8 @@ STYLES: Final[dict[str, Cut | None]] = {
                           lock=0.017, parting=0.012),
     "ponytail": replace(LONG, comb=swept, length=(0.24, 0.26), lift=(0.0022, 0.0045), end=None,
                         tie=(0.0, 0.045, -0.196), knot="tail", parting=None, strands=3600, points=10,
-                        width=0.0016, cling=0.3),
+                        width=0.0016, cling=0.3, wild=0.012),
     "bun": replace(LONG, comb=swept, length=(0.24, 0.26), lift=(0.0022, 0.0045), end=None,
                    tie=(0.0, 0.088, -0.180), knot="bun", parting=None, strands=3600, points=10, width=0.0016,
-                   cling=0.3),
+                   cling=0.3, wild=0.012),
 }  # fmt: skip

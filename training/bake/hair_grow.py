@@ -45,7 +45,7 @@ class Growth:
 
 
 def grow(growth: Growth, field: Field, points: int) -> tuple[Array, Array]:
-    """Grows all strands: (curves (n, points, 3) evenly spaced along each, their lengths (n,))."""
+    """Grows all strands: (curves (n, points, 3) at ``along``, their lengths (n,))."""
     steps = int(np.ceil(float(np.max(growth.length)) / STEP)) + 1
     path = np.empty((len(growth.root), steps + 1, 3))
     reach = np.empty(len(growth.root))
@@ -62,9 +62,14 @@ def _tight(values: Array) -> Array:
     return np.ascontiguousarray(values, float)
 
 
+def along(points: int) -> Array:
+    """How far (points,) along a strand its points lie: hair bends most where it leaves the scalp."""
+    return np.asarray(np.linspace(0, 1, points) ** 1.25)
+
+
 def resample(path: Array, last: Array, points: int) -> Array:
-    """Curves (n, points, 3) over steps 0 .. ``last`` (n,) of paths (n, steps, 3)."""
-    at = np.linspace(0, 1, points) * last[:, None]
+    """Curves (n, points, 3) over steps 0 .. ``last`` (n,) of paths (n, steps, 3), closer near the root."""
+    at = along(points) * last[:, None]
     low = np.minimum(at.astype(int), path.shape[1] - 2)
     part = (at - low)[..., None]
     rows = np.arange(len(path))[:, None]
@@ -101,7 +106,7 @@ def _grow(
             cling = (1 - up) * (1 - fall) * min(max(1.5 - (away - target) / 0.03, 0.0), 1.0)
             for c in range(3):  # along the head; where the comb points off it, only weight is left
                 want[c] = (comb[n, c] - cling * over * out[c]) * (1 - fall)
-            want[1] -= max(fall, droop[n] * cling * over * over)
+            want[1] -= max(fall, droop[n] * cling * max(over, 0.0) ** 2)
             if veil[n] < 1.0 and p[1] < 0.05:  # off the face
                 want[2] -= 1.2 * min(max((p[2] - veil[n]) / 0.02, 0.0), 1.0)
             if p[1] < SHOULDER and away < target + 0.03:  # before or behind the shoulder, not along it
@@ -111,7 +116,7 @@ def _grow(
                 for c in range(3):
                     want[c] = goal[n, c] - p[c]
                 size = max(np.sqrt(want[0] ** 2 + want[1] ** 2 + want[2] ** 2), 1e-6)
-                if size < 0.006:
+                if size < 0.012 or (size < 0.03 and want[0] * d[0] + want[1] * d[1] + want[2] * d[2] < 0):
                     reach[n] = max(s, STEP)
                     for k in range(i, steps):
                         path[n, k + 1] = p
@@ -176,7 +181,7 @@ def gather(curves: Array, size: float, strength: Array | float, generator: np.ra
     spread = float(np.prod(np.sort(np.ptp(curves[:, 0], axis=0))[1:])) * 1.8
     heads = generator.choice(count, min(count, max(12, int(spread / size**2))), replace=False)
     lock = cKDTree(feature[heads]).query(feature)[1]
-    s = np.linspace(0, 1, curves.shape[1])[None, :, None]
+    s = along(curves.shape[1])[None, :, None]
     pull = np.broadcast_to(np.asarray(strength, float).reshape(-1, 1, 1), (count, 1, 1)) * ease(s, 0.05, 0.9) * s**0.4
     return curves + pull * (curves[heads][lock] - curves), lock
 
@@ -191,9 +196,9 @@ def wave(
     pitch = length * generator.uniform(0.85, 1.2, locks)[lock]
     turn = generator.uniform(0, 2 * np.pi, locks)[lock]
     hand = np.where(generator.random(locks) < 0.5, -1.0, 1.0)[lock]
-    along = np.linspace(0, 1, curves.shape[1])[None] * reach[:, None]
-    angle = hand[:, None] * 2 * np.pi * along / pitch[:, None] + phase[:, None]
-    size = np.broadcast_to(np.asarray(amount, float).reshape(-1, 1), (len(curves), 1)) * ease(along, 0.0, start)
+    way = along(curves.shape[1])[None] * reach[:, None]
+    angle = hand[:, None] * 2 * np.pi * way / pitch[:, None] + phase[:, None]
+    size = np.broadcast_to(np.asarray(amount, float).reshape(-1, 1), (len(curves), 1)) * ease(way, 0.0, start)
     _, one, two = frames(curves)
     if coil:
         return curves + size[..., None] * (np.cos(angle)[..., None] * one + np.sin(angle)[..., None] * two)
@@ -203,7 +208,7 @@ def wave(
 
 def roughen(curves: Array, reach: Array, amount: float, wild: float, generator: np.random.Generator) -> Array:
     """Every strand strays a little, and a share ``wild`` of them a lot more: no two hairs lie alike."""
-    s = np.linspace(0, 1, curves.shape[1])[None, :, None]
+    s = along(curves.shape[1])[None, :, None]
     _, one, two = frames(curves)
     size = amount * np.where(generator.random(len(curves)) < wild, 4.0, 1.0)[:, None, None] * reach[:, None, None] / 0.1
     size = np.minimum(size, 0.014)

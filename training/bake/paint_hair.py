@@ -104,6 +104,7 @@ def scalp_cover(place: Array, ears: Array, identity: Identity, seed: int) -> Arr
     cut = STYLES[identity.style]
     depth = hairline(place, recede(identity))
     fade = 0.010 + (0.0 if cut is None else 0.030 * cut.fade) * (1 - ease(place[:, 1], 0.045, 0.075))
+    fade = fade + 0.010 * ease(np.abs(place[:, 0]), 0.035, 0.05) * ease(place[:, 2], -0.075, -0.03)  # temples
     fine = noise(place, 1400, 1, seed + 7) - 0.5
     ragged = depth + 0.006 * (noise(place, 120, 2, seed + 10) - 0.5) + 0.004 * fine
     cover = ease(ragged / fade, -0.25, 1.0) * (place[:, 1] > -0.095) * (1 - ease(ears, 0.05, 0.35))
@@ -112,9 +113,9 @@ def scalp_cover(place: Array, ears: Array, identity: Identity, seed: int) -> Arr
     if cut.bare > 0:
         cover = cover * (1 - 0.97 * bare(place, cut.bare))
     if cut.parting is not None:
-        away = (place[:, 0] - parting_line(place, cut.parting)) / 0.0019
-        cover = cover * (1 - 0.6 * ease(-place[:, 2], -0.012, 0.004) * (place[:, 1] > 0.05) * np.exp(-(away**2)))
-    thick = 0.95 if max(cut.length) > 0.012 else 0.62
+        away = (place[:, 0] - parting_line(place, cut.parting)) / 0.0015
+        cover = cover * (1 - 0.42 * ease(-place[:, 2], -0.012, 0.004) * (place[:, 1] > 0.05) * np.exp(-(away**2)))
+    thick = 0.95 if max(cut.length) > 0.012 else 0.80
     return np.asarray(cover * np.clip(thick + 0.5 * fine * (1.2 - cover), 0, 1))
 
 

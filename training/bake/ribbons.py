@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from training.bake import atlas
 from training.bake.atlas import Rect
 from training.bake.brush import ease
+from training.bake.hair_grow import along
 from training.bake.mesh import Part
 from training.bake.rig import Rig
 
@@ -58,7 +59,7 @@ def ribbons(
         across /= np.maximum(np.linalg.norm(across, axis=2, keepdims=True), 1e-9)
     turn = np.broadcast_to(np.asarray(roll, float), (count,))[:, None, None]
     flat = np.cos(turn) * across + np.sin(turn) * np.cross(across, tangent)
-    s = np.linspace(0, 1, points)
+    s = along(points)
     shape = np.minimum(1.0, 0.55 + 5 * s) * (1 - taper * s**3)
     half = 0.5 * width[:, None, None] * shape[None, :, None] * flat
     rest = np.stack([curves - half, curves + half], axis=2).reshape(-1, 3)

@@ -113,9 +113,10 @@ def grow_roots(person: Person, count: int, recede: float, generator: np.random.G
     corner = person.rest[faces].astype(float)
     flat = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     area = np.linalg.norm(flat, axis=1)
-    total = np.cumsum(area)
+    middle = hairline(prior.template()[0][faces].mean(1), recede)
+    total = np.cumsum(area * (1 + 1.6 * np.exp(-(((middle - 0.005) / 0.010) ** 2))))  # more and finer hair at the line
     # Equal steps along the summed area with a jittered start each: as even as the triangles are.
-    wanted = int(count * 1.15)
+    wanted = int(count * 2.2)
     face = np.searchsorted(total, (np.arange(wanted) + generator.random(wanted)) / wanted * total[-1])
     u, v = generator.random(wanted), generator.random(wanted)
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
@@ -124,8 +125,10 @@ def grow_roots(person: Person, count: int, recede: float, generator: np.random.G
     depth = hairline(place, recede)
     # Irregular along the line: tongues and bays of a few millimetres, as hairlines have.
     ragged = depth + 0.006 * (noise(place, 120, 2, int(generator.integers(1 << 20))) - 0.5)
-    chance = ease(ragged, -0.0015, 0.0075) * (1 - ease(ears[face], 0.2, 0.6))
+    temple = ease(np.abs(place[:, 0]), 0.035, 0.05) * ease(place[:, 2], -0.075, -0.03)
+    chance = ease(ragged / (1 + temple), -0.0015, 0.0075) * (1 - ease(ears[face], 0.2, 0.6))
     rows = np.flatnonzero((generator.random(wanted) < chance) & (place[:, 1] > -0.085))
+    rows = np.sort(generator.permutation(rows)[:count])
     place, normal = place[rows], flat[face[rows]] / area[face[rows], None]
     offset = (place - CENTRE) / np.linalg.norm(place - CENTRE, axis=1, keepdims=True)
     return Roots(
