@@ -23,6 +23,7 @@ MATERIAL: Final = {
     "teeth": WET, "tongue": WET, "eyes": EYE, "lashes": HAIR, "hair": HAIR, "torso": CLOTH, "accessories": POLISHED,
 }  # fmt: skip
 RELIEF_GAIN: Final = 1.0
+GOLDEN: Final = 0.6180339887
 
 
 class Group(NamedTuple):
@@ -55,9 +56,12 @@ class Figure:
         self.vertices = len(avatar.rest)
         faces, self.groups = _grouped(avatar)
         self.shadow_runs = [group for group in self.groups if group.kind != "eye"]
-        thin = _half_of_the_strands(faces, self.groups)
+        strand, number = _strands(faces, self.groups)
+        own = np.zeros(self.vertices, np.float32)  # a number in [0, 1) that the vertices of one strand share
+        own[strand] = ((number * GOLDEN) % 1.0)[:, None]
         self.index = context.buffer(np.ascontiguousarray(faces, np.int32).tobytes())
-        self.thin = context.buffer(np.ascontiguousarray(thin, np.int32).tobytes()) if len(thin) else None
+        self.thin = [_indices(context, strand[number % every == 0]) for every in (2, 4)]
+        self.own = context.buffer(own.tobytes())
         self.position = context.buffer(reserve=self.vertices * 12)
         self.normal = context.buffer(reserve=self.vertices * 12)
         self.place = context.buffer(np.ascontiguousarray(avatar.uv, np.float32).tobytes())
@@ -65,7 +69,16 @@ class Figure:
         self.surface = gl.picture(context, avatar.surface, mipmaps=True)
         self.relief = gl.picture(context, person.height.astype(np.float32), mipmaps=True)
         self.eyes = [_eye(avatar, side) for side in (1.0, -1.0)]
-        self._owned = [self.index, self.position, self.normal, self.place, self.albedo, self.surface, self.relief]
+        self._owned = [
+            self.index,
+            self.own,
+            self.position,
+            self.normal,
+            self.place,
+            self.albedo,
+            self.surface,
+            self.relief,
+        ]
 
     def pose(self, vertices: F32, normals: F32) -> None:
         """Takes posed vertices and unit normals, (V, 3) float32 world space."""
@@ -77,7 +90,7 @@ class Figure:
 
     def release(self) -> None:
         """Frees what the graphics card holds."""
-        for part in [*self._owned, *([self.thin] if self.thin else [])]:
+        for part in (*self._owned, *(index for index in self.thin if index)):
             part.release()
 
 
@@ -113,21 +126,26 @@ def _grouped(avatar: Avatar) -> tuple[Array, list[Group]]:
     return np.concatenate(parts), groups
 
 
-def _half_of_the_strands(faces: Array, groups: list[Group]) -> Array:
-    """Faces (n, 3) of every second strand: enough for a shadow."""
+def _strands(faces: Array, groups: list[Group]) -> tuple[Array, Array]:
+    """The faces (n, 3) cut out as strands, and for each face the number of the strand it belongs to."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     runs = [faces[g.first // 3 : (g.first + g.count) // 3] for g in groups if g.kind == "strand"]
     if not runs:
-        return np.zeros((0, 3), np.int32)
+        return np.zeros((0, 3), np.int32), np.zeros(0, np.int64)
     strands = np.concatenate(runs)
     count = int(strands.max()) + 1
     pairs = np.concatenate([strands[:, :2], strands[:, 1:]])
     links = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, label = connected_components(links, directed=False)
-    _, order = np.unique(label[strands[:, 0]], return_inverse=True)
-    return strands[order % 2 == 0]
+    _, number = np.unique(label[strands[:, 0]], return_inverse=True)
+    return strands, np.asarray(number)
+
+
+def _indices(context: Any, faces: Array) -> Any:
+    """An index buffer, or None when there is nothing to draw."""
+    return context.buffer(np.ascontiguousarray(faces, np.int32).tobytes()) if len(faces) else None
 
 
 def _eye(avatar: Avatar, side: float) -> Eyes:

@@ -19,7 +19,7 @@ Triple = tuple[float, float, float]
 
 MOODS: Final = ("studio", "office", "window", "evening", "overcast", "neutral")
 HEIGHT: Final = 64  # rows of an environment picture; it is twice as wide
-GREY_TARGET: Final = 0.78  # what a white card facing the viewer sends back on a normally exposed picture
+GREY_TARGET: Final = 0.95  # what a white card facing the viewer sends back on a normally exposed picture
 # Luminance of linear sRGB (ITU-R BT.709).
 LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 
@@ -261,7 +261,7 @@ def _balanced(light: Light, gain: Triple, exposure: float) -> Light:
 
 def _face(lamp: Lamp, aspect: float, bars: int = 0) -> Panel:
     """The lamp as a rectangle that sends the light it is said to send."""
-    half = np.tan(max(lamp.size, 0.05))
+    half = 0.62 * np.tan(max(lamp.size, 0.05))  # a lamp's bright middle
     half_v, half_u = half * np.sqrt(aspect), half / np.sqrt(aspect)
     angle = 4 * np.arctan(half_u) * np.arctan(half_v)
     return Panel(lamp.direction, scaled(lamp.colour, float(np.pi / angle)), (float(half_u), float(half_v)), 0.08, bars)
@@ -312,7 +312,7 @@ def _window(rng: np.random.Generator) -> Light:
 
 def _evening(rng: np.random.Generator) -> Light:
     side = float(rng.choice([-1, 1]))
-    warm, dusk = blackbody(rng.uniform(2800, 3400)), blackbody(rng.uniform(7500, 10500))
+    warm, dusk = blackbody(rng.uniform(3000, 3700)), blackbody(rng.uniform(6000, 7800))
     key = Lamp(aim(side * rng.uniform(25, 58), rng.uniform(12, 34)), scaled(warm, 1.7), rng.uniform(0.16, 0.3))
     fill = Lamp(aim(-side * rng.uniform(50, 90), rng.uniform(-5, 15)), scaled(dusk, rng.uniform(0.12, 0.4)), 0.5)
     rim = Lamp(aim(-side * rng.uniform(125, 160), rng.uniform(5, 30)), scaled(_mix(warm, dusk, 0.4),

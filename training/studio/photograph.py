@@ -113,6 +113,7 @@ class Photographer:
             self._figure.release()
         figure = self._figure = Figure(self.context, person)
         body = [(figure.position, "3f", "position"), (figure.normal, "3f", "normal"), (figure.place, "2f", "place")]
+        body.append((figure.own, "1f", "own"))
         cast = [(figure.position, "3f", "position"), (figure.place, "2f", "place")]
         self._meshes = {
             kind: self.context.vertex_array(self._draw[kind].program, body, figure.index, skip_errors=True)
@@ -121,9 +122,10 @@ class Photographer:
         self._meshes["shadow"] = self.context.vertex_array(
             self._draw["shadow"].program, cast[:1], figure.index, skip_errors=True
         )
-        if figure.thin is not None:
-            program = self._draw["shadow_strand"].program
-            self._meshes["shadow_strand"] = self.context.vertex_array(program, cast, figure.thin, skip_errors=True)
+        program = self._draw["shadow_strand"].program
+        for lamp, index in zip(("key", "rim"), figure.thin, strict=True):
+            if index is not None:
+                self._meshes[lamp] = self.context.vertex_array(program, cast, index, skip_errors=True)
 
     def shoot(self, vertices: F32, normals: F32, camera: Camera, light: Light, place: Place) -> Shot:
         """Photographs the loaded person's ``fine`` mesh, posed: vertices and unit normals (V,3) f32, world space."""
@@ -131,8 +133,8 @@ class Photographer:
             raise RuntimeError("nobody is loaded: call load(person) before shoot()")
         self._figure.pose(vertices, normals)
         self._hang(light, place)
-        to_key = self._shadow(self._key, light.key.direction, hair=True)
-        to_rim = self._shadow(self._rim, light.rim.direction, hair=False)
+        to_key = self._shadow(self._key, light.key.direction, "key")
+        to_rim = self._shadow(self._rim, light.rim.direction, "rim")
         self._survey(vertices, camera)
         self._illuminate(camera, light, to_key, to_rim)
         self._expose(camera, light, place)
@@ -193,7 +195,7 @@ class Photographer:
             self._develop.set(backdrop_turns=backdrop.turns)
             self._place_now = (place, light)
 
-    def _shadow(self, target: gl.Target, toward: tuple[float, float, float], hair: bool) -> F32:
+    def _shadow(self, target: gl.Target, toward: tuple[float, float, float], lamp: str) -> F32:
         """Draws what a lamp sees; returns world to (map place, depth), (4,4), all within 0..1."""
         assert self._figure is not None
         to_map = lamp_view(np.array(toward))
@@ -208,8 +210,8 @@ class Photographer:
         for group in self._figure.shadow_runs:
             if group.kind in ("surface", "hull"):
                 self._meshes["shadow"].render(vertices=group.count, first=group.first)
-        if hair and "shadow_strand" in self._meshes:
-            self._meshes["shadow_strand"].render()
+        if lamp in self._meshes:
+            self._meshes[lamp].render()
         return to_map
 
     def _survey(self, vertices: F32, camera: Camera) -> None:

@@ -20,6 +20,8 @@ KINDS: Final = ("plain", "gradient", "room")
 ROWS, COLUMNS = 384, 1536
 REACH: Final = np.radians(45.0)  # a room's panorama spans elevations of +- this, and all around
 PER_RADIAN: Final = COLUMNS / (2 * np.pi)
+STEP: Final = np.radians(0.55)  # one step: rooms are furnished in steps, for a lens that shows some 20 degrees
+AROUND: Final = 2 * np.pi / STEP
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,14 @@ def sample(seed: int, kind: str | None = None) -> Place:
     rng = np.random.default_rng([seed, 78])
     drawn = KINDS[int(rng.choice(len(KINDS), p=(0.14, 0.22, 0.64)))]
     kind = kind or drawn
-    hue, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.28 if kind == "room" else 0.45)
-    tone = rng.uniform(0.25, 0.7) if kind == "room" else rng.uniform(0.05, 0.75)
-    tint = 1 + strength * np.cos(hue + np.array([0, 2.1, 4.2]))
+    # Walls and backdrops are mostly white, grey or beige; a few are painted.
+    painted = rng.random() < 0.22
+    hue = rng.uniform(0, 2 * np.pi) if painted else rng.normal(0.35, 0.5)
+    strength = rng.uniform(0.1, 0.42) if painted else rng.uniform(0.0, 0.14)
+    tone = rng.uniform(0.25, 0.75) if kind == "room" else rng.uniform(0.04, 0.8)
+    tint = 1 + strength * np.cos(hue - np.array([0, 2.1, 4.2]))
     red, green, blue = (float(value) for value in np.clip(tone * tint, 0.02, 0.85))
-    return Place(kind, seed, (red, green, blue), float(rng.uniform(0.018, 0.045)))
+    return Place(kind, seed, (red, green, blue), float(rng.uniform(0.008, 0.026)))
 
 
 def paint(place: Place, light: Light) -> Backdrop:
@@ -96,17 +101,17 @@ def _wall_light(light: Light) -> Triple:
 
 
 class _Canvas:
-    """A panorama being painted: shapes in degrees of yaw (0 is behind the person) and of elevation."""
+    """A panorama being painted: shapes in steps of yaw (0 is behind the person) and of elevation."""
 
     def __init__(self) -> None:
-        yaw = (np.arange(COLUMNS) + 0.5) / COLUMNS * 360 - 180
-        rise = np.degrees(REACH) * (1 - 2 * (np.arange(ROWS) + 0.5) / ROWS)
+        yaw = ((np.arange(COLUMNS) + 0.5) / COLUMNS - 0.5) * AROUND
+        rise = REACH / STEP * (1 - 2 * (np.arange(ROWS) + 0.5) / ROWS)
         self.yaw, self.rise = np.meshgrid(yaw, rise)
         self.picture = np.zeros((ROWS, COLUMNS, 3))
 
     def away(self, yaw: float) -> F64:
-        """Signed degrees of each column from ``yaw``, around the circle, (1, COLUMNS)."""
-        return (self.yaw[:1] - yaw + 180) % 360 - 180
+        """Signed steps of each column from ``yaw``, around the circle, (1, COLUMNS)."""
+        return (self.yaw[:1] - yaw + AROUND / 2) % AROUND - AROUND / 2
 
     def box(self, yaw: float, rise: float, half: tuple[float, float], colour: F64, opacity: float = 1.0) -> None:
         """A rectangle about (yaw, rise)."""
@@ -136,9 +141,9 @@ def _room(place: Place, light: Light, rng: np.random.Generator) -> F32:
     lit = np.array(_wall_light(light))
     _walls(canvas, place, lit, rng)
     taken: list[float] = []
-    for _ in range(int(rng.integers(9, 14))):
-        yaw = float(rng.uniform(-180, 180))
-        if any(abs((yaw - other + 180) % 360 - 180) < 17 for other in taken):
+    for _ in range(int(rng.integers(40, 90))):
+        yaw = float(rng.uniform(-0.5, 0.5) * AROUND)
+        if any(abs((yaw - other + AROUND / 2) % AROUND - AROUND / 2) < 17 for other in taken):
             continue
         taken.append(yaw)
         chosen = rng.choice(len(_THINGS), p=_ODDS)
@@ -150,13 +155,13 @@ def _walls(canvas: _Canvas, place: Place, lit: F64, rng: np.random.Generator) ->
     """Four walls of two tones, a floor, sometimes a ceiling line; light falls off to one side."""
     wall = lit * np.array(place.colour)
     other = wall * rng.uniform(0.55, 1.25) * (1 + rng.uniform(-0.12, 0.12, 3))
-    turn = rng.uniform(-45, 45)
-    corner = np.floor((canvas.yaw - turn) / 90).astype(int) % 4
+    side = AROUND / 4
+    corner = np.floor(canvas.yaw / side - rng.uniform(0, 1)).astype(int) % 4
     tones = [wall, other, wall * 0.85, other * 0.9]
     for number, tone in enumerate(tones):
         canvas.picture[corner == number] = tone
     slope = rng.uniform(0.0, 0.35)
-    canvas.picture *= (1 + slope * np.sin(np.radians(canvas.yaw - rng.uniform(0, 360))))[..., None]
+    canvas.picture *= (1 + slope * np.sin(canvas.yaw * STEP - rng.uniform(0, 2 * np.pi)))[..., None]
     canvas.picture *= (0.92 + 0.16 * np.clip(canvas.rise / 40, -1, 1))[..., None]
     floor = lit * rng.uniform(0.06, 0.3) * np.array([1.0, rng.uniform(0.75, 0.95), rng.uniform(0.5, 0.8)])
     canvas.picture[canvas.rise < -rng.uniform(22, 32)] = floor
@@ -187,6 +192,11 @@ def _window_thing(canvas: _Canvas, yaw: float, lit: F64, light: Light, rng: np.r
                            cloth * (1.0 if fold % 2 else 0.72))  # fmt: skip
 
 
+# Reflectance of book covers: cream, white, black, brick, navy, ochre, bottle green, grey.
+_SPINES: Final = np.array([(0.62, 0.55, 0.42), (0.7, 0.7, 0.68), (0.04, 0.04, 0.045), (0.33, 0.08, 0.05),
+                           (0.05, 0.08, 0.18), (0.42, 0.26, 0.07), (0.05, 0.14, 0.09), (0.3, 0.3, 0.31)])  # fmt: skip
+
+
 def _shelf(canvas: _Canvas, yaw: float, lit: F64, light: Light, rng: np.random.Generator) -> None:
     """A case of books and things."""
     wide, low, high = rng.uniform(7, 13), rng.uniform(-26, -14), rng.uniform(10, 24)
@@ -200,10 +210,7 @@ def _shelf(canvas: _Canvas, yaw: float, lit: F64, light: Light, rng: np.random.G
         while at < yaw + wide - 1.0:
             thick, tall = rng.uniform(0.35, 1.0), step * rng.uniform(0.5, 0.85)
             if rng.random() < 0.8:
-                hue = rng.uniform(0, 6.28)
-                spine = lit * np.clip(
-                    rng.uniform(0.08, 0.6) * (1 + 0.55 * np.cos(hue + np.array([0, 2.1, 4.2]))), 0.02, 0.8
-                )
+                spine = lit * _SPINES[int(rng.integers(len(_SPINES)))] * rng.uniform(0.5, 1.2)
                 canvas.box(at + thick / 2, base + tall / 2, (thick / 2, tall / 2), spine)
             at += thick * 1.05
         canvas.box(yaw, base, (wide, 0.28), wood)

@@ -24,7 +24,7 @@ vec3 behind() {
 // A photographic curve: log-logistic a channel, mid grey kept, after a slight bleed between channels so that
 // bright colours lose their saturation as on film.
 vec3 film(vec3 c) {
-    const float contrast = 1.38, grey = 0.1845;
+    const float contrast = 1.5, grey = 0.1845;
     float mean = dot(c, vec3(0.2126, 0.7152, 0.0722));
     c = mix(c, vec3(mean), 0.07);
     vec3 p = pow(max(c, vec3(0.0)), vec3(contrast));

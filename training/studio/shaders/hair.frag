@@ -12,7 +12,7 @@ void main() {
     vec3 n = s.first, t = s.second;
     vec2 key = key_light(s, n, 0.003);
     float lit = mix(key.x, key.y, 0.75), rim = rim_light(s, n);
-    float vary = scatter(ivec2(s.albedo.rg * 4096.0)) - 0.5;
+    float vary = s.surface.a - 0.5;
     vec3 sum = vec3(0.0);
     for (int i = 0; i < 3; i++) {
         vec3 l = lamp_direction[i];

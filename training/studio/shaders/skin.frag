@@ -23,11 +23,11 @@ void main() {
         highlight += lamp_colour[i] * shine * open;
     }
     // Creases are red inside: light bounces between flesh and flesh (Jimenez 2016's multi-bounce idea, tinted).
-    vec3 hollow = pow(vec3(ao), vec3(0.75, 1.0, 1.08));
+    vec3 hollow = pow(vec3(ao), vec3(0.88, 1.0, 1.04));
     within += ambient(soft) * hollow;
     // Ears and nostrils let the light from behind through, red.
     float thick = rim_thickness(s, smooth_n), behind = max(dot(-smooth_n, lamp_direction[2]) + 0.3, 0.0) / 1.3;
-    within += lamp_colour[2] * behind * vec3(1.0, 0.22, 0.10) * exp(-thick * vec3(260.0, 620.0, 900.0)) * 0.9;
+    within += lamp_colour[2] * behind * vec3(1.0, 0.22, 0.10) * exp(-thick * vec3(260.0, 620.0, 900.0)) * 0.6;
     highlight += sheen(n, s.view, rough, 0.028) * ao * mix(0.55, 1.0, lit);
     out_light = vec4(highlight, 1.0);
     out_within = vec4(within, 1.0);
