@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from training.choreography.arms import Skeleton
+from training.studio import lights, places
 from training.studio.clips import Clip, Script
 from training.studio.guidance import same_bits
 from training.studio.plan import Plan, begin, commit, planned
@@ -113,11 +116,19 @@ def _all(pool: ProcessPoolExecutor, todo: dict[str, list[int]], workers: int) ->
 # --- in a worker ------------------------------------------------------------------------------------------
 
 
-class _Worker(NamedTuple):
+@dataclass
+class _Worker:
+    """What a process makes sittings with. The stage opens at the first one, so that its error is that sitting's."""
+
     folder: Path
+    plan: Plan
     script: Script
-    stage: Stage
+    opener: Callable[[int], Stage]
     frames: Synchronized[int]
+
+    @cached_property
+    def stage(self) -> Stage:
+        return self.opener(self.plan.size)
 
 
 _worker: _Worker
@@ -132,7 +143,7 @@ def _open(
     threading.Thread(target=_outlive_nobody, name="parent-watch", daemon=True).start()
     os.environ.setdefault("LP_NUM_THREADS", str(threads))  # of Mesa's software rasterizer, read when it starts
     torch.set_num_threads(1)
-    _worker = _Worker(folder, plan.script(speech), stage(plan.size), frames)
+    _worker = _Worker(folder, plan, plan.script(speech), stage, frames)
 
 
 def _outlive_nobody() -> None:
@@ -178,6 +189,7 @@ def _about(clip: Clip) -> dict[str, Any]:
     return {
         "clip": clip.number, "person": clip.person, "kind": clip.kind, "framing": clip.framing, "camera": clip.camera,
         "speech": clip.speech, "expressions": list(clip.expressions), "gesture": clip.gesture,
+        "light": lights.sample(clip.light).mood, "place": places.sample(clip.place).kind,
         "yaw": [round(view.yaw, 4) for view in clip.viewpoints], "pitch": [round(v.pitch, 4) for v in clip.viewpoints],
         "distance": [round(view.distance, 4) for view in clip.viewpoints],
     }  # fmt: skip

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.body.body import Body
+from engine.motion.frame import Motion
+from engine.render import camera
+from engine.viewpoint import Viewpoint
 from training.choreography.arms import Skeleton
 from training.studio import lights, places
 from training.studio.clips import Clip
 from training.studio.guidance import Guide
+from training.studio.lights import Light
 from training.studio.person import StudioPerson, build
-from training.studio.photograph import Photographer
+from training.studio.photograph import Photographer, Shot
+from training.studio.places import Place
 from training.studio.records import Record
 
 
@@ -42,6 +47,12 @@ class Studio:
         self._pose = self._body.allocate()
         self.photographer.load(person)
 
+    def picture(self, motion: Motion, view: Viewpoint, framing: str, light: Light, place: Place) -> Shot:
+        """One photograph of whoever is there."""
+        pose = self._body.pose(motion, self._pose)
+        seen = camera.camera(view, camera.framing(framing), (self.size, self.size))
+        return self.photographer.shoot(pose.vertices, pose.normals, seen, light, place)
+
     def take(self, clip: Clip) -> Iterator[Record]:
         """The records of a clip, frame by frame. The clip's person must have entered."""
         if self._person is None or self._person.number != clip.person:
@@ -49,12 +60,11 @@ class Studio:
         light, place = lights.sample(clip.light), places.sample(clip.place)
         guide = self._guide(clip.framing)
         guide.cut()
-        for frame, (motion, viewpoint) in enumerate(zip(clip.motions, clip.viewpoints, strict=True)):
+        for frame, (motion, view) in enumerate(zip(clip.motions, clip.viewpoints, strict=True)):
             if clip.kind == "views":
                 guide.cut()
-            checksum = guide.draw(motion, viewpoint).checksum()
-            pose = self._body.pose(motion, self._pose)
-            shot = self.photographer.shoot(pose.vertices, pose.normals, guide.camera(viewpoint), light, place)
+            checksum = guide.draw(motion, view).checksum()
+            shot = self.picture(motion, view, clip.framing, light, place)
             meta = clip.about(frame, self.size, light.to_json(), place.to_json(), checksum)
             yield Record(shot.rgb, shot.alpha, shot.region, motion, clip.pcm[frame], meta)
 
