@@ -22,7 +22,7 @@ MATERIAL: Final = {
     "face": SKIN, "lips": SKIN, "brows": SKIN, "neck_ears": SKIN, "arms": SKIN, "hands": SKIN, "mouth": WET,
     "teeth": WET, "tongue": WET, "eyes": EYE, "lashes": HAIR, "hair": HAIR, "torso": CLOTH, "accessories": POLISHED,
 }  # fmt: skip
-RELIEF_GAIN: Final = 1.0
+RELIEF_GAIN: Final = 4.0  # of relief as small as a pixel
 GOLDEN: Final = 0.6180339887
 
 

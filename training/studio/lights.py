@@ -19,7 +19,7 @@ Triple = tuple[float, float, float]
 
 MOODS: Final = ("studio", "office", "window", "evening", "overcast", "neutral")
 HEIGHT: Final = 64  # rows of an environment picture; it is twice as wide
-GREY_TARGET: Final = 0.95  # what a white card facing the viewer sends back on a normally exposed picture
+GREY_TARGET: Final = 0.84  # what a white card facing the viewer sends back on a normally exposed picture
 # Luminance of linear sRGB (ITU-R BT.709).
 LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 
@@ -264,7 +264,9 @@ def _face(lamp: Lamp, aspect: float, bars: int = 0) -> Panel:
     half = 0.62 * np.tan(max(lamp.size, 0.05))  # a lamp's bright middle
     half_v, half_u = half * np.sqrt(aspect), half / np.sqrt(aspect)
     angle = 4 * np.arctan(half_u) * np.arctan(half_v)
-    return Panel(lamp.direction, scaled(lamp.colour, float(np.pi / angle)), (float(half_u), float(half_v)), 0.08, bars)
+    x, y, z = lamp.direction
+    seen_from = (x, 0.6 * y, z)  # lower than it lights from: lids would hide it
+    return Panel(seen_from, scaled(lamp.colour, float(np.pi / angle)), (float(half_u), float(half_v)), 0.08, bars)
 
 
 def _studio(rng: np.random.Generator) -> Light:

@@ -23,7 +23,7 @@ void main() {
         vec3 h = normalize(l + s.view);
         float th = dot(t, h), wide = 1.0 / (1.0 + 2.0 * lamp_size[i]);
         float seen = clamp(nl * 1.5 + 0.35, 0.0, 1.0);
-        float white = lobe(th, 0.06 + 0.05 * vary, 90.0 * wide) * seen * 0.16 * (0.35 + 0.65 * shiny);
+        float white = lobe(th, 0.06 + 0.05 * vary, 90.0 * wide) * seen * 0.10 * (0.35 + 0.65 * shiny);
         float tinted = lobe(th, -0.12 + 0.08 * vary, 22.0 * wide) * seen * 0.55;
         float behind = pow(max(dot(-s.view, l), 0.0), 5.0) * across * 0.9 * (i == 2 ? rim : 1.0);
         sum += lamp_colour[i] * open * (s.albedo * (across * facing_lamp * 0.85 + tinted) + white);

@@ -3,7 +3,7 @@
 
 void main() {
     Sample s = take();
-    float ao = s.surface.r, rough = 0.64 - 0.44 * s.surface.g, blood = s.surface.b;
+    float ao = s.surface.r, rough = 0.58 - 0.42 * s.surface.g, blood = s.surface.b;
     vec3 n = s.first, smooth_n = s.second;
     float lit = key_light(s, smooth_n, 0.0025).x, rim = rim_light(s, smooth_n);
     // Red light wanders farther, so it sees a smoother surface and reaches round the terminator.
@@ -19,7 +19,7 @@ void main() {
         float open = i == 0 ? lit * mix(1.0, ao, 0.25) : (i == 1 ? ao : rim * mix(1.0, ao, 0.7));
         within += lamp_colour[i] * d * open;
         float wide = widened(rough, lamp_size[i]);
-        shine = 0.72 * gloss(n, s.view, l, wide, 0.028) + 0.28 * gloss(n, s.view, l, wide * 0.62, 0.028);
+        shine = 0.65 * gloss(n, s.view, l, wide, 0.028) + 0.45 * gloss(n, s.view, l, wide * 0.62, 0.028);
         highlight += lamp_colour[i] * shine * open;
     }
     // Creases are red inside: light bounces between flesh and flesh (Jimenez 2016's multi-bounce idea, tinted).

@@ -15,7 +15,7 @@ uniform float cut;  // 0: solid hair under the strands, never cut
 void main() {
     vec4 colour = texture(albedo, uv);
     // Seen close a strand has an edge; seen from afar it covers a part of the samples (after Golus 2017).
-    float edge = clamp(1.5 * fwidth(colour.a), 0.2, 1.0), covers = clamp((colour.a - 0.5) / edge + 0.5, 0.0, 1.0);
+    float edge = clamp(1.5 * fwidth(colour.a), 0.5, 1.0), covers = clamp((colour.a - 0.5) / edge + 0.5, 0.0, 1.0);
     if (cut > 0.5 && covers < fract(bayer(ivec2(gl_FragCoord.xy)) + strand)) discard;
     vec3 n = normalize(facing);
     n *= dot(n, point) > 0.0 ? -1.0 : 1.0;

@@ -10,11 +10,10 @@ uniform sampler2D albedo;
 uniform sampler2D surface;
 uniform sampler2D relief;  // metres
 uniform float label;
-uniform float relief_gain;
+uniform float relief_gain;  // of what is small
 
 // Relief without tangents (Mikkelsen 2010): slopes of the height over the surface, from differences in the picture.
-vec3 embossed(vec3 n) {
-    float height = texture(relief, uv).r * relief_gain;
+vec3 embossed(vec3 n, float height) {
     vec3 px = dFdx(point), py = dFdy(point);
     vec3 r1 = cross(py, n), r2 = cross(n, px);
     float area = dot(px, r1);
@@ -31,7 +30,11 @@ void main() {
     if (texture(albedo, uv).a < bayer(ivec2(gl_FragCoord.xy))) discard;
     n *= dot(n, point) > 0.0 ? -1.0 : 1.0;
 #endif
+    // What is small at this distance counts for more: a pore is too steep for the atlas to hold.
+    float height = texture(relief, uv).r, fine = height - texture(relief, uv, 2.5).r;
+    vec4 made_of = texture(surface, uv);
+    made_of.g *= clamp(1.0 + fine * 2.0e4, 0.55, 1.35);  // hollows are matte, ridges shine
     out_colour = vec4(texture(albedo, uv).rgb, label);
-    out_surface = texture(surface, uv);
-    out_direction = vec4(pack_direction(embossed(n)), pack_direction(n));
+    out_surface = made_of;
+    out_direction = vec4(pack_direction(embossed(n, height + relief_gain * fine)), pack_direction(n));
 }
