@@ -15,7 +15,8 @@ MOVES: Final = {"fixed": 0.30, "orbit": 0.40, "drag": 0.20, "dolly": 0.10}  # sh
 FRONTAL_SHARE: Final = 0.45  # of the clips start near the front, the rest anywhere
 FRONTAL_SPREAD: Final = math.radians(12)
 ORBIT_SPEED: Final = (math.radians(4), math.radians(28))  # per second
-NEAR, FAR = 0.78, 1.25  # of the framing's distance
+# How near and how far the camera goes, of the framing's distance: nearer than this, heads are cut off.
+REACH: Final = {"head": (0.80, 1.30), "upper": (0.88, 1.25), "presenter": (0.95, 1.20)}
 
 
 def track(framing: str, frames: int, rng: np.random.Generator) -> tuple[str, list[Viewpoint]]:
@@ -26,10 +27,11 @@ def track(framing: str, frames: int, rng: np.random.Generator) -> tuple[str, lis
         return move, [start] * frames
     if move == "drag":
         return move, _drag(start, framing, frames, rng)
-    seconds = np.arange(frames) * FRAME_SECONDS
     if move == "dolly":
-        ratio = rng.uniform(-0.18, 0.18)
-        return move, [_moved(start, 0.0, 0.0, math.exp(ratio * s)) for s in seconds]
+        ratio = place(framing, rng).distance / start.distance
+        way = 0.5 - 0.5 * np.cos(np.pi * np.arange(frames) / max(frames - 1, 1))
+        return move, [_moved(start, 0.0, 0.0, ratio**part) for part in way.tolist()]
+    seconds = np.arange(frames) * FRAME_SECONDS
     speed = rng.uniform(*ORBIT_SPEED) * (-1.0 if start.yaw > 0 else 1.0)  # toward the front, and past it
     rise = rng.normal(0.0, math.radians(3))
     return move, [_moved(start, speed * s, rise * s, 1.0) for s in seconds]
@@ -54,7 +56,7 @@ def _pitch(rng: np.random.Generator) -> float:
 
 
 def _at(framing: str, yaw: float, pitch: float, rng: np.random.Generator) -> Viewpoint:
-    distance = FRAMINGS[framing].distance * math.exp(rng.uniform(math.log(NEAR), math.log(FAR)))
+    distance = FRAMINGS[framing].distance * math.exp(rng.uniform(*map(math.log, REACH[framing])))
     pan_x, pan_y = rng.normal(0.0, 0.018, 2)
     return Viewpoint(yaw, pitch, distance, float(pan_x), float(pan_y)).clamped()
 
