@@ -56,7 +56,8 @@ def _pitch(rng: np.random.Generator) -> float:
 
 
 def _at(framing: str, yaw: float, pitch: float, rng: np.random.Generator) -> Viewpoint:
-    distance = FRAMINGS[framing].distance * math.exp(rng.uniform(*map(math.log, REACH[framing])))
+    near, far = REACH[framing]
+    distance = FRAMINGS[framing].distance * math.exp(rng.uniform(math.log(near), math.log(far)))
     pan_x, pan_y = rng.normal(0.0, 0.018, 2)
     return Viewpoint(yaw, pitch, distance, float(pan_x), float(pan_y)).clamped()
 
