@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.bake import hair_grow, ribbons
 from training.bake.brush import ease
-from training.bake.hair_cuts import STYLES, Cut, bare, recede
+from training.bake.hair_cuts import STYLES, Cut, bare, over_forehead, recede
 from training.bake.hair_field import Field
 from training.bake.hair_knots import knot_curves
 from training.bake.identities import Identity
@@ -155,11 +155,20 @@ class _Hair:
             held=cut.held * (1 + 0.6 * roots.front * roots.top), veil=self._veil(roots),
             lift=lift * (0.2 + 0.8 * level) * (0.3 + 0.7 * edge), swell=cut.swell, stiff=cut.stiff,
             tuck=cut.tuck * generator.uniform(0.7, 1.2, len(roots)), goal=goal,
-            end=-9.0 if cut.end is None else (cut.end + 0.010 * generator.normal(0, 0.6, len(roots))) * scale,
+            end=self._end(roots),
         )  # fmt: skip
 
     def _veil(self, roots: Roots) -> Array:
         """How far forward each strand may hang: a fringe may, the rest stays beside the face."""
-        short = self.cut.front is not None and self.cut.front < min(self.cut.length)
-        fringe = roots.front * ease(roots.top, 0.3, 0.7) if short else np.zeros(len(roots))
-        return np.where(fringe > 0.5, 9.0, self.cut.veil * self.scale + self.generator.normal(0, 0.008, len(roots)))
+        veil = self.cut.veil * self.scale + self.generator.normal(0, 0.008, len(roots))
+        return veil if self.cut.brow is None else np.where(over_forehead(roots), 9.0, veil)
+
+    def _end(self, roots: Roots) -> Array:
+        """Height at which each strand is cut."""
+        if self.cut.end is None:
+            return np.full(len(roots), -9.0)
+        end = self.cut.end + 0.006 * self.generator.normal(0, 1, len(roots))
+        if self.cut.brow is not None:
+            over = self.cut.brow + 0.004 * self.generator.normal(0, 1, len(roots))
+            end = np.where(over_forehead(roots), over, end)
+        return np.asarray(end * self.scale)

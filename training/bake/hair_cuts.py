@@ -52,6 +52,7 @@ class Cut:
     knot: str = ""  # what is made of the gathered hair: tail or bun
     parting: float | None = None  # metres right of the middle
     veil: float = 9.0  # how far forward hair may hang beside the face
+    brow: float | None = None  # height at which what falls over the forehead is cut
 
 
 def recede(identity: Identity) -> float:
@@ -124,19 +125,23 @@ def upright(roots: Roots) -> Array:
 
 def fringed(roots: Roots, x: float = 0.0) -> Array:
     """Parted in the middle of the top, but what grows near the forehead falls over it."""
-    fall = ease(roots.place[:, 2], -0.018, 0.0) * ease(-np.abs(roots.place[:, 0]), -0.046, -0.036)
-    ahead = np.stack([0.35 * roots.place[:, 0] / 0.04, np.full(len(roots), -0.1), np.ones(len(roots))], axis=1)
-    return parted(roots, x) * (1 - fall[:, None]) + fall[:, None] * ahead
+    aside = np.stack([0.25 * roots.place[:, 0] / 0.04, np.full(len(roots), -0.1), np.ones(len(roots))], axis=1)
+    return np.where(over_forehead(roots)[:, None], aside, parted(roots, x))
+
+
+def over_forehead(roots: Roots) -> Array:
+    """Which hairs (n,) belong to a fringe."""
+    return np.asarray((roots.place[:, 2] > -0.030) & (np.abs(roots.place[:, 0]) < 0.043) & (roots.top > 0.3))
 
 
 def _unit(vectors: Array) -> Array:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
-SHORT: Final = Cut(whorl, (0.012, 0.02), strands=7000, points=5, width=0.0013, lock=0.007, held=1.0, droop=0.15)
+SHORT: Final = Cut(whorl, (0.012, 0.02), strands=8000, points=5, width=0.0010, lock=0.007, held=1.0, droop=0.15)
 LONG: Final = Cut(
-    partial(parted, x=0.0), (0.42, 0.46), lift=(0.014, 0.013), swell=0.07, end=-0.30, veil=-0.030, strands=3800,
-    points=15, width=0.0020, parting=0.0, lock=0.022, cling=0.5, held=0.085,
+    partial(parted, x=0.0), (0.42, 0.46), lift=(0.011, 0.011), swell=0.028, stand=(0.0, 0.15), end=-0.30, veil=-0.030,
+    strands=3800, points=15, width=0.0020, parting=0.0, lock=0.022, cling=0.5, held=0.085,
 )  # fmt: skip
 STYLES: Final[dict[str, Cut | None]] = {
     "bald": None,
@@ -144,10 +149,10 @@ STYLES: Final[dict[str, Cut | None]] = {
                     width=0.0010, cling=0.1, rough=0.001),
     "horseshoe": replace(SHORT, length=(0.014, 0.014), bare=1.0, stand=(0.12, 0.12), points=4, strands=8000),
     "crop": replace(SHORT, comb=partial(onward, aside=-0.25, rise=0.1), length=(0.009, 0.028), front=0.034, fade=0.5,
-                    lift=(0.002, 0.009), stand=(0.12, 0.50), cling=0.6, points=6, rough=0.0035, lock=0.009),
+                    lift=(0.002, 0.009), stand=(0.12, 0.50), cling=0.6, rough=0.0035, lock=0.009),
     "receding": replace(SHORT, comb=partial(swept, aside=-0.2), length=(0.012, 0.030), lift=(0.003, 0.006),
                         stand=(0.12, 0.30), recede=0.014, bare=0.25, points=6, strands=5500),
-    "side_part": replace(SHORT, comb=combed_over, length=(0.014, 0.068), front=0.075, fade=0.4, lift=(0.003, 0.012),
+    "side_part": replace(SHORT, comb=combed_over, length=(0.018, 0.056), front=0.066, fade=0.3, lift=(0.004, 0.010),
                          stand=(0.08, 0.30), parting=0.034, points=9, strands=5500, droop=0.9, held=0.045, stiff=0.7,
                          wild=0.03),
     "quiff": replace(SHORT, comb=partial(swept, aside=-0.25), length=(0.010, 0.050), front=0.066, fade=0.5,
@@ -166,15 +171,15 @@ STYLES: Final[dict[str, Cut | None]] = {
     "afro": replace(SHORT, comb=upright, length=(0.060, 0.075), back=0.06, lift=(0.045, 0.065), stand=(1.0, 1.0),
                     droop=0.0, coil=(0.0048, 0.016), cling=0.4, lock=0.012, points=15, strands=4000, width=0.0036),
     "bob": replace(LONG, comb=partial(parted, x=0.021), length=(0.26, 0.30), end=-0.110, tuck=0.55, parting=0.021,
-                   strands=4200, points=13, width=0.0018),
-    "fringe": replace(LONG, comb=fringed, length=(0.28, 0.32), front=0.075, end=-0.16, tuck=0.4,
+                   lift=(0.012, 0.012), stand=(0.0, 0.3), strands=4200, points=13, width=0.0018),
+    "fringe": replace(LONG, comb=fringed, length=(0.28, 0.32), front=0.10, brow=0.024, end=-0.16, tuck=0.4,
                       strands=4200, points=13),
     "long_straight": LONG,
-    "long_wavy": replace(LONG, comb=partial(parted, x=0.024), wave=(0.009, 0.075), cling=0.7, lift=(0.010, 0.015),
-                         parting=0.024, points=18, strands=3300),
-    "long_curly": replace(LONG, comb=partial(parted, x=0.012), length=(0.26, 0.30), end=-0.24, coil=(0.010, 0.045),
-                          cling=0.85, lift=(0.018, 0.022), swell=0.05, points=26, strands=2200, width=0.0030,
-                          lock=0.017, parting=0.012),
+    "long_wavy": replace(LONG, comb=partial(parted, x=0.024), wave=(0.010, 0.11), cling=0.7, lift=(0.012, 0.013),
+                         stand=(0.0, 0.3), parting=0.024, points=22, strands=2600, width=0.0025),
+    "long_curly": replace(LONG, comb=partial(parted, x=0.012), length=(0.26, 0.30), end=-0.22, coil=(0.011, 0.060),
+                          cling=0.9, lift=(0.016, 0.018), stand=(0.1, 0.4), swell=0.05, points=28, strands=2000,
+                          width=0.0024, lock=0.015, parting=0.012),
     "ponytail": replace(LONG, comb=swept, length=(0.24, 0.26), lift=(0.0022, 0.0045), end=None,
                         tie=(0.0, 0.045, -0.196), knot="tail", parting=None, strands=3600, points=10,
                         width=0.0016, cling=0.3, wild=0.012),

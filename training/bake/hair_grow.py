@@ -111,6 +111,7 @@ def _grow(
                 want[2] -= 1.2 * min(max((p[2] - veil[n]) / 0.02, 0.0), 1.0)
             if p[1] < SHOULDER and away < target + 0.03:  # before or behind the shoulder, not along it
                 want[0] *= 0.35
+                want[0] -= 4.0 * min(max(abs(p[0]) - 0.085, 0.0), 0.1) * (1 if p[0] > 0 else -1)
                 want[2] += 0.7 if p[2] > RIDGE else -0.7
             if gathered:
                 for c in range(3):
@@ -136,6 +137,10 @@ def _grow(
             for c in range(3):
                 want[c] = want[c] * (1 - up) + up * normal[n, c] + push * out[c]
             size = max(np.sqrt(want[0] ** 2 + want[1] ** 2 + want[2] ** 2), 1e-6)
+            if near:  # rising and sinking die out at once, or strands would bob along
+                size_out = d[0] * out[0] + d[1] * out[1] + d[2] * out[2]
+                for c in range(3):
+                    d[c] -= 0.6 * (1 - up) * size_out * out[c]
             keep = 0.0 if i == 0 else stiff[n]
             for c in range(3):
                 d[c] = keep * d[c] + (1 - keep) * want[c] / size

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from engine.avatar import FIELDS, Avatar, Meta
 from training.bake import atlas, head, mesh, occlusion, paint_hair, paint_parts, prior
+from training.bake.beard import beard_parts
+from training.bake.brow_strands import brow_parts, lash_strands
 from training.bake.brush import ease
-from training.bake.clothes import Jumper
+from training.bake.clothes import dress
 from training.bake.eyes import eye_parts
 from training.bake.hair import hair_parts
 from training.bake.hair_field import Field
@@ -20,6 +22,7 @@ from training.bake.identities import Identity
 from training.bake.lashes import lash_parts
 from training.bake.mesh import Part
 from training.bake.mouth import mouth_parts
+from training.bake.paint_cloth import paint_cloth
 from training.bake.paint_parts import Canvas
 from training.bake.paint_skin import paint_skin
 from training.bake.prior import Person
@@ -61,11 +64,11 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
     person = head.resting(prior.sample(identity.phenotype, identity.local), identity)
     rig = Rig(person)
     report("clothes")
-    jumper = Jumper(person, rig, identity)
+    outfit = dress(person, rig, identity, seed)
     report("hair, eyes, mouth")
-    skin = head.skin_part(person, rig, jumper.hidden(), identity.style in BARE)
-    body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *jumper.parts]
-    field = Field(person, jumper.parts)
+    skin = head.skin_part(person, rig, outfit.hidden, identity.style in BARE)
+    body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *outfit.parts]
+    field = Field(person, outfit.cover)
     strands = [_strands(person, rig, identity, seed, detail, field) for detail in details]
     report("paint")
     canvas = paint(body, identity, seed)
@@ -89,9 +92,10 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
 def _strands(person: Person, rig: Rig, identity: Identity, seed: int, detail: str, field: Field) -> list[Part]:
     """Hair, lashes, brows and beard, opaque ones first; they come after the body, which both details share."""
     hair = hair_parts(person, rig, identity, seed, detail, field)
+    lashes = lash_strands(person, rig, identity, seed) if detail == "studio" else lash_parts(person, rig)
     return [
-        *(part for part in hair if part.layer == 0), *lash_parts(person, rig),
-        *(part for part in hair if part.layer == 1),
+        *(part for part in hair if part.layer == 0), *lashes, *brow_parts(person, rig, identity, seed, detail),
+        *beard_parts(person, rig, identity, seed, detail), *(part for part in hair if part.layer == 1),
     ]  # fmt: skip
 
 
@@ -102,7 +106,6 @@ def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:
     paint_parts.paint_mouth(canvas, identity, seed)
     paint_hair.paint_lashes(canvas, identity, seed)
     paint_hair.paint_hair(canvas, identity, seed)
-    paint_parts.paint_trim(canvas, identity, seed)
     everywhere = skin_map()
     layer = paint_skin(identity, seed, paint_hair.scalp_cover(everywhere.place, everywhere.ears, identity, seed))
     canvas.painted |= everywhere.covered
@@ -110,20 +113,12 @@ def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:
     canvas.surface[everywhere.covered, :3] = np.stack([layer.light, layer.gloss, layer.blood], axis=1)
     canvas.height[everywhere.covered] = layer.height
     for part in parts:
-        if part.name not in ("tongue", "cloth"):
-            continue
-        values = part.paint
-        if part.name == "cloth":
-            values = np.c_[values, np.abs(mesh.vertex_normals(part.paint, part.faces, part.weld)[:, 2])]
-        under, covered = atlas.rasterise(part.uv, part.faces, values)
-        place = under[covered]
-        canvas.painted |= covered
         if part.name == "tongue":
-            canvas.albedo[covered, :3], canvas.surface[covered, 0] = paint_parts.tongue_colour(place, seed)
+            under, covered = atlas.rasterise(part.uv, part.faces, part.paint)
+            canvas.painted |= covered
+            canvas.albedo[covered, :3], canvas.surface[covered, 0] = paint_parts.tongue_colour(under[covered], seed)
             canvas.surface[covered, 1:] = (0.34, 0.7, 0.0)
-        else:
-            canvas.albedo[covered, :3] = paint_parts.cloth_colour(place[:, :3], place[:, 3], identity, seed)
-            canvas.surface[covered, 1:] = (0.02, 0.0, 0.0)
+    paint_cloth(canvas, parts, identity, seed)
     return canvas
 
 
@@ -133,7 +128,7 @@ def shade(canvas: Canvas, parts: list[Part], size: int = 1024) -> None:
     offsets = np.cumsum([0, *(len(part.rest) for part in solid)])
     vertices = np.concatenate([part.rest for part in solid])
     faces = np.concatenate([part.faces + start for part, start in zip(solid, offsets, strict=False)])
-    lit = [part for part in solid if part.name in ("skin", "cloth")]  # collar and cuffs are painted with their shade
+    lit = [part for part in solid if part.name in ("skin", "cloth", "inner")]  # collar and cuffs are painted with their shade
     layers = []
     for part in lit:
         normal = mesh.vertex_normals(part.rest, part.faces, part.weld)
@@ -177,7 +172,7 @@ def _blur(picture: Array, covered: Array) -> Array:
 
 def meta(identity: Identity, seed: int) -> Meta:
     """What a pack says about itself."""
-    look = {"hair": identity.style, "clothes": f"knitted jumper, {identity.neckline} neck"}
+    look = {"hair": identity.style, "clothes": f"{identity.pattern} {identity.top}"}
     return Meta(
         id=identity.id, name=identity.name, version=VERSION, licence="CC0-1.0", author="Visavis",
         consent="An invented person: no real person was scanned, photographed or imitated.",

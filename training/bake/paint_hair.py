@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +32,13 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
     _columns(canvas, ribbons.STRANDS, columns, level, HAIRS["strand"], curl, identity, generator)
     _columns(canvas, ribbons.LOCKS, ribbons.LOCK_KINDS, np.full(4, 0.8), HAIRS["lock"], curl, identity, generator)
     _mass(canvas, identity, seed)
+    kinds = ribbons.FACE_KINDS
+    own = beard_colour(identity)
+    bearded = replace(identity, hair=own, hair_tip=_scaled(own, 1.35))
+    _columns(canvas, ribbons.BEARD, kinds["beard"], np.full(4, 0.7), 3, identity.curl, bearded, generator)
+    brows = replace(identity, hair=_scaled(identity.hair, 0.9), grey=0.6 * identity.grey)
+    _columns(canvas, ribbons.BROW, kinds["brow"], np.full(2, 0.7), 1, 0.0, brows, generator)
+    canvas.fill(ribbons.LASH, 0.25 * linear(identity.hair), alpha=0.95, gloss=0.15, light=0.8, strand=1.0)
 
 
 def _columns(
@@ -47,7 +55,7 @@ def _columns(
         best = np.zeros((rect.height, right - left), np.float32)
         tone = np.empty((rect.height, right - left, 3), np.float32)
         tone[:] = hair_colour(identity, v, np.zeros(1), generator)
-        for start in np.linspace(0.16, 0.84, hairs):
+        for start in np.linspace(0.16, 0.84, hairs) if hairs > 1 else (0.5,):
             middle = start + generator.normal(0, 0.05) + generator.normal(0, 0.10) * v
             middle = middle + (0.5 - start) * generator.uniform(0.1, 0.5) * v**2
             swing = (0.03 + 0.16 * curl) * np.sin(
@@ -92,8 +100,8 @@ def hair_colour(
     """Linear colour (..., 3) of hairs ``v`` of the way to the tip; ``own`` standard normal: each hair's own shade."""
     root, tip = linear(identity.hair), linear(identity.hair_tip)
     own = np.clip(own, -2, 2)
-    mix = np.clip(0.22 + 0.55 * v + 0.16 * own, 0, 1)[..., None]
-    tone = (root + (tip - root) * mix) * np.exp(0.16 * own)[..., None]
+    mix = np.clip(0.20 + 0.45 * v + 0.26 * own, 0, 1)[..., None]
+    tone = (root + (tip - root) * mix) * np.exp(0.24 * own)[..., None]
     if grey is None:
         grey = np.full(1, generator is not None and generator.random() < identity.grey)
     return np.asarray(np.where(grey[..., None], linear(GREY) * np.exp(0.10 * own)[..., None], tone), np.float32)
@@ -123,6 +131,11 @@ def gloss(identity: Identity) -> float:
     """Curled hair scatters its highlight; straight long hair shines."""
     cut = STYLES[identity.style]
     return 0.24 if cut is None or cut.coil[0] == 0 else 0.14
+
+
+def _scaled(colour: Colour, by: float) -> Colour:
+    red, green, blue = (min(1.0, by * c) for c in colour)
+    return red, green, blue
 
 
 def beard_colour(identity: Identity) -> Colour:

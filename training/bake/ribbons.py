@@ -15,7 +15,11 @@ from training.bake.mesh import Part
 from training.bake.rig import Rig
 
 Array = NDArray[Any]
-STRANDS: Final = Rect(atlas.HAIR.x, atlas.HAIR.y, 512, atlas.HAIR.height)  # columns of a few hairs each
+STRANDS: Final = Rect(atlas.HAIR.x, atlas.HAIR.y, 384, atlas.HAIR.height)  # columns of a few hairs each
+BEARD: Final = Rect(atlas.HAIR.x + 384, atlas.HAIR.y, 80, atlas.HAIR.height)  # the same in the beard's colour
+BROW: Final = Rect(atlas.HAIR.x + 464, atlas.HAIR.y, 32, atlas.HAIR.height)  # columns of one hair each
+LASH: Final = Rect(atlas.HAIR.x + 496, atlas.HAIR.y, 16, atlas.HAIR.height)
+FACE_KINDS: Final = {"beard": 4, "brow": 2, "lash": 1}  # columns
 LEVELS: Final = 4  # of depth in the hair, the dark innermost first
 VARIANTS: Final = 4  # of each level
 LOCKS: Final = Rect(atlas.HAIR.x + 512, atlas.HAIR.y, 160, atlas.HAIR.height)  # columns of many hairs, for packs
@@ -37,6 +41,12 @@ def lock_columns(count: int, generator: np.random.Generator) -> tuple[Rect, Arra
 def mass_columns(count: int, generator: np.random.Generator) -> tuple[Rect, Array, int]:
     """The same for the opaque mass: narrow windows of one wide painting."""
     return MASS, generator.integers(3, size=count), 3
+
+
+def face_columns(name: str, count: int, generator: np.random.Generator) -> tuple[Rect, Array, int]:
+    """The same for hair of the face: "beard", "brow" or "lash"."""
+    rect = {"beard": BEARD, "brow": BROW, "lash": LASH}[name]
+    return rect, generator.integers(FACE_KINDS[name], size=count), FACE_KINDS[name]
 
 
 def ribbons(

@@ -1,0 +1,96 @@
+"""Brows and, for the studio, lashes hair by hair: each lies on the skin or the lid's strip and moves with it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.bake import prior, ribbons
+from training.bake.follicles import Skin
+from training.bake.hair_grow import along
+from training.bake.head import islands
+from training.bake.identities import Identity
+from training.bake.lashes import strip_layout
+from training.bake.mesh import Part
+from training.bake.prior import Person
+from training.bake.rig import Rig
+
+Array = NDArray[Any]
+POINTS: Final = 4
+BROWS: Final = {"pack": (70, 0.0016), "studio": (330, 0.00042)}  # hairs a side, metres wide
+LASHES: Final = (("2", 105, 0.95), ("1", 60, 0.55))  # strip, hairs an eye, how far over the strip they reach
+
+
+def brow_line(u: Array, identity: Identity) -> tuple[Array, Array, Array]:
+    """Centre (x, y) and half width of the left brow on the template, at ``u`` from its inner to its outer end."""
+    thick = 1.0 + 0.35 * identity.stubble
+    y = np.interp(u, [0, 0.25, 0.5, 0.68, 0.85, 1.0], [0.0212, 0.0229, 0.0249, 0.0254, 0.0236, 0.0196])
+    half = np.interp(u, [0, 0.15, 0.5, 0.75, 1.0], [0.0021, 0.0029, 0.0027, 0.0019, 0.0006]) * thick
+    return 0.0130 + 0.0405 * u, y + 0.0008 * (1 - identity.stubble), half
+
+
+def brow_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail: str) -> list[Part]:
+    """Both brows as one part of region "brows"."""
+    generator = np.random.default_rng([seed, 13])
+    count, width = BROWS[detail]
+    count = int(count * np.clip(identity.brow, 0.3, 1.6))
+    points, _, groups = prior.template()
+    faces = groups["body"].faces[islands()["head"]]
+    middle = points[faces].mean(1)
+    faces = faces[(middle[:, 1] > 0.008) & (middle[:, 1] < 0.045) & (middle[:, 2] > -0.03)]
+    skin = Skin(person, rig, faces)
+    flat = np.concatenate([_brow_hairs(count, side, identity, generator) for side in (1.0, -1.0)])
+    roots = skin.at(*skin.locate(skin.template[:, :2], flat.reshape(-1, 2)))
+    s = along(POINTS)[None]
+    rise = 0.00015 + 0.0009 * generator.uniform(0.4, 1.2, (len(flat), 1)) * s * (1.25 - s)
+    lifted = roots.point + rise.reshape(-1, 1) * roots.normal
+    curves, outward = lifted.reshape(-1, POINTS, 3), roots.normal.reshape(-1, POINTS, 3)
+    part = ribbons.ribbons(
+        "brows", curves, width * generator.uniform(0.7, 1.3, len(curves)), outward,
+        ribbons.face_columns("brow", len(curves), generator), roots.weight[:, :1],
+        generator.normal(0, 0.2, len(curves)),
+    )  # fmt: skip
+    return [roots.follow(part).with_region("brows")]
+
+
+def _brow_hairs(count: int, side: float, identity: Identity, generator: np.random.Generator) -> Array:
+    """Hairs as template (x, y) points (count, POINTS, 2): upright inside, lying toward the temple outside."""
+    u = generator.beta(1.25, 1.2, count)
+    spread = generator.normal(0, 0.45, count).clip(-1, 1)
+    x, middle, half = brow_line(u, identity)
+    lean = np.radians(np.interp(u, [0, 0.12, 0.35, 0.7, 1.0], [82, 66, 38, 6, -24])) - 0.40 * spread
+    lean = lean + generator.normal(0, 0.13, count)
+    length = np.interp(u, [0, 0.2, 0.8, 1.0], [0.0042, 0.0066, 0.0062, 0.0042]) * generator.uniform(0.7, 1.15, count)
+    s = along(POINTS)[None]
+    turned = lean[:, None] - 0.35 * s  # hairs bend down toward their tips
+    ahead = length[:, None] * s
+    x, y = x[:, None] + ahead * np.cos(turned), (middle + spread * half)[:, None] + ahead * np.sin(turned)
+    return np.stack([side * x, y], axis=2)
+
+
+def lash_strands(person: Person, rig: Rig, identity: Identity, seed: int) -> list[Part]:
+    """Single lashes along the prior's four strips, fanning out toward the outer corner."""
+    generator = np.random.default_rng([seed, 14])
+    parts = []
+    for side in "lr":
+        for kind, count, reach in LASHES:
+            faces, unit = strip_layout(side, kind)
+            skin = Skin(person, rig, faces)
+            u = np.sort(generator.uniform(0.03, 0.985, count))
+            lock = np.round(u * 30) / 30
+            tip = u + 0.55 * (lock - u) + 0.055 * (u - 0.35) + generator.normal(0, 0.006, count)
+            size = reach * generator.uniform(0.65, 1.0, count) * np.interp(u, [0, 0.2, 0.75, 1], [0.45, 0.8, 1.0, 0.8])
+            size = size * min(identity.lash, 1.15)
+            s = along(POINTS)[None]
+            flat = np.stack([u[:, None] + (tip - u)[:, None] * s, 0.02 + (size[:, None] - 0.02) * s], axis=2)
+            roots = skin.at(*skin.locate(unit, flat.clip(0, 1).reshape(-1, 2)))
+            width = np.full(count, 0.00034 if kind == "2" else 0.00024) * (0.8 + 0.3 * identity.lash)
+            part = ribbons.ribbons(
+                f"lash_{side}{kind}", roots.point.reshape(-1, POINTS, 3), width,
+                roots.normal.reshape(-1, POINTS, 3), ribbons.face_columns("lash", count, generator),
+                roots.weight[:, :1], generator.normal(0, 0.6, count),
+            )  # fmt: skip
+            parts.append(roots.follow(part).with_region("lashes"))
+    return parts
