@@ -16,8 +16,8 @@ Array = NDArray[Any]
 VIEWER = np.array([0.0, 0.0, 0.85])  # metres: where two relaxed eyes meet
 RINGS, SECTORS = 12, 28
 OPEN_ANGLE = np.radians(112)  # the ball is built this far round from the pupil: the rest is never seen
-CORNEA = np.radians(24)  # limbus, where the cornea's bulge begins
-IRIS = np.radians(21.5)  # edge of the iris
+CORNEA = np.radians(27)  # limbus, where the cornea's bulge begins
+IRIS = np.radians(24)  # edge of the iris
 BULGE = 0.00075  # metres of the cornea over the sphere
 SHRINK = 0.00015  # metres the ball is kept inside the prior's, so lids never show it through
 

@@ -43,6 +43,9 @@ class Identity:
     pattern: str = "plain"  # of the cloth: see paint_cloth.PATTERNS
     glasses: str = "none"  # see accessories.GLASSES
     earrings: str = "none"  # see accessories.EARRINGS
+    brow_arch: float = 0.5  # 0 straight .. 1 high
+    brow_tilt: float = 0.0  # -1 the outer end low .. 1 high
+    crease: float = 0.6  # of the upper lid: 0 none .. 1 deep
 
 
 def both(**weights: float) -> dict[str, float]:

@@ -79,24 +79,25 @@ def paint_eye(canvas: Canvas, identity: Identity, seed: int) -> None:
     tone = base * (0.40 + 1.35 * ease(fibre, 0.28, 0.76))[..., None]
     collar = bump(r + 0.05 * (fibre - 0.5), 0.52, 0.13)[..., None]
     tone = tone * (1 - 0.45 * collar) + 0.45 * collar * base * np.array([1.75, 1.25, 0.75])
-    tone = tone * (1.18 - 0.30 * r[..., None]) * (1 - 0.80 * ease(r, 0.82, 1.02))[..., None]
-    pupil = ease(-r, -0.40, -0.355)[..., None]
+    tone = tone * (1.18 - 0.30 * r[..., None]) * (1 - 0.86 * ease(r, 0.80, 1.0))[..., None]  # the limbal ring
+    pupil = ease(-r, -0.345, -0.305)[..., None]
     tone = tone * (1 - pupil) + 0.006 * pupil
-    white = linear((0.885, 0.865, 0.845)) * (0.97 + 0.05 * _noise2(u * 14, v * 14, 2, seed + 22))[..., None]
+    white = linear((0.790, 0.755, 0.725)) * (0.96 + 0.07 * _noise2(u * 14, v * 14, 2, seed + 22))[..., None]
     outer = ease(np.abs(px), 0.30, 0.75)[..., None]
-    pink = linear((0.86, 0.66, 0.62))
-    white = white + 0.45 * outer * (pink - white)
-    inner = ease(-px, 0.38, 0.72)[..., None]
-    white = white + 0.5 * inner * (linear((0.82, 0.52, 0.49)) - white)
-    branch = np.abs(_noise2(u * 22 + 3 * _noise2(u * 9, v * 9, 2, seed + 23), v * 46, 3, seed + 24) - 0.5)
-    vein = ease(-branch, -0.030, -0.004)[..., None] * outer * 0.40
-    white = white + vein * (linear((0.72, 0.30, 0.28)) - white)
-    edge = ease(r, 0.90, 1.07)[..., None]
+    white = white + 0.50 * outer * (linear((0.80, 0.60, 0.55)) - white)
+    inner = ease(-px, 0.42, 0.66)[..., None]  # toward the caruncle
+    white = white + 0.75 * inner * (linear((0.76, 0.43, 0.40)) - white)
+    for scale, strength in ((1.0, 0.45), (2.1, 0.25)):  # veins, thicker and finer
+        wander = 3 * _noise2(u * 9 * scale, v * 9 * scale, 2, seed + 23)
+        branch = np.abs(_noise2(u * 20 * scale + wander, v * 42 * scale, 2, seed + 24) - 0.5)
+        vein = ease(-branch, -0.026, -0.003)[..., None] * ease(np.abs(px), 0.24, 0.6)[..., None] * strength
+        white = white + vein * (linear((0.66, 0.27, 0.25)) - white)
+    edge = ease(r, 0.90, 1.09)[..., None]
     colour = tone * (1 - edge) + white * edge
     light = (
-        (1 - 0.42 * ease(py, 0.10, 0.50))
-        * (1 - 0.20 * ease(-py, 0.22, 0.55))
-        * (1 - 0.30 * ease(np.abs(px), 0.35, 0.8))
+        (1 - 0.55 * ease(py, 0.06, 0.48))
+        * (1 - 0.28 * ease(-py, 0.20, 0.52))
+        * (1 - 0.40 * ease(np.abs(px), 0.32, 0.75))
     )
     canvas.fill(atlas.EYE, colour, light=light, gloss=0.96, blood=0.30 * edge[..., 0])
 

@@ -8,14 +8,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake.brush import bump, ease, linear, noise, sample, spots, strokes
+from training.bake.brows import paint_brows
+from training.bake.brush import ease, linear, noise, spots
 from training.bake.identities import Identity
 from training.bake.skin_map import SkinMap, skin_map
 from training.bake.wrinkles import relief
 
 Array = NDArray[Any]
-BROW_BOX: Final = (0.008, 0.008, 0.052, 0.034)  # x, y, width, height in metres of the brow painting
-BROW_SCALE: Final = 20_000  # its pixels per metre
 CAVITY: Final = 0.42  # how much darker the bottom of the deepest fold is
 
 
@@ -38,16 +37,19 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     blood_shows = 1 - 0.62 * dark
     colour = np.broadcast_to(linear(identity.skin), (len(place), 3)).astype(np.float32)
     colour *= _grain(place, 55, 3, seed, 0.93, 1.07)[:, None]
-    mottle = noise(place, 130, 2, seed + 2) - 0.5
-    colour *= 1 + mottle[:, None] * np.array([0.03, -0.10, -0.10], np.float32) * blood_shows
+    mottle = (noise(place, 130, 2, seed + 2) - 0.5) + 0.8 * (noise(place, 420, 2, seed + 17) - 0.5)
+    colour *= 1 + mottle[:, None] * np.array([0.03, -0.13, -0.13], np.float32) * blood_shows
     colour *= _tint((0.22 * blood_shows * skin.ears).astype(np.float32), (1.05, 0.80, 0.78))
     colour += (skin.palm * dark * 0.55)[:, None] * (linear((0.72, 0.53, 0.44)) - colour)
 
     height, deep = relief(skin, identity, seed)
     front = skin.face
+    x, y, _ = skin.front.T
+    brow = np.clip(paint_brows(np.abs(x), y, identity, seed) * skin.zone["front"], 0, 0.92)
     colour[front] = _face(colour[front], skin, identity, seed, deep, dark)
+    colour[front] += brow[:, None] * (brow_colour(identity) - colour[front])
     light = np.ones(len(place), np.float32)
-    light[front] = 1 - CAVITY * deep
+    light[front] = (1 - CAVITY * deep) * (1 + np.clip(height / 2.2e-4, -0.35, 0.12))
 
     hair = linear(identity.hair) * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 1, seed + 8))[:, None]
     colour += cover[:, None] * (hair - colour)
@@ -56,7 +58,7 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     colour[inner] += wet[inner, None] * (_mouth_tone(place[inner]) - colour[inner])
     gloss: Array = np.full(len(place), 0.24, np.float32)
     blood: Array = np.full(len(place), 0.84, np.float32)
-    gloss[front], blood[front] = _sheen(skin, identity, height, seed)
+    gloss[front], blood[front] = _sheen(skin, identity, height, brow)
     gloss = (gloss - 0.20 * cover) * _grain(place, 700, 1, seed + 9, 0.78, 1.22)
     blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.25 * dark)
     bumps = np.zeros(len(place), np.float32)
@@ -73,7 +75,6 @@ def melanin(identity: Identity) -> float:
 def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Array, dark: float) -> Array:
     """Colours (m, 3) of the front's texels."""
     place, zone = skin.front, skin.zone
-    x, y, _ = place.T
     show, age, make_up = 1 - 0.62 * dark, identity.wrinkles, identity.makeup
     flush = 0.62 * zone["cheek"] * (0.75 + 0.55 * make_up) + 0.42 * zone["nose"] + 0.18 * zone["chin"]
     colour = colour * _tint(np.clip(flush * show, 0, 1), (1.05, 0.80, 0.79))
@@ -84,7 +85,8 @@ def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Arr
     colour *= _tint(0.50 * zone["rim"] * (1 + 0.9 * make_up), (0.80, 0.66, 0.64))
     colour *= _tint(0.45 * zone["nostril"], (0.88, 0.66, 0.64))
     colour *= _tint(0.40 * dark * zone["mouth"], (0.82, 0.76, 0.76))
-    colour *= _tint(deep, (0.72, 0.55, 0.52))
+    colour *= _tint(deep, (0.74, 0.58, 0.55))
+    colour *= _tint((0.22 + 0.30 * make_up) * zone["upper_lid"], (0.86, 0.76, 0.74))
     colour = _marks(colour, skin, identity, seed)
     colour = _lips(colour, skin, identity, seed, dark)
 
@@ -93,8 +95,6 @@ def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Arr
     dots = 0.26 + 0.70 * ease(noise(place, 1700, 1, seed + 6), 0.42, 0.78)
     colour += np.clip(beard * dots, 0, 0.95)[:, None] * (shade - colour)
 
-    brow = _brows(np.abs(x), y, identity, seed) * zone["front"]
-    colour += np.clip(brow, 0, 0.92)[:, None] * (brow_colour(identity) - colour)
     colour *= _tint(0.75 * zone["lid_edge"], (0.55, 0.36, 0.34))  # wet lid margin
     lash = np.maximum(0.88 * zone["lash_upper"], 0.34 * zone["lash_lower"]) * min(identity.lash, 1.0)
     return np.asarray(colour + lash[:, None] * (linear(identity.hair) * 0.30 - colour))
@@ -103,7 +103,7 @@ def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Arr
 def brow_colour(identity: Identity) -> Array:
     """Linear colour of the brows: the hair's, a little darker, greying later than it."""
     grey = 0.6 * identity.grey
-    return np.asarray((1 - grey) * 0.85 * linear(identity.hair) + grey * linear((0.50, 0.48, 0.46)))
+    return np.asarray((1 - grey) * 0.85 * linear(identity.hair) + grey * linear((0.56, 0.52, 0.47)))
 
 
 def _marks(colour: Array, skin: SkinMap, identity: Identity, seed: int) -> Array:
@@ -135,23 +135,23 @@ def _lips(colour: Array, skin: SkinMap, identity: Identity, seed: int, dark: flo
     around = np.clip(4 * lip * (1 - lip), 0, 1)
     lines = noise(place * np.array([1.0, 0.20, 0.3]), 1350, 2, seed + 5)
     tone = linear(identity.lip) * (0.84 + 0.26 * lines + 0.10 * zone["lower_lip"])[:, None]
-    pink = (0.10 + 0.25 * dark) * zone["lower_lip"]
-    tone = tone + pink[:, None] * (linear((0.78, 0.45, 0.43)) - tone)
+    pink = (0.06 + 0.14 * dark) * zone["lower_lip"]
+    tone = tone + pink[:, None] * (linear((0.66, 0.38, 0.36)) - tone)
     tone = tone * (1 - 0.30 * zone["seam"])[:, None]
     strength = 0.74 + 0.20 * identity.makeup
     colour = colour + (strength * lip)[:, None] * (tone - colour)
     return np.asarray(colour * (1 + 0.05 * around * (1 - identity.makeup))[:, None])
 
 
-def _sheen(skin: SkinMap, identity: Identity, height: Array, seed: int) -> tuple[Array, Array]:
+def _sheen(skin: SkinMap, identity: Identity, height: Array, brow: Array) -> tuple[Array, Array]:
     """(gloss, subsurface) of the front's texels: oily nose and forehead, moist lips, dull folds."""
     zone, lip, lids = skin.zone, skin.lips[skin.face], skin.lids[skin.face]
     oily = np.clip(zone["nose"] + 0.55 * zone["forehead"] + 0.30 * zone["cheek"] + 0.3 * zone["chin"], 0, 1)
     gloss = 0.25 + (0.11 - 0.04 * identity.wrinkles) * oily + (0.13 + 0.10 * identity.makeup) * lip + 0.04 * lids
     gloss = gloss - 0.10 * zone["beard"] * identity.stubble
     gloss = gloss * (1 - 0.6 * zone["wing"]) * (1 + np.clip(height / 2.5e-4, -0.35, 0.2) * (1 - lip))
-    gloss = np.maximum(gloss, 0.62 * zone["lid_edge"])
-    return gloss.astype(np.float32), (0.84 + 0.10 * zone["nose"]).astype(np.float32)
+    gloss = np.maximum(gloss - 0.22 * brow, 0.62 * zone["lid_edge"])
+    return gloss.astype(np.float32), ((0.84 + 0.10 * zone["nose"]) * (1 - 0.7 * brow)).astype(np.float32)
 
 
 def _grain(place: Array, scale: float, octaves: int, seed: int, low: float, high: float) -> Array:
@@ -167,43 +167,3 @@ def _mouth_tone(place: Array) -> Array:
     deep = ease(-place[:, 2], -0.020, 0.030)[:, None]
     tone = (1 - deep) * linear((0.62, 0.27, 0.26)) + deep * linear((0.27, 0.085, 0.085))
     return np.asarray(tone * (0.85 + 0.3 * noise(place, 350, 2, 77))[:, None])
-
-
-def _brows(side: Array, y: Array, identity: Identity, seed: int) -> Array:
-    """Relaxed brows out of single hairs, both sides from one painting."""
-    left, low, width, height = BROW_BOX
-    canvas = np.zeros((int(height * BROW_SCALE), int(width * BROW_SCALE)), np.float32)
-    generator = np.random.default_rng([seed, 5])
-    count = int(520 * identity.brow)
-    u = generator.beta(1.25, 1.2, count)
-    spread = generator.normal(0, 0.45, count).clip(-1, 1)
-    x, middle, half = _brow_line(u, identity)
-    root = np.stack([x, middle + spread * half], axis=1)
-    lean = np.radians(np.interp(u, [0, 0.12, 0.35, 0.7, 1.0], [82, 66, 38, 6, -24])) - 0.40 * spread
-    lean = lean + generator.normal(0, 0.13, count)
-    length = np.interp(u, [0, 0.2, 0.8, 1.0], [0.0042, 0.0062, 0.0058, 0.0040]) * generator.uniform(0.7, 1.15, count)
-    tip = root + length[:, None] * np.stack([np.cos(lean), np.sin(lean)], axis=1)
-    bend = 0.5 * (root + tip) + 0.10 * length[:, None] * np.stack([-np.sin(lean), np.cos(lean)], axis=1)
-    to_pixel = lambda p: np.stack([(p[:, 0] - left), (low + height - p[:, 1])], axis=1) * BROW_SCALE  # noqa: E731
-    values = generator.uniform(0.45, 0.95, count) * np.interp(u, [0, 0.22, 0.85, 1], [0.35, 1.0, 1.0, 0.7])
-    strokes(canvas, to_pixel(root), to_pixel(bend), to_pixel(tip), generator.uniform(3.2, 5.2, count), values)
-    grid_x = left + (np.arange(canvas.shape[1]) + 0.5) / BROW_SCALE
-    grid_y = low + height - (np.arange(canvas.shape[0]) + 0.5) / BROW_SCALE
-    line_u = (grid_x - 0.0130) / 0.0405
-    _, centre, half_width = _brow_line(np.clip(line_u, 0, 1), identity)
-    body = bump((grid_y[:, None] - centre) / half_width, 0.0, 0.85) * (
-        ease(line_u, -0.05, 0.3) * ease(-line_u, -1.04, -0.8)
-    )
-    from scipy.ndimage import gaussian_filter
-
-    soft = np.clip(gaussian_filter(canvas, 1.6) * 1.05 + 0.36 * body, 0, 1)  # skin tint between the hairs
-    return sample(soft, (side - left) * BROW_SCALE, (low + height - y) * BROW_SCALE) * identity.brow**0.5
-
-
-def _brow_line(u: Array, identity: Identity) -> tuple[Array, Array, Array]:
-    """Centre (x, y) and half width of the brow at ``u`` from its inner (0) to its outer end (1)."""
-    thick = 1.0 + 0.35 * identity.stubble
-    x = 0.0130 + 0.0405 * u
-    y = np.interp(u, [0, 0.25, 0.5, 0.68, 0.85, 1.0], [0.0212, 0.0229, 0.0249, 0.0254, 0.0236, 0.0196])
-    half = np.interp(u, [0, 0.15, 0.5, 0.75, 1.0], [0.0021, 0.0029, 0.0027, 0.0019, 0.0006]) * thick
-    return x, y + 0.0008 * (1 - identity.stubble), half

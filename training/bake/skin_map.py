@@ -71,7 +71,8 @@ def _zones(place: Array, lips: Array, lids: Array) -> dict[str, Array]:
     front = ease(z, -0.035, -0.005) * (1 - ease(-y, 0.112, 0.125))
     cheek = bump(side, EYE * 1.30, 0.020) * bump(y, -0.036, 0.019) * front
     nose = bump(side, 0.0, 0.014) * bump(y, -0.043, 0.013) * ease(z, 0.018, 0.03)
-    upper = np.asarray(_lash_line(place, "2", 0.0016))
+    lash = _near(lash_roots("2"), place, 0.014)
+    above = ease(y + 0.22 * np.clip(side - EYE, 0, None), 0.0025, 0.0055) * front
     return {
         "front": front,
         "cheek": cheek,
@@ -90,8 +91,10 @@ def _zones(place: Array, lips: Array, lids: Array) -> dict[str, Array]:
         "beard": _beard(side, y, z, lips),
         "moustache": bump(y, -0.0585, 0.0048) * bump(side, 0.0, 0.022) * front,
         "throat": ease(-y, 0.110, 0.125),
-        "lash_upper": upper,
-        "lash_lower": np.asarray(_lash_line(place, "1", 0.0010)),
+        "lash_upper": np.exp(-((lash / 0.0016) ** 2)),
+        "lash_lower": np.exp(-((_near(lash_roots("1"), place, 0.006) / 0.0010) ** 2)),
+        "lid_crease": np.where(above > 0.02, lash - 0.0056, 1.0),
+        "upper_lid": above * ease(-lash, -0.0075, -0.0045),
         "lid_edge": np.exp(-((_near(prior.template()[0][head.lid_edge()], place, 0.01) / 0.0022) ** 2)),
         "nasolabial": _crease(side, y, NASOLABIAL, front),
         "marionette": _crease(side, y, MARIONETTE, front),
@@ -113,10 +116,6 @@ def _near(points: Array, place: Array, limit: float) -> Array:
     from scipy.spatial import cKDTree
 
     return np.minimum(cKDTree(points).query(place, distance_upper_bound=limit)[0], 1.0)
-
-
-def _lash_line(place: Array, kind: str, width: float) -> Array:
-    return np.exp(-((_near(lash_roots(kind), place, 0.006) / width) ** 2))
 
 
 def _crease(side: Array, y: Array, line: tuple[tuple[float, float], ...], front: Array) -> Array:

@@ -15,7 +15,7 @@ from training.studio.tones import CLOTH, HAIR, IRIS, LIP, LIPSTICK, ORIGINS, SKI
 TRAIN: Final = range(0, 2203)
 HELD_OUT: Final = range(100_000, 100_064)
 YEARS: Final = (18.0, 80.0)
-ADULT: Final = 0.625  # the prior's age of an 18-year-old: 1/3 is a child of twelve, 2/3 an adult of 25, 1 is ninety
+ADULT: Final = 0.640  # the prior's age of an 18-year-old: 1/3 is a child of twelve, 2/3 an adult of 25, 1 is ninety
 STREAMS: Final = {"train": 0x51DE, "held out": 0xE1D0}  # two generators that share nothing
 # Weights by sex of styles for straight to wavy hair and for tight curls; see hair.STYLES.
 STYLES: Final = {
@@ -95,7 +95,7 @@ def traits(dice: np.random.Generator, years: tuple[float, float] = YEARS) -> Tra
 
 def prior_age(years: float) -> float:
     """The prior's age of an adult."""
-    return float(np.interp(years, [18, 25, 90], [ADULT, 2 / 3, 1.0]))
+    return float(np.interp(years, [18, 25, 80], [ADULT, 2 / 3, 0.985]))
 
 
 def draw(one: Traits, name: str, dice: np.random.Generator) -> Identity:
@@ -112,20 +112,23 @@ def draw(one: Traits, name: str, dice: np.random.Generator) -> Identity:
     skin = _skin(one, dice)
     lip = along(LIP, one.tone)
     if makeup > 0.45:
-        lip = mixed(lip, scaled(LIPSTICK[int(dice.integers(len(LIPSTICK)))], 1 - 0.35 * one.tone), makeup)
+        lip = mixed(lip, scaled(LIPSTICK[int(dice.integers(len(LIPSTICK)))], 1 - 0.35 * one.tone), 0.85 * makeup)
     freckled = 0.45 if one.tone < 0.15 else 0.12 if one.tone < 0.35 else 0.0
     return Identity(
         id=name, name=name, description=f"A {one.sex} of {one.years:.0f}, {one.origin}.",
-        phenotype=_phenotype(one, origin, dice), local=sample_shape(dice, 0.85 if one.woman else 1.0),
+        phenotype=_phenotype(one, origin, dice), local=_shape(one, old, dice),
         rest=_rest(dice), skin=skin, lip=lip, hair=scaled(root, shade), hair_tip=scaled(tip, shade),
         iris=scaled(IRIS[pick(dice, origin.iris)], float(dice.normal(1.0, 0.10))), cloth=cloth, trim=trim,
         style=style, neckline="round" if one.woman else "crew", room=_room(dice),
-        brow=float(np.clip(dice.normal(0.95 if one.woman else 1.12, 0.14) * (1 - 0.15 * old), 0.6, 1.5)),
+        brow=float(np.clip(dice.normal(1.0 if one.woman else 1.22, 0.17), 0.6, 1.6)),
         freckles=float(dice.uniform(0.3, 1.0)) if dice.random() < freckled else 0.0,
         stubble=stubble, makeup=makeup, lash=1.0 if one.woman else 0.75, wrinkles=wrinkles,
         blemishes=float(np.clip(dice.beta(1.4, 3.2) + 0.2 * old, 0, 1)), grey=grey, curl=one.curl, beard=beard,
         top=top, pattern=pick(dice, PATTERNS[top]), glasses=pick(dice, GLASSES) if dice.random() < 0.25 else "none",
         earrings=pick(dice, EARRINGS) if one.woman else "none",
+        brow_arch=float(np.clip(dice.normal(0.55 if one.woman else 0.25, 0.25), -0.1, 1.0)),
+        brow_tilt=float(np.clip(dice.normal(0.0, 0.35), -0.8, 0.8)),
+        crease=float(np.clip(dice.normal(0.7, 0.2) * (1 - 0.65 * origin.asian), 0.08, 1.0)),
     )  # fmt: skip
 
 
@@ -143,11 +146,17 @@ def _phenotype(who: Traits, origin: Origin, dice: np.random.Generator) -> dict[s
     return {name: round(float(value), 4) for name, value in values.items()}
 
 
+def _shape(one: Traits, old: float, dice: np.random.Generator) -> dict[str, float]:
+    aged = round(0.45 * max(old - 0.3, 0.0), 3)
+    return sample_shape(dice, 0.85 if one.woman else 1.0) | {"head-age-incr": aged}
+
+
 def _rest(dice: np.random.Generator) -> dict[str, float]:
     """A resting face: attentive, friendly to different degrees."""
     smile = float(np.clip(dice.normal(0.13, 0.06), 0.02, 0.28))
     return {
-        **both(mouthSmile=round(smile, 3), cheekSquint=round(0.5 * smile, 3), eyeBlink=round(dice.uniform(0, 0.05), 3)),
+        **both(mouthSmile=round(smile, 3), cheekSquint=round(0.5 * smile, 3)),
+        **both(eyeBlink=round(float(dice.uniform(0.03, 0.10)), 3)),
         "browInnerUp": round(float(dice.uniform(0.0, 0.14)), 3),
     }  # fmt: skip
 
