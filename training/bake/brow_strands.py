@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.bake import prior, ribbons
+from training.bake.brows import brow_lean, brow_line
 from training.bake.follicles import Skin
 from training.bake.hair_grow import along
 from training.bake.head import islands
@@ -21,14 +22,6 @@ Array = NDArray[Any]
 POINTS: Final = 4
 BROWS: Final = {"pack": (70, 0.0016), "studio": (330, 0.00042)}  # hairs a side, metres wide
 LASHES: Final = (("2", 105, 0.95), ("1", 60, 0.55))  # strip, hairs an eye, how far over the strip they reach
-
-
-def brow_line(u: Array, identity: Identity) -> tuple[Array, Array, Array]:
-    """Centre (x, y) and half width of the left brow on the template, at ``u`` from its inner to its outer end."""
-    thick = 1.0 + 0.35 * identity.stubble
-    y = np.interp(u, [0, 0.25, 0.5, 0.68, 0.85, 1.0], [0.0212, 0.0229, 0.0249, 0.0254, 0.0236, 0.0196])
-    half = np.interp(u, [0, 0.15, 0.5, 0.75, 1.0], [0.0021, 0.0029, 0.0027, 0.0019, 0.0006]) * thick
-    return 0.0130 + 0.0405 * u, y + 0.0008 * (1 - identity.stubble), half
 
 
 def brow_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail: str) -> list[Part]:
@@ -57,11 +50,10 @@ def brow_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail: 
 
 def _brow_hairs(count: int, side: float, identity: Identity, generator: np.random.Generator) -> Array:
     """Hairs as template (x, y) points (count, POINTS, 2): upright inside, lying toward the temple outside."""
-    u = generator.beta(1.25, 1.2, count)
-    spread = generator.normal(0, 0.45, count).clip(-1, 1)
+    u = generator.beta(1.2, 1.15, count)
+    spread = generator.normal(0, 0.46, count).clip(-1.05, 1.05)
     x, middle, half = brow_line(u, identity)
-    lean = np.radians(np.interp(u, [0, 0.12, 0.35, 0.7, 1.0], [82, 66, 38, 6, -24])) - 0.40 * spread
-    lean = lean + generator.normal(0, 0.13, count)
+    lean = brow_lean(u) - 0.42 * spread + generator.normal(0, 0.15, count)
     length = np.interp(u, [0, 0.2, 0.8, 1.0], [0.0042, 0.0066, 0.0062, 0.0042]) * generator.uniform(0.7, 1.15, count)
     s = along(POINTS)[None]
     turned = lean[:, None] - 0.35 * s  # hairs bend down toward their tips
