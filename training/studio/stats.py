@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from training.bake.identities import Identity
-from training.studio.people import sample
+from training.studio.people import sample, who
 from training.studio.shards import StudioError, manifests
+
+One = TypeVar("One")
 
 
 class Facts(NamedTuple):
@@ -28,16 +28,20 @@ def facts(folder: Path) -> Facts:
     rows = [row for shard in shards for row in shard["clips"]]
     if not rows:
         raise StudioError(f"{folder} holds no clips; make some: python -m training.studio make --out {folder}")
-    people = [sample(number) for number in sorted({row["person"] for row in rows})]
+    numbers = sorted({row["person"] for row in rows})
+    people, born = [sample(number) for number in numbers], [who(number) for number in numbers]
     frames = [row["frames"] for row in rows]
     yaw, pitch = (np.degrees([angle for row in rows for angle in row[name]]) for name in ("yaw", "pitch"))
     tables = {
-        "sex": _shares(people, lambda p: "woman" if p.phenotype["gender"] > 0.5 else "man"),
-        "skin": _shares(people, _tone),
+        "sex": _shares(born, lambda one: one.sex),
+        "years": _bins([one.years for one in born], (18, 30, 40, 50, 60, 70, 81)),
+        "origin": _shares(born, lambda one: one.origin),
+        "skin, 0 light": _bins([one.tone for one in born], (0.0, 0.2, 0.4, 0.6, 0.8, 1.01)),
         "hair": _shares(people, lambda p: p.style),
         "beard": _shares(people, lambda p: p.beard),
         "top": _shares(people, lambda p: p.top),
         "glasses": _shares(people, lambda p: p.glasses),
+        "earrings": _shares(people, lambda p: p.earrings),
         "kind": _weighted(rows, lambda row: [row["kind"]]),
         "framing": _weighted(rows, lambda row: [row["framing"]]),
         "camera": _weighted(rows, lambda row: [row["camera"]]),
@@ -46,8 +50,8 @@ def facts(folder: Path) -> Facts:
         "speech": _weighted(rows, lambda row: [row["speech"].split("-")[1] if "-" in row["speech"] else "silence"]),
         "face": _weighted(rows, lambda row: row["expressions"] or ["speech alone"]),
         "gesture": _weighted(rows, lambda row: [row["gesture"]]),
-        "yaw": _bins(yaw, range(-75, 76, 15)),
-        "pitch": _bins(pitch, range(-25, 26, 10)),
+        "yaw": _bins(yaw, (-75.1, -60, -45, -30, -15, 0, 15, 30, 45, 60, 75.1)),
+        "pitch": _bins(pitch, (-25.1, -15, -5, 5, 15, 25.1)),
     }
     return Facts(tables, _cost(shards, len(rows), sum(frames), len(people)))
 
@@ -64,7 +68,7 @@ def _cost(shards: list[dict[str, Any]], clips: int, frames: int, people: int) ->
     }  # fmt: skip
 
 
-def _shares(people: list[Identity], name: Callable[[Identity], str]) -> list[tuple[str, float]]:
+def _shares(people: Sequence[One], name: Callable[[One], str]) -> list[tuple[str, float]]:
     counted = Counter(map(name, people))
     return [(value, count / len(people)) for value, count in counted.most_common()]
 
@@ -79,13 +83,7 @@ def _weighted(rows: Iterable[dict[str, Any]], names: Callable[[dict[str, Any]], 
     return [(value, count / total) for value, count in counted.most_common()]
 
 
-def _bins(values: Any, edges: range) -> list[tuple[str, float]]:
-    counts, _ = np.histogram(values, np.array(edges, float))
+def _bins(values: Any, edges: Sequence[float]) -> list[tuple[str, float]]:
+    counts, _ = np.histogram(values, edges)
     pairs = zip(edges, edges[1:], strict=False)
-    return [(f"{a:+d}..{b:+d}", float(n) / len(values)) for (a, b), n in zip(pairs, counts, strict=True)]
-
-
-def _tone(person: Identity) -> str:
-    """Lightness of the skin in five steps."""
-    lightness = colorsys.rgb_to_hls(*person.skin)[1]
-    return ("darkest", "dark", "medium", "light", "lightest")[int(np.clip((lightness - 0.2) / 0.12, 0, 4))]
+    return [(f"{a:g} to {b:g}", float(n) / len(values)) for (a, b), n in zip(pairs, counts, strict=True)]
