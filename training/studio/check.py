@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.motion.frame import Motion
+from training.choreography.arms import Skeleton
 from training.studio.guidance import Guide, same_bits
 from training.studio.person import StudioPerson, code_version
 from training.studio.plan import Plan, planned, read_plan
@@ -80,8 +81,6 @@ def records(folder: Path, manifest: dict[str, Any]) -> Iterator[str]:
 
 def derived(folder: Path, row: dict[str, Any], plan: Plan, speech: Path, person: StudioPerson) -> Iterator[str]:
     """What is wrong with a clip, compared with what its seed gives: ``row`` is its line in a manifest, with "shard"."""
-    from training.choreography.arms import Skeleton
-
     found = list(read_clip(folder, row))
     clip = plan.script(speech).clip(row["clip"], Skeleton.of(person.avatar))
     name = f"clip {clip.number}"
