@@ -166,7 +166,7 @@ def _bend(shoulder: Array, goal: Array, swivel: float, body: Skeleton) -> tuple[
     x = (a * a - b * b + far * far) / (2 * far)
     hang = np.array([0.28, -0.62, -0.75])
     hang = _unit(hang - (hang @ along) * along)
-    hang = axis_angle(along * swivel) @ hang if swivel else hang
+    hang = axis_angle(np.asarray(along * swivel, np.float32)) @ hang if swivel else hang
     # a positive swivel lifts the elbow outward whichever way the arm points
     return shoulder + along * x + hang * np.sqrt(max(a * a - x * x, 0.0)), shoulder + along * far
 
