@@ -66,7 +66,7 @@ def views(person: int) -> Iterator[Tile]:
 
 def visemes(person: int) -> Iterator[Tile]:
     """One person's mouth in all visemes, close up."""
-    view = replace(_from(-14, 0, "head"), distance=0.62, pan_y=-0.035)
+    view = replace(_from(-14, 0, "head"), distance=0.58, pan_y=-0.045)
     for name, phone in PHONE_OF.items():
         yield Tile(name, person, lambda _, p=phone: speaking(p), view, "head", "studio", 7)  # type: ignore[misc]
 
@@ -74,7 +74,7 @@ def visemes(person: int) -> Iterator[Tile]:
 def gestures(person: int) -> Iterator[Tile]:
     """One person in eight gestures."""
     for name in GESTURES:
-        view = _from(12, 4, "presenter")
+        view = replace(_from(8, 3, "presenter"), distance=2.5)
         yield Tile(name, person, lambda body, n=name: gesturing(n, body), view, "presenter", "window", 11)  # type: ignore[misc]
 
 
