@@ -21,7 +21,7 @@ def brow_line(u: Array, identity: Identity) -> tuple[Array, Array, Array]:
     """Centre (x, y) and half width of the brow at ``u`` from its inner (0) to its outer end (1), template metres."""
     arch = np.interp(u, [0, 0.25, 0.5, 0.68, 0.85, 1.0], [0.0, 0.25, 0.80, 1.0, 0.62, -0.10])
     x = INNER + LENGTH * u
-    y = 0.0212 + (0.0018 + 0.0026 * identity.brow_arch) * arch + 0.0022 * identity.brow_tilt * (u - 0.5)
+    y = 0.0190 + (0.0018 + 0.0026 * identity.brow_arch) * arch + 0.0022 * identity.brow_tilt * (u - 0.5)
     half = np.interp(u, [0, 0.15, 0.5, 0.75, 1.0], [0.0023, 0.0031, 0.0029, 0.0021, 0.0007])
     return x, y, half * (0.40 + 0.62 * identity.brow)
 

@@ -39,7 +39,7 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     colour *= _grain(place, 55, 3, seed, 0.93, 1.07)[:, None]
     mottle = (noise(place, 130, 2, seed + 2) - 0.5) + 0.8 * (noise(place, 420, 2, seed + 17) - 0.5)
     colour *= 1 + mottle[:, None] * np.array([0.03, -0.13, -0.13], np.float32) * blood_shows
-    colour *= _tint((0.22 * blood_shows * skin.ears).astype(np.float32), (1.05, 0.80, 0.78))
+    colour *= _tint((0.40 * blood_shows * skin.ears).astype(np.float32), (1.05, 0.80, 0.78))
     colour += (skin.palm * dark * 0.55)[:, None] * (linear((0.72, 0.53, 0.44)) - colour)
 
     height, deep = relief(skin, identity, seed)
@@ -76,7 +76,8 @@ def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Arr
     """Colours (m, 3) of the front's texels."""
     place, zone = skin.front, skin.zone
     show, age, make_up = 1 - 0.62 * dark, identity.wrinkles, identity.makeup
-    flush = 0.62 * zone["cheek"] * (0.75 + 0.55 * make_up) + 0.42 * zone["nose"] + 0.18 * zone["chin"]
+    flush = 0.85 * zone["cheek"] * (0.75 + 0.50 * make_up) + 0.60 * zone["nose"] + 0.30 * zone["chin"]
+    flush = flush * (0.70 + 0.60 * noise(place, 95, 3, seed + 18)) + 0.10 * zone["front"]
     colour = colour * _tint(np.clip(flush * show, 0, 1), (1.05, 0.80, 0.79))
     colour *= _tint(0.35 * zone["forehead"], (1.02, 0.99, 0.91))  # a slightly golden forehead
     colour *= _tint((0.45 + 0.35 * age + 0.25 * dark) * zone["under_eye"], (0.88, 0.80, 0.82))
@@ -112,18 +113,18 @@ def _marks(colour: Array, skin: SkinMap, identity: Identity, seed: int) -> Array
     bare = 1 - skin.lips[skin.face]
     if identity.freckles > 0:
         sunny = zone["cheek"] + 0.7 * zone["bridge"] + 0.25 * zone["forehead"]
-        freckle = spots(place, 0.0048, 0.60, seed + 3) * sunny
+        freckle = spots(place, 0.0036, 0.60, seed + 3) * sunny
         colour = colour * _tint(np.clip(identity.freckles * freckle, 0, 0.8), (0.80, 0.62, 0.50))
     share = 0.06 + 0.14 * identity.blemishes
-    moles = spots(place + 1.7, 0.019, share, seed + 4) ** 7 * zone["front"] * bare
+    moles = spots(place + 1.7, 0.017, share, seed + 4) ** 9 * zone["front"] * bare
     colour = colour * _tint(np.clip(0.8 * moles, 0, 1), (0.50, 0.34, 0.28))
     if identity.blemishes > 0:
-        red = spots(place + 3.1, 0.0125, 0.16, seed + 14) ** 3 * zone["front"] * bare
+        red = spots(place + 3.1, 0.0085, 0.16, seed + 14) ** 3 * zone["front"] * bare
         colour = colour * _tint(np.clip(0.8 * identity.blemishes * red, 0, 1), (0.98, 0.74, 0.72))
         uneven = noise(place, 42, 3, seed + 15) - 0.5
         colour = colour * (1 + identity.blemishes * uneven[:, None] * np.array([0.10, 0.16, 0.18], np.float32))
     if identity.wrinkles > 0.3:
-        old = spots(place + 5.3, 0.010, 0.30, seed + 16) ** 2 * np.clip(zone["forehead"] + zone["cheek"], 0, 1) * bare
+        old = spots(place + 5.3, 0.0062, 0.30, seed + 16) ** 2 * np.clip(zone["forehead"] + zone["cheek"], 0, 1) * bare
         colour = colour * _tint(np.clip((identity.wrinkles - 0.3) * 0.9 * old, 0, 1), (0.78, 0.64, 0.54))
     return np.asarray(colour)
 

@@ -93,7 +93,7 @@ def _zones(place: Array, lips: Array, lids: Array) -> dict[str, Array]:
         "throat": ease(-y, 0.110, 0.125),
         "lash_upper": np.exp(-((lash / 0.0016) ** 2)),
         "lash_lower": np.exp(-((_near(lash_roots("1"), place, 0.006) / 0.0010) ** 2)),
-        "lid_crease": np.where(above > 0.02, lash - 0.0056, 1.0),
+        "lid_crease": _lid_crease(side, lash, above),
         "upper_lid": above * ease(-lash, -0.0075, -0.0045),
         "lid_edge": np.exp(-((_near(prior.template()[0][head.lid_edge()], place, 0.01) / 0.0022) ** 2)),
         "nasolabial": _crease(side, y, NASOLABIAL, front),
@@ -119,16 +119,26 @@ def _near(points: Array, place: Array, limit: float) -> Array:
 
 
 def _crease(side: Array, y: Array, line: tuple[tuple[float, float], ...], front: Array) -> Array:
-    """(m,) signed distance in metres to a crease seen from the front, positive outward; 1 where it fades out."""
-    best, sign = np.ones(len(side)), np.ones(len(side))
-    for (ax, ay), (bx, by) in zip(line[:-1], line[1:], strict=True):
+    """(m,) signed distance in metres to a crease seen from the front, positive outward; it grows toward both ends."""
+    best, sign, at = np.ones(len(side)), np.ones(len(side)), np.zeros(len(side))
+    for k, ((ax, ay), (bx, by)) in enumerate(zip(line[:-1], line[1:], strict=True)):
         dx, dy = bx - ax, by - ay
         t = np.clip(((side - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
         away = np.hypot(side - ax - t * dx, y - ay - t * dy)
         nearer = away < best
         best = np.where(nearer, away, best)
         sign = np.where(nearer, np.sign((side - ax) * -dy + (y - ay) * dx), sign)
-    return np.asarray(np.where(front > 0.2, best * sign, 1.0), np.float32)
+        at = np.where(nearer, (k + t) / (len(line) - 1), at)
+    inner = ease(at, -0.12, 0.30) * ease(-at, -1.12, -0.70)
+    return np.asarray(np.where(front > 0.2, (best + 0.004 * (1 - inner)) * sign, 1.0), np.float32)
+
+
+def _lid_crease(side: Array, lash: Array, above: Array) -> Array:
+    """(m,) distance in metres to the fold of the upper lid, growing where the fold runs out."""
+    from_eye = np.abs(side - EYE)
+    return np.asarray(
+        np.where(above > 0.02, np.abs(lash - 0.0054) + 0.004 * (1 - ease(-from_eye, -0.0165, -0.009)), 1.0)
+    )
 
 
 def _beard(side: Array, y: Array, z: Array, lips: Array) -> Array:

@@ -12,7 +12,7 @@ from training.bake.identities import Identity
 from training.bake.skin_map import EYE, SkinMap
 
 Array = NDArray[Any]
-PORE: Final = 6.0e-5  # metres, depth of pores on nose and cheeks
+PORE: Final = 4.5e-5  # metres, depth of pores on nose and cheeks
 LINE: Final = 3.2e-4  # metres, depth of a forehead line at wrinkles 1
 FOLD: Final = 9.0e-4  # metres, depth of the nasolabial fold at wrinkles 1
 

@@ -22,9 +22,9 @@ STYLES: Final = {
     ("woman", "straight"): {
         "bob": 1.5, "fringe": 1.1, "long_straight": 1.7, "long_wavy": 1.5, "ponytail": 1.3, "bun": 1.1, "pixie": 0.8},
     ("woman", "curly"): {
-        "afro": 1.2, "coils": 1.0, "long_curly": 1.9, "bun": 1.1, "ponytail": 0.7, "curls": 0.7, "buzz": 0.3},
+        "afro": 1.0, "coils": 1.1, "long_curly": 1.9, "bun": 1.2, "ponytail": 0.8, "curls": 0.6, "buzz": 0.3},
     ("man", "straight"): {
-        "crop": 1.5, "side_part": 1.5, "quiff": 1.2, "slick_back": 0.6, "buzz": 0.8, "curls": 0.5, "bun": 0.12,
+        "crop": 1.5, "side_part": 1.5, "quiff": 1.2, "slick_back": 0.6, "buzz": 0.8, "bun": 0.12,
         "long_wavy": 0.12},
     ("man", "curly"): {"coils": 1.6, "buzz": 1.2, "afro": 0.7, "curls": 0.7, "bald": 0.4},
 }  # fmt: skip
@@ -120,7 +120,7 @@ def draw(one: Traits, name: str, dice: np.random.Generator) -> Identity:
         rest=_rest(dice), skin=skin, lip=lip, hair=scaled(root, shade), hair_tip=scaled(tip, shade),
         iris=scaled(IRIS[pick(dice, origin.iris)], float(dice.normal(1.0, 0.10))), cloth=cloth, trim=trim,
         style=style, neckline="round" if one.woman else "crew", room=_room(dice),
-        brow=float(np.clip(dice.normal(1.0 if one.woman else 1.22, 0.17), 0.6, 1.6)),
+        brow=float(np.clip(dice.normal(0.88 if one.woman else 1.18, 0.15), 0.6, 1.6)),
         freckles=float(dice.uniform(0.3, 1.0)) if dice.random() < freckled else 0.0,
         stubble=stubble, makeup=makeup, lash=1.0 if one.woman else 0.75, wrinkles=wrinkles,
         blemishes=float(np.clip(dice.beta(1.4, 3.2) + 0.2 * old, 0, 1)), grey=grey, curl=one.curl, beard=beard,
@@ -135,7 +135,7 @@ def draw(one: Traits, name: str, dice: np.random.Generator) -> Identity:
 def _phenotype(who: Traits, origin: Origin, dice: np.random.Generator) -> dict[str, float]:
     shares = np.array([origin.african, origin.asian, origin.caucasian])
     african, asian, caucasian = dice.dirichlet(14 * shares + 0.15)
-    gender = dice.uniform(0.86, 1.0) if who.woman else dice.uniform(0.0, 0.16)
+    gender = dice.uniform(0.93, 1.0) if who.woman else dice.uniform(0.0, 0.12)
     values = {
         "gender": gender, "age": prior_age(who.years), "muscle": np.clip(dice.normal(0.48, 0.10), 0.25, 0.75),
         "weight": np.clip(dice.normal(0.46 + 0.0016 * (who.years - 40), 0.13), 0.18, 0.88),
@@ -147,8 +147,8 @@ def _phenotype(who: Traits, origin: Origin, dice: np.random.Generator) -> dict[s
 
 
 def _shape(one: Traits, old: float, dice: np.random.Generator) -> dict[str, float]:
-    aged = round(0.45 * max(old - 0.3, 0.0), 3)
-    return sample_shape(dice, 0.85 if one.woman else 1.0) | {"head-age-incr": aged}
+    aged = round((0.25 if one.woman else 0.45) * max(old - 0.3, 0.0), 3)
+    return sample_shape(dice, one.woman) | {"head-age-incr": aged}
 
 
 def _rest(dice: np.random.Generator) -> dict[str, float]:
@@ -156,7 +156,7 @@ def _rest(dice: np.random.Generator) -> dict[str, float]:
     smile = float(np.clip(dice.normal(0.13, 0.06), 0.02, 0.28))
     return {
         **both(mouthSmile=round(smile, 3), cheekSquint=round(0.5 * smile, 3)),
-        **both(eyeBlink=round(float(dice.uniform(0.03, 0.10)), 3)),
+        **both(eyeBlink=round(float(dice.uniform(0.0, 0.05)), 3)),
         "browInnerUp": round(float(dice.uniform(0.0, 0.14)), 3),
     }  # fmt: skip
 
