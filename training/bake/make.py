@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.avatar import FIELDS, Avatar, Meta
 from training.bake import atlas, head, mesh, occlusion, paint_hair, paint_parts, prior
+from training.bake.accessories import accessory_parts, paint_accessories
 from training.bake.beard import beard_parts
 from training.bake.brow_strands import brow_parts, lash_strands
 from training.bake.brush import ease
@@ -67,7 +68,8 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
     outfit = dress(person, rig, identity, seed)
     report("hair, eyes, mouth")
     skin = head.skin_part(person, rig, outfit.hidden, identity.style in BARE)
-    body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *outfit.parts]
+    body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *outfit.parts,
+            *accessory_parts(person, rig, identity)]
     field = Field(person, outfit.cover)
     strands = [_strands(person, rig, identity, seed, detail, field) for detail in details]
     report("paint")
@@ -119,6 +121,7 @@ def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:
             canvas.albedo[covered, :3], canvas.surface[covered, 0] = paint_parts.tongue_colour(under[covered], seed)
             canvas.surface[covered, 1:] = (0.34, 0.7, 0.0)
     paint_cloth(canvas, parts, identity, seed)
+    paint_accessories(canvas, identity, seed)
     return canvas
 
 
