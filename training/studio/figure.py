@@ -32,7 +32,7 @@ class Group(NamedTuple):
     kind: str
     label: int
     first: int
-    count: int
+    length: int
 
 
 class Eyes(NamedTuple):
@@ -131,7 +131,7 @@ def _strands(faces: Array, groups: list[Group]) -> tuple[Array, Array]:
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    runs = [faces[g.first // 3 : (g.first + g.count) // 3] for g in groups if g.kind == "strand"]
+    runs = [faces[g.first // 3 : (g.first + g.length) // 3] for g in groups if g.kind == "strand"]
     if not runs:
         return np.zeros((0, 3), np.int32), np.zeros(0, np.int64)
     strands = np.concatenate(runs)

@@ -30,7 +30,8 @@ def open_context(device: int = 0) -> Any:
     except ImportError as error:
         raise GlError("moderngl is not installed: pip install 'visavis[train]'") from error
     try:
-        return moderngl.create_context(standalone=True, backend="egl", require=330, device_index=device)
+        options: dict[str, Any] = {"backend": "egl", "device_index": device}
+        return moderngl.create_context(require=330, standalone=True, **options)
     except Exception as error:  # moderngl and glcontext raise bare Exception, OSError, ImportError by the cause
         raise GlError(f"no OpenGL context on EGL device {device} ({error}). {ADVICE}") from error
 

@@ -19,7 +19,7 @@ Triple = tuple[float, float, float]
 
 MOODS: Final = ("studio", "office", "window", "evening", "overcast", "neutral")
 HEIGHT: Final = 64  # rows of an environment picture; it is twice as wide
-GREY_TARGET: Final = 0.84  # what a white card facing the viewer sends back on a normally exposed picture
+GREY_TARGET: Final = 0.80  # what a white card facing the viewer sends back on a normally exposed picture
 # Luminance of linear sRGB (ITU-R BT.709).
 LUMA: Final = np.array([0.2126, 0.7152, 0.0722])
 

@@ -142,6 +142,14 @@ class Photographer:
         region = self._pixels.read(3, np.uint8, 1)
         return Shot(np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3]), region[..., 0])
 
+    def plate(self, camera: Camera, light: Light, place: Place) -> U8:
+        """The place alone in the same light, on the same film: what is behind the person, (H, W, 3) sRGB."""
+        self._hang(light, place)
+        for target in (self._pixels, *self._spread):
+            target.framebuffer.clear()
+        self._develop_picture(camera, light, place, self._spread[1].colours[0])
+        return np.ascontiguousarray(self._picture.read(0, np.uint8, 4)[..., :3])
+
     def release(self) -> None:
         """Gives the graphics card back."""
         self.context.release()
@@ -177,9 +185,10 @@ class Photographer:
             base = 2 ** (ROOM_LEVELS + 2)
             sharp = lights.environment(light, True, base)
             self._room = gl.picture(self.context, sharp.astype(np.float32), mipmaps=True, repeat=True)
-            for level in range(1, ROOM_LEVELS):
-                rough = (level - 1) / 3
-                small = lights.blurred(lights.environment(light, False, base >> level), rough)
+            for level in range(1, ROOM_LEVELS):  # roughness 0 to 1, and light.glsl asks for 1 + 3 * roughness
+                small = lights.environment(light, False, base >> level)
+                if level > 1:
+                    small = lights.blurred(small, (level - 1) / 3)
                 self._room.write(np.ascontiguousarray(small, np.float32).tobytes(), level=level)
             self._room.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
             harmonic = lights.harmonics(lights.environment(light))
@@ -209,7 +218,7 @@ class Photographer:
             self._draw[kind].set(to_map=to_map)
         for group in self._figure.shadow_runs:
             if group.kind in ("surface", "hull"):
-                self._meshes["shadow"].render(vertices=group.count, first=group.first)
+                self._meshes["shadow"].render(vertices=group.length, first=group.first)
         if lamp in self._meshes:
             self._meshes[lamp].render()
         return to_map
@@ -240,7 +249,7 @@ class Photographer:
             else:
                 context.enable(context.CULL_FACE)
             self._draw[group.kind].set(label=group.label / 255.0, cut=float(group.kind == "strand"))
-            self._meshes[group.kind].render(vertices=group.count, first=group.first)
+            self._meshes[group.kind].render(vertices=group.length, first=group.first)
 
     def _illuminate(self, camera: Camera, light: Light, to_key: F32, to_rim: F32) -> None:
         """Lights every sample by the shader of its material."""
@@ -301,8 +310,13 @@ class Photographer:
             self._scatter.set(along=along, focal=float(camera.focal))
             self._screen["scatter.frag"].render()
             source = target.colours[0]
+        self._develop_picture(camera, light, place, source)
+
+    def _develop_picture(self, camera: Camera, light: Light, place: Place, spread: Any) -> None:
+        """Film: from radiance a pixel, and light ``spread`` in skin, to the picture."""
+        self.context.disable(self.context.DEPTH_TEST)
         self._picture.framebuffer.use()
-        for unit, texture in enumerate((self._pixels.colours[0], source, self._pixels.colours[2], self._backdrop)):
+        for unit, texture in enumerate((self._pixels.colours[0], spread, self._pixels.colours[2], self._backdrop)):
             texture.use(unit)
         self._develop.set(
             lens=(camera.focal, *camera.centre, 0.0), to_world=camera.rotation.T, exposure=light.exposure,

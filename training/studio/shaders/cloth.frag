@@ -5,7 +5,7 @@ void main() {
     Sample s = take();
     float ao = s.surface.r, rough = 0.78 - 0.3 * s.surface.g;
     vec3 n = s.first, sum = vec3(0.0);
-    float lit = key_light(s, s.second, 0.004).x, rim = rim_light(s, s.second);
+    float lit = key_light(s, s.second, 0.004, 110.0).x, rim = rim_light(s, s.second);
     float grazing = pow(1.0 - clamp(dot(n, s.view), 0.0, 1.0), 3.0);
     for (int i = 0; i < 3; i++) {
         float d = max((dot(n, lamp_direction[i]) + 0.08) / 1.08, 0.0);

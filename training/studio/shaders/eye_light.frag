@@ -27,7 +27,7 @@ void main() {
     float within = s.surface.a;
     vec2 lid = lids(s);
     float ao = s.surface.r * lid.x;
-    float lit = mix(0.35, 1.0, key_light(s, n, 0.003).x);
+    float lit = mix(0.35, 1.0, key_light(s, n, 0.003, 110.0).x);
     vec3 sum = vec3(0.0);
     vec3 tint = mix(vec3(1.0), vec3(0.95, 0.80, 0.76), (1.0 - ao) * (1.0 - within));
     for (int i = 0; i < 2; i++) {

@@ -10,14 +10,17 @@ void main() {
     Sample s = take();
     float ao = s.surface.r, shiny = s.surface.g;
     vec3 n = s.first, t = s.second;
-    vec2 key = key_light(s, n, 0.003);
-    float lit = mix(key.x, key.y, 0.75), rim = rim_light(s, n);
+    // Light is scattered on from hair to hair, the farther the fairer it is (Zinke et al. 2008, in short).
+    float fair = sqrt(dot(s.albedo, vec3(0.3, 0.5, 0.2)));
+    vec2 key = key_light(s, n, 0.003, mix(130.0, 38.0, fair));
+    float lit = mix(key.x, key.y, mix(0.70, 0.92, fair)), rim = rim_light(s, n);
+    float open_room = pow(ao, mix(1.8, 0.8, fair));
     float vary = s.surface.a - 0.5;
     vec3 sum = vec3(0.0);
     for (int i = 0; i < 3; i++) {
         vec3 l = lamp_direction[i];
         float tl = dot(t, l), nl = dot(n, l);
-        float open = i == 0 ? lit : (i == 1 ? ao : mix(rim, 1.0, 0.25) * ao);
+        float open = i == 0 ? lit : (i == 1 ? ao : mix(rim, 1.0, 0.2) * ao * 0.65);
         float across = sqrt(max(1.0 - tl * tl, 0.0));
         float facing_lamp = clamp(nl * 0.65 + 0.35, 0.0, 1.0);
         vec3 h = normalize(l + s.view);
@@ -29,7 +32,7 @@ void main() {
         sum += lamp_colour[i] * open * (s.albedo * (across * facing_lamp * 0.85 + tinted) + white);
         sum += lamp_colour[i] * pow(s.albedo, vec3(0.7)) * behind * ao * 0.6;
     }
-    sum += s.albedo * ambient(n) * ao * ao;
+    sum += s.albedo * (ambient(n) + 0.10 * fair * lamp_colour[0]) * open_room;
     vec3 bent = normalize(n - t * dot(n, t) * 0.5);
     sum += mirrored(reflect(-s.view, bent), 3.0) * (0.012 + 0.10 * pow(1.0 - max(dot(bent, s.view), 0.0), 4.0)) * ao * (0.3 + 0.7 * shiny);
     out_light = vec4(sum, 1.0);

@@ -59,9 +59,10 @@ const vec2 DISC[8] = vec2[8](  // Vogel's spiral
     vec2(0.2500, 0.0000), vec2(-0.3193, 0.2925), vec2(0.0489, -0.5569), vec2(0.4026, 0.5252),
     vec2(-0.7385, -0.1306), vec2(0.6997, -0.4445), vec2(-0.2341, 0.8706), vec2(-0.4463, -0.8593));
 
-// Part of the key's light that arrives. x: at a solid surface; y: through hair, that lets some pass.
+// Part of the key's light that arrives. x: at a solid surface; y: through hair, of which a metre
+// lets exp(-density) pass.
 // Percentage-closer soft shadows (Fernando 2005): blockers first, then as wide as they say.
-vec2 key_light(Sample s, vec3 n, float offset) {
+vec2 key_light(Sample s, vec3 n, float offset, float density) {
     vec3 at = (to_key * vec4(s.point + n * offset, 1.0)).xyz;
     float angle = scatter(s.pixel) * 2.0 * PI;
     mat2 spin = mat2(cos(angle), sin(angle), -sin(angle), cos(angle));
@@ -77,7 +78,7 @@ vec2 key_light(Sample s, vec3 n, float offset) {
     for (int i = 0; i < 8; i++) {
         float gap = (at.z - textureLod(key_map, at.xy + spin * DISC[i] * width, 0.0).r) * key_reach;
         open += gap > 0.0008 + 0.35 * width * key_width ? 0.0 : 1.0;
-        through += exp(-max(gap - 0.001, 0.0) * 110.0);
+        through += exp(-max(gap - 0.001, 0.0) * density);
     }
     return vec2(open, through) / 8.0;
 }

@@ -6,7 +6,7 @@ void main() {
     float ao = s.surface.r, shiny = s.surface.g, rough = clamp(0.64 - 0.56 * shiny, 0.08, 0.7);
     float metal = smoothstep(0.86, 0.96, shiny) * (1.0 - s.surface.b);
     vec3 n = s.first, sum = vec3(0.0);
-    float lit = key_light(s, s.second, 0.003).x;
+    float lit = key_light(s, s.second, 0.003, 110.0).x;
     vec3 base = mix(vec3(0.045), s.albedo, metal);
     for (int i = 0; i < 3; i++) {
         float d = max(dot(n, lamp_direction[i]), 0.0), open = i == 0 ? lit : ao;

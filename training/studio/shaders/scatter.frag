@@ -5,7 +5,7 @@ uniform sampler2D skin;  // distance in a
 uniform vec2 along;  // one pixel along this pass, in texture coordinates
 uniform float focal;  // pixels
 layout(location = 0) out vec4 out_within;
-const vec3 WIDTH = vec3(0.0023, 0.0013, 0.0009);  // metres, standard deviation
+const vec3 WIDTH = vec3(0.0021, 0.0013, 0.0009);  // metres, standard deviation
 
 void main() {
     vec2 size = vec2(textureSize(within, 0)), at = gl_FragCoord.xy / size;
