@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake import atlas, mesh, prior
+from training.bake import mesh, prior
 from training.bake.atlas import Rect
 from training.bake.brush import ease, linear, noise
 from training.bake.identities import Identity
