@@ -33,4 +33,5 @@ class DoubleStage:
             rgb = dice.integers(256, size=(self.size, self.size, 3), dtype=np.uint8)
             region = dice.integers(14, size=(self.size, self.size), dtype=np.uint8)
             meta = clip.about(frame, self.size, light.to_json(), place.to_json(), clip.number * 100 + frame)
-            yield Record(rgb, 255 * (region > 0).astype(np.uint8), region, motion, clip.pcm[frame], meta)
+            plate = np.full_like(rgb, 90)
+            yield Record(rgb, 255 * (region > 0).astype(np.uint8), region, plate, motion, clip.pcm[frame], meta)

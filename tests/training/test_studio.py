@@ -135,7 +135,7 @@ def test_a_record_survives_the_way_there_and_back_and_is_the_same_bytes(script: 
     record = next(records(script.clip(1, AVERAGE)))
     members = dict(encode(record))
     back = decode(members)
-    for name in ("rgb", "alpha", "region", "pcm"):
+    for name in ("rgb", "alpha", "region", "plate", "pcm"):
         np.testing.assert_array_equal(getattr(back, name), getattr(record, name))
     np.testing.assert_array_equal(back.motion.pack(), record.motion.pack())
     assert back.meta == json.loads(json.dumps(record.meta)) and back.viewpoint == record.viewpoint

@@ -3,11 +3,13 @@
     {clip:08d}_{frame:03d}.rgb.webp     (H, W, 3) sRGB, over its place
     ....alpha.png                       (H, W) of the person
     ....region.png                      (H, W) index into engine.avatar.REGIONS
+    ....plate.webp                      (H, W, 3) sRGB, the place without the person
     ....motion.npy                      (SIZE,) float32, Motion.pack()
     ....pcm.npy                         (640,) int16 at 16 kHz, the frame's voice
     ....json                            the rest, see Record.meta
 
-Every picture is lossless. The same record gives the same bytes: keys are sorted, nothing is stamped with a time.
+Every picture is lossless but the plate, whose film grain is not worth its bytes (47 dB and more). The same record
+gives the same bytes: keys are sorted, nothing is stamped with a time.
 """
 
 from __future__ import annotations
@@ -29,16 +31,21 @@ from engine.viewpoint import Viewpoint
 
 FORMAT: Final = 1
 U8 = NDArray[np.uint8]
-PICTURES: Final = {"rgb": "rgb.webp", "alpha": "alpha.png", "region": "region.png"}
+PICTURES: Final = {"rgb": "rgb.webp", "alpha": "alpha.png", "region": "region.png", "plate": "plate.webp"}
 MEMBERS: Final = (*PICTURES.values(), "motion.npy", "pcm.npy", "json")
 # Measured on 24 photographs of 256 x 256, one core: lossless WebP method 0 47 KB in 3 ms, method 2 44 KB in 11 ms;
 # PNG about 71 KB in 6 ms.
-WEBP: Final[dict[str, Any]] = {"lossless": True, "quality": 20, "method": 0}
+SAVED: Final[dict[str, dict[str, Any]]] = {
+    "rgb": {"format": "WEBP", "lossless": True, "quality": 20, "method": 0},
+    "alpha": {"format": "PNG"},
+    "region": {"format": "PNG"},
+    "plate": {"format": "WEBP", "quality": 92, "method": 0},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One photographed frame. rgb (H,W,3), alpha (H,W), region (H,W) uint8; pcm (640,) int16.
+    """One photographed frame. rgb and plate (H,W,3), alpha and region (H,W) uint8; pcm (640,) int16.
 
     meta is JSON: format, seed, split, clip, frame, frames, kind, person, framing, size, camera, speech, expressions,
     viewpoint {yaw, pitch, distance, pan_x, pan_y}, light and place (as their classes' own tables), guidance (CRC-32).
@@ -47,6 +54,7 @@ class Record:
     rgb: U8
     alpha: U8
     region: U8
+    plate: U8
     motion: Motion
     pcm: NDArray[np.int16]
     meta: dict[str, Any]
@@ -65,11 +73,11 @@ def key(clip: int, frame: int) -> str:
 def encode(record: Record) -> Iterator[tuple[str, bytes]]:
     """(member name without its key, bytes) of a record, in the order of MEMBERS. Raises ValueError when malformed."""
     height, width = record.alpha.shape
-    for name, shape in (("rgb", (height, width, 3)), ("alpha", (height, width)), ("region", (height, width))):
-        picture = getattr(record, name)
+    for name in PICTURES:
+        picture, shape = getattr(record, name), _shape(name, height, width)
         if picture.shape != shape or picture.dtype != np.uint8:
             raise ValueError(f"a record's {name} must be {shape} uint8, got {picture.shape} {picture.dtype}")
-        yield PICTURES[name], _packed(picture, PICTURES[name])
+        yield PICTURES[name], _packed(picture, name)
     yield "motion.npy", _npy(record.motion.pack())
     yield "pcm.npy", _npy(record.pcm)
     yield "json", json.dumps(record.meta, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
@@ -86,11 +94,11 @@ def decode(members: Mapping[str, bytes]) -> Record:
         raise ValueError(f"json: {error}") from error
     if meta.get("format") != FORMAT:
         raise ValueError(f"json: format {meta.get('format')!r}, this version reads {FORMAT}")
-    rgb, alpha, region = (_picture(members, name, int(meta["size"])) for name in PICTURES)
+    rgb, alpha, region, plate = (_picture(members, name, int(meta["size"])) for name in PICTURES)
     if int(region.max(initial=0)) >= len(REGIONS):
         raise ValueError(f"region.png: index {region.max()}, there are {len(REGIONS)} regions")
     motion = Motion.unpack(_array(members, "motion.npy", (SIZE,), "float32"))
-    return Record(rgb, alpha, region, motion, _array(members, "pcm.npy", (FRAME,), "int16"), meta)
+    return Record(rgb, alpha, region, plate, motion, _array(members, "pcm.npy", (FRAME,), "int16"), meta)
 
 
 def viewpoint_table(view: Viewpoint) -> dict[str, float]:
@@ -98,12 +106,13 @@ def viewpoint_table(view: Viewpoint) -> dict[str, float]:
     return {field.name: float(getattr(view, field.name)) for field in fields(view)}
 
 
-def _packed(picture: U8, member: str) -> bytes:
+def _shape(name: str, height: int, width: int) -> tuple[int, ...]:
+    return (height, width, 3) if name in ("rgb", "plate") else (height, width)
+
+
+def _packed(picture: U8, name: str) -> bytes:
     out = io.BytesIO()
-    if member.endswith(".webp"):
-        Image.fromarray(picture).save(out, "WEBP", **WEBP)
-    else:
-        Image.fromarray(picture).save(out, "PNG")
+    Image.fromarray(picture).save(out, **SAVED[name])
     return out.getvalue()
 
 
@@ -112,7 +121,7 @@ def _picture(members: Mapping[str, bytes], name: str, size: int) -> U8:
         picture = np.asarray(Image.open(io.BytesIO(members[PICTURES[name]])))
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a broken picture
         raise ValueError(f"{PICTURES[name]}: {error}") from error
-    shape = (size, size, 3) if name == "rgb" else (size, size)
+    shape = _shape(name, size, size)
     if picture.shape != shape:
         raise ValueError(f"{PICTURES[name]}: {picture.shape}, expected {shape}")
     return picture

@@ -132,12 +132,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """T consecutive records as arrays: rgb (T,H,W,3), alpha and region (T,H,W) uint8, motion (T, SIZE) and
+    """T consecutive records as arrays: rgb and plate (T,H,W,3), alpha and region (T,H,W) uint8, motion (T, SIZE) and
     viewpoint (T, 5) float32, pcm (T, 640) int16, and the JSON of each."""
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
     region: NDArray[np.uint8]
+    plate: NDArray[np.uint8]
     motion: NDArray[np.float32]
     viewpoint: NDArray[np.float32]
     pcm: NDArray[np.int16]
@@ -179,10 +180,12 @@ def gathered(records: list[Record]) -> Frames:
     views = [
         [record.meta["viewpoint"][n] for n in ("yaw", "pitch", "distance", "pan_x", "pan_y")] for record in records
     ]
-    rgb, alpha, region = (np.stack([getattr(record, name) for record in records]) for name in PICTURES)
+    rgb, alpha, region, plate = (np.stack([getattr(record, name) for record in records]) for name in PICTURES)
     motion = np.stack([record.motion.pack() for record in records])
     pcm = np.stack([record.pcm for record in records])
-    return Frames(rgb, alpha, region, motion, np.array(views, np.float32), pcm, [record.meta for record in records])
+    return Frames(
+        rgb, alpha, region, plate, motion, np.array(views, np.float32), pcm, [record.meta for record in records]
+    )
 
 
 def manifests(folder: Path) -> Iterator[dict[str, Any]]:

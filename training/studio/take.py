@@ -60,13 +60,16 @@ class Studio:
         light, place = lights.sample(clip.light), places.sample(clip.place)
         guide = self._guide(clip.framing)
         guide.cut()
+        behind: Viewpoint | None = None
         for frame, (motion, view) in enumerate(zip(clip.motions, clip.viewpoints, strict=True)):
             if clip.kind == "views":
                 guide.cut()
             checksum = guide.draw(motion, view).checksum()
             shot = self.picture(motion, view, clip.framing, light, place)
+            if view != behind:
+                plate, behind = self.photographer.plate(guide.camera(view), light, place), view
             meta = clip.about(frame, self.size, light.to_json(), place.to_json(), checksum)
-            yield Record(shot.rgb, shot.alpha, shot.region, motion, clip.pcm[frame], meta)
+            yield Record(shot.rgb, shot.alpha, shot.region, plate, motion, clip.pcm[frame], meta)
 
     def _guide(self, framing: str) -> Guide:
         assert self._person is not None
