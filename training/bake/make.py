@@ -161,6 +161,9 @@ def _apply_light(canvas: Canvas, part: Part, light: Array, mask: Array) -> None:
         place, covered = atlas.rasterise(part.uv, part.faces, part.paint)
         deep = ease(-atlas.MOUTH.window(place)[..., 2], -0.022, 0.022)
         inside[:] = np.where(atlas.MOUTH.window(covered), 0.80 - 0.62 * deep, inside)
+        lids = np.zeros_like(light)
+        lids[skin_map().covered] = skin_map().lids
+        light = np.maximum(light, 0.75 * lids)  # what is a fold with open eyes lies flat when they close
     light = np.maximum(light, 0.30)
     rows = mask & (light < 1.0)
     canvas.surface[rows, 0] *= light[rows]

@@ -117,7 +117,7 @@ def paint_mouth(canvas: Canvas, identity: Identity, seed: int) -> None:
     ivory = ivory * (0.97 + 0.06 * _noise2(u * 90, v * 6, 2, seed + 30))[..., None]
     gap = ease(np.abs(across - 0.5), 0.36, 0.5)
     back = np.clip((number % len(mouth.UPPER)) / len(mouth.UPPER), 0, 1)
-    low_row = (number >= len(mouth.UPPER)) * 0.38
+    low_row = (number >= len(mouth.UPPER)) * 0.22
     light = (1 - low_row) * (1 - 0.22 * gap) * (1 - 0.85 * back) * (1 - 0.35 * ease(-v, -0.30, 0.0))
     canvas.fill(mouth.ENAMEL, ivory, light=light, gloss=0.74, blood=0.25)
     u, v = _grid(mouth.GUM)

@@ -27,12 +27,12 @@ def relief(skin: SkinMap, identity: Identity, seed: int) -> tuple[Array, Array]:
     fold = FOLD * (0.14 + 0.86 * age) * _valley(zone["nasolabial"] + 0.003 * warp, 0.0026)
     fold += 0.6 * FOLD * max(age - 0.15, 0.0) * _valley(zone["marionette"] + 0.003 * warp, 0.0024)
     fold += 0.5 * FOLD * (0.10 + 0.9 * age) * _valley(zone["tear"] + 0.003 * warp, 0.0024)
-    crease = 0.0011 * identity.crease * np.exp(-(((zone["lid_crease"] + 0.0012 * warp) / 0.0009) ** 2))
+    crease = 0.0007 * identity.crease * np.exp(-(((zone["lid_crease"] + 0.0012 * warp) / 0.0009) ** 2))
     crepe = age * 6e-5 * (noise(place * [1, 1.6, 1], 620, 2, seed + 44) - 0.5) * (1 - zone["nose"])
     upright = noise(place * np.array([1.0, 0.20, 0.3]), 1350, 2, seed + 5) - 0.5
     skin_only = 1 - lip
     height = skin_only * (_pores(place, zone, seed) + crepe - furrow - fold - crease) + lip * 1.6e-4 * upright
-    deep = np.clip(furrow / (1.8 * LINE) + 0.42 * fold / FOLD + 0.62 * crease / 0.0011, 0, 1) * skin_only
+    deep = np.clip(furrow / (1.8 * LINE) + 0.42 * fold / FOLD + 0.42 * crease / 0.0007, 0, 1) * skin_only
     return height.astype(np.float32), deep.astype(np.float32)
 
 
