@@ -64,11 +64,11 @@ def beard_zone(place: Array, style: str) -> Array:
     burn = burn * ease(y, -0.09, -0.06)
     under = y + 0.126 - 0.60 * np.clip(-z - 0.002, 0.0, 0.075) + 0.5 * ragged  # a little way down the throat
     grown = np.stack([
-        beard.moustache * upper * ease(z, 0.0, 0.01), beard.ring * ring * ease(z, -0.01, 0.005),
+        1.6 * beard.moustache * upper * ease(z, 0.0, 0.01), beard.ring * ring * ease(z, -0.01, 0.005),
         beard.chin * np.maximum(chin, 0.9 * soul * (y > -0.09)) * ease(z, -0.06, -0.03), beard.jaw * jaw,
         beard.jaw * burn,
     ])  # fmt: skip
-    return np.asarray(grown.max(0) * ease(under, -0.004, 0.006))
+    return np.asarray(np.minimum(grown.max(0), 1.3) * ease(under, -0.004, 0.006))
 
 
 def beard_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail: str) -> list[Part]:

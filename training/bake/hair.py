@@ -8,19 +8,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake import hair_grow, ribbons
+from training.bake import hair_grow, mesh, prior, ribbons
 from training.bake.brush import ease
-from training.bake.hair_cuts import STYLES, Cut, bare, over_forehead, recede
+from training.bake.hair_cuts import STYLES, Cut, bare, hand, over_forehead, recede
 from training.bake.hair_field import Field
 from training.bake.hair_knots import knot_curves
 from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
 from training.bake.rig import Rig
-from training.bake.scalp import Roots, Scalp, grow_roots
+from training.bake.scalp import CENTRE, Roots, Scalp, grow_roots, hairline, scalp_faces
 
 Array = NDArray[Any]
-PACK: Final = {"mass": (260, 0.45, 7), "lock": (430, 1.0, 8)}  # ribbons, where in the thickness, points along each
+PACK: Final = {"mass": (190, 0.40, 6), "lock": (340, 1.0, 7)}  # ribbons, where in the thickness, points along each
+SHORT_LOCKS: Final = 560  # instead, when hair is too short to need a mass: the painted scalp is one
+MASS_NEEDS: Final = 0.10  # metres of length
+SHELL_NEEDS: Final = 0.010  # metres of thickness from which short hair gets an opaque shell inside
 
 
 def hair_parts(
@@ -30,9 +33,7 @@ def hair_parts(
     cut = STYLES[identity.style]
     if cut is None:
         return []
-    generator = np.random.default_rng([seed, 11])
-    cut = personal(cut, identity, generator)
-    hair = _Hair(person, rig, identity, cut, field, generator)
+    hair = _Hair(person, rig, identity, personal(cut, identity, np.random.default_rng([seed, 16])), field, seed)
     return hair.studio() if detail == "studio" else hair.pack()
 
 
@@ -55,11 +56,9 @@ def personal(cut: Cut, identity: Identity, generator: np.random.Generator) -> Cu
 class _Hair:
     """What one person's strands have in common."""
 
-    def __init__(
-        self, person: Person, rig: Rig, identity: Identity, cut: Cut, field: Field, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, person: Person, rig: Rig, identity: Identity, cut: Cut, field: Field, seed: int) -> None:
         self.person, self.rig, self.identity, self.cut, self.field = person, rig, identity, cut, field
-        self.generator = generator
+        self.seed, self.generator = seed, np.random.default_rng([seed, 11])
         self.scale = Scalp(person).scale
 
     def studio(self) -> list[Part]:
@@ -71,38 +70,71 @@ class _Hair:
         return [self._part("hair", curves, width, columns, roll, 1)]
 
     def pack(self) -> list[Part]:
-        """A few hundred wide ones over an opaque mass."""
-        parts = []
+        """A few hundred wide ones over an opaque mass, or a shell, or the painted scalp."""
+        cut = self.cut
+        self.cut = replace(
+            cut, rough=0.4 * cut.rough, wild=0.0, baby=0.0, blunt=0.3 * cut.blunt, wave=(0.6 * cut.wave[0], cut.wave[1])
+        )
+        long = max(cut.length) > MASS_NEEDS
+        parts = [self._shell()] if not long and max(cut.lift) > SHELL_NEEDS and cut.bare == 0 else []
         for name, (count, height, points) in PACK.items():
-            points = min(points, self.cut.points + 1)
-            level = np.full(count * 3, height) * self.generator.uniform(0.75, 1.0, count * 3)
-            curves, _, width, _ = self._strands(count, level, points)
-            broad = 0.024 if name == "mass" else 0.016
-            short = ease(np.linalg.norm(np.diff(curves, axis=1), axis=2).sum(1), 0.0, 0.12)
-            width = broad * (0.35 + 0.65 * short) * self.generator.uniform(0.7, 1.2, len(curves))
+            if name == "mass" and not long:
+                continue
+            count = count if long else SHORT_LOCKS
+            points = min(points, max(cut.points - 1, 3))
+            level = height * self.generator.uniform(0.75, 1.0, 2 * count)
+            curves, reach, width, _ = self._strands(count, level, points, trim=0.88 if name == "mass" else 1.0)
+            broad = 0.0045 + (0.0175 if name == "mass" else 0.0115) * ease(reach, 0.015, 0.12)
+            width = broad * width / cut.width
             columns = getattr(ribbons, f"{name}_columns")(len(curves), self.generator)
             roll = self.generator.normal(0, 0.12, len(curves))
             parts.append(self._part(name, curves, width, columns, roll, 0 if name == "mass" else 1))
         return parts
 
+    def _shell(self) -> Part:
+        """The scalp's own faces, raised into the hair: opaque, so that nothing shines through a cloud of curls."""
+        faces, _ = scalp_faces()
+        used, local = np.unique(faces, return_inverse=True)
+        place = prior.template()[0][used].astype(float)
+        local = local.reshape(-1, 3).astype(np.int32)
+        point = self.person.rest[used].astype(float)
+        depth = hairline(place, recede(self.identity))
+        out = point - CENTRE * self.scale
+        top = ease(out[:, 1] / np.linalg.norm(out, axis=1), 0.18, 0.72)
+        lift = (self.cut.lift[0] + (self.cut.lift[1] - self.cut.lift[0]) * top) * ease(depth, 0.002, 0.035)
+        normal = mesh.smooth(mesh.vertex_normals(point, local), local, 8)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        rest = mesh.smooth(point + (0.75 * self.scale * lift - 0.002)[:, None] * normal, local, 3)
+        unit = np.stack(
+            [(np.arctan2(out[:, 0], -out[:, 1]) / (2 * np.pi)) % 1.0, 0.3 + 3.0 * depth.clip(0, 0.2)], axis=1
+        )
+        weight = ribbons.hang_weights(self.rig, rest, self.scale)
+        return Part(
+            name="shell", rest=rest, faces=local, uv=ribbons.MASS.place(unit.clip(0, 1)), region=np.zeros(0, np.uint8),
+            weight=weight, paint=np.c_[unit, depth], normal=normal,
+        ).with_region("hair")  # fmt: skip
+
     def _part(self, name: str, curves: Array, width: Array, columns: Any, roll: Array, layer: int) -> Part:
         outward = self.field(curves)[1]
         weight = ribbons.hang_weights(self.rig, curves.reshape(-1, 3), self.scale)
-        return ribbons.ribbons(name, curves, width, outward, columns, weight, roll, layer)
+        return ribbons.ribbons(name, curves, width, outward, columns, weight, roll, layer, blunt=self.cut.blunt)
 
-    def _strands(self, count: int, level: Array, points: int) -> tuple[Array, Array, Array, Array]:
+    def _strands(self, count: int, level: Array, points: int, trim: float = 1.0) -> tuple[Array, Array, Array, Array]:
         """(curves (n, points, 3), lengths, widths, levels) of about ``count`` strands."""
         cut, generator = self.cut, self.generator
         roots = self._thin(grow_roots(self.person, count, recede(self.identity), generator))
         level = level[: len(roots)]
         growth = self._growth(roots, level)
+        growth.length *= trim
+        growth.end += 0.1 * (1 - trim)
         curves, reach = hair_grow.grow(growth, self.field, points)
         edge = ease(roots.depth, 0.0, 0.012)
         curves, lock = hair_grow.gather(curves, cut.lock * self.scale, cut.cling * (0.4 + 0.6 * edge), generator)
+        start = 0.10 if max(cut.length) > 0.15 else 0.02  # long hair leaves the scalp smooth
         for (size, turn), coil in ((cut.wave, False), (cut.coil, True)):
             if size > 0:
                 amount = size * (0.5 + 0.5 * edge)
-                curves = hair_grow.wave(curves, reach, lock, amount, turn, generator, coil, 0.02 if coil else 0.05)
+                curves = hair_grow.wave(curves, reach, lock, amount, turn, generator, coil, start)
         curves = hair_grow.roughen(curves, reach, cut.rough, cut.wild, generator)
         curves[:, 1:] = self.field.push_out(curves[:, 1:], 0.0008)
         width = cut.width * generator.uniform(0.7, 1.3, len(roots)) * (0.45 + 0.55 * edge)
@@ -132,9 +164,10 @@ class _Hair:
         length = length * (1 - cut.fade * side * ease(-roots.depth, -0.035, -0.002))
         length = length * generator.uniform(1 - cut.uneven, 1 + 0.5 * cut.uneven, len(roots)) * scale
         edge = ease(roots.depth, 0.0, 0.010)
-        baby = generator.random(len(roots)) > edge + 0.25
+        baby = generator.random(len(roots)) < cut.baby * (1 - edge)
         length = np.where(baby, np.minimum(length * 0.5, 0.03), length)
-        comb = cut.comb(roots)
+        mirror = np.array([hand(self.seed), 1.0, 1.0])  # some part their hair on the other side
+        comb = cut.comb(replace(roots, place=roots.place * mirror, normal=roots.normal * mirror)) * mirror
         comb = comb / np.maximum(np.linalg.norm(comb, axis=1, keepdims=True), 1e-9)
         comb = comb + generator.normal(0, 0.10, comb.shape)
         comb /= np.linalg.norm(comb, axis=1, keepdims=True)
@@ -144,7 +177,7 @@ class _Hair:
         upright = roots.normal + [0.0, 0.7, 0.0] * roots.top[:, None] * (cut.stand[0] < 0.9)
         upright = upright / np.linalg.norm(upright, axis=1, keepdims=True)
         if cut.parting is not None:  # hair lies flat beside its parting
-            beside = np.exp(-(((roots.place[:, 0] - cut.parting) / 0.014) ** 2)) * roots.top
+            beside = np.exp(-(((hand(self.seed) * roots.place[:, 0] - cut.parting) / 0.014) ** 2)) * roots.top
             stand = stand * (1 - 0.6 * beside)
         goal = None
         if cut.tie is not None:
@@ -167,7 +200,7 @@ class _Hair:
         """Height at which each strand is cut."""
         if self.cut.end is None:
             return np.full(len(roots), -9.0)
-        end = self.cut.end + 0.006 * self.generator.normal(0, 1, len(roots))
+        end = self.cut.end + 0.007 * (1 - self.cut.blunt) * self.generator.normal(0, 1, len(roots))
         if self.cut.brow is not None:
             over = self.cut.brow + 0.004 * self.generator.normal(0, 1, len(roots))
             end = np.where(over_forehead(roots), over, end)

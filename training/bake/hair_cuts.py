@@ -35,14 +35,16 @@ class Cut:
     stiff: float = 0.80
     end: float | None = None  # height at which hair is cut, metres below the eyes
     uneven: float = 0.15  # spread of lengths
+    blunt: float = 0.0  # 0 tips run out one by one .. 1 cut to one clean edge
     fade: float = 0.0  # how much shorter the sides get toward their edge
     tuck: float = 0.0  # tips turn in
     lock: float = 0.016  # metres between locks
     cling: float = 0.45  # how much strands keep to their lock
     wave: tuple[float, float] = (0.0, 0.05)  # size, length of a turn
     coil: tuple[float, float] = (0.0, 0.02)
-    rough: float = 0.0022
-    wild: float = 0.05
+    rough: float = 0.0022  # how far strands stray
+    wild: float = 0.05  # share of strands that stray much farther
+    baby: float = 0.75  # share of short hairs at the hairline
     recede: float = 0.0
     bare: float = 0.0  # 0 .. 1: how far the top is bald
     strands: int = 4500
@@ -72,6 +74,11 @@ def parting_line(place: Array, x: float) -> Array:
     """x (n,), at template positions, of a parting that starts ``x`` metres aside at the forehead; never straight."""
     straight = x * (1 - 0.75 * ease(-place[:, 2], 0.03, 0.13))
     return np.asarray(straight + 0.003 * (noise(place, 160, 2, 3) - 0.5))
+
+
+def hand(seed: int) -> float:
+    """-1 for those who wear the cut mirrored, else 1."""
+    return -1.0 if np.random.default_rng([seed, 15]).random() < 0.4 else 1.0
 
 
 def whorl(roots: Roots) -> Array:
@@ -131,7 +138,8 @@ def fringed(roots: Roots, x: float = 0.0) -> Array:
 
 def over_forehead(roots: Roots) -> Array:
     """Which hairs (n,) belong to a fringe."""
-    return np.asarray((roots.place[:, 2] > -0.030) & (np.abs(roots.place[:, 0]) < 0.043) & (roots.top > 0.3))
+    ragged = 0.012 * (noise(roots.place, 300, 1, 4) - 0.5)
+    return np.asarray((roots.place[:, 2] > -0.030) & (np.abs(roots.place[:, 0]) < 0.042 + ragged) & (roots.top > 0.3))
 
 
 def _unit(vectors: Array) -> Array:
@@ -140,8 +148,8 @@ def _unit(vectors: Array) -> Array:
 
 SHORT: Final = Cut(whorl, (0.012, 0.02), strands=8000, points=5, width=0.0010, lock=0.007, held=1.0, droop=0.15)
 LONG: Final = Cut(
-    partial(parted, x=0.0), (0.42, 0.46), lift=(0.011, 0.011), swell=0.028, stand=(0.0, 0.15), end=-0.30, veil=-0.030,
-    strands=3800, points=15, width=0.0020, parting=0.0, lock=0.022, cling=0.5, held=0.085,
+    partial(parted, x=0.0), (0.50, 0.55), lift=(0.011, 0.011), swell=0.028, stand=(0.0, 0.15), end=-0.28, veil=-0.030,
+    strands=3800, points=15, width=0.0020, parting=0.0, lock=0.022, cling=0.5, held=0.085, rough=0.0007, wild=0.02,
 )  # fmt: skip
 STYLES: Final[dict[str, Cut | None]] = {
     "bald": None,
@@ -170,14 +178,14 @@ STYLES: Final[dict[str, Cut | None]] = {
                           coil=(0.0030, 0.010), cling=0.35, lock=0.008, points=10, strands=5500, width=0.0024),
     "afro": replace(SHORT, comb=upright, length=(0.060, 0.075), back=0.06, lift=(0.045, 0.065), stand=(1.0, 1.0),
                     droop=0.0, coil=(0.0048, 0.016), cling=0.4, lock=0.012, points=15, strands=4000, width=0.0036),
-    "bob": replace(LONG, comb=partial(parted, x=0.021), length=(0.26, 0.30), end=-0.110, tuck=0.55, parting=0.021,
-                   lift=(0.012, 0.012), stand=(0.0, 0.3), strands=4200, points=13, width=0.0018),
-    "fringe": replace(LONG, comb=fringed, length=(0.28, 0.32), front=0.10, brow=0.024, end=-0.16, tuck=0.4,
+    "bob": replace(LONG, comb=partial(parted, x=0.021), length=(0.33, 0.40), end=-0.112, tuck=0.55, blunt=0.8,
+                   parting=0.021, lift=(0.012, 0.012), stand=(0.0, 0.3), strands=4200, points=13, width=0.0018),
+    "fringe": replace(LONG, comb=fringed, length=(0.38, 0.44), front=0.10, brow=0.024, end=-0.15, tuck=0.5, blunt=0.6,
                       strands=4200, points=13),
     "long_straight": LONG,
     "long_wavy": replace(LONG, comb=partial(parted, x=0.024), wave=(0.010, 0.11), cling=0.7, lift=(0.012, 0.013),
                          stand=(0.0, 0.3), parting=0.024, points=22, strands=2600, width=0.0025),
-    "long_curly": replace(LONG, comb=partial(parted, x=0.012), length=(0.26, 0.30), end=-0.22, coil=(0.011, 0.060),
+    "long_curly": replace(LONG, comb=partial(parted, x=0.012), length=(0.34, 0.40), end=-0.20, coil=(0.011, 0.060),
                           cling=0.9, lift=(0.016, 0.018), stand=(0.1, 0.4), swell=0.05, points=28, strands=2000,
                           width=0.0024, lock=0.015, parting=0.012),
     "ponytail": replace(LONG, comb=swept, length=(0.24, 0.26), lift=(0.0022, 0.0045), end=None,

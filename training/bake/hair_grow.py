@@ -41,7 +41,7 @@ class Growth:
 
     def __post_init__(self) -> None:
         for name in ("length", "stand", "droop", "held", "lift", "swell", "stiff", "end", "tuck", "veil"):
-            setattr(self, name, np.ascontiguousarray(np.broadcast_to(getattr(self, name), len(self.root)), float))
+            setattr(self, name, np.array(np.broadcast_to(getattr(self, name), len(self.root)), float))
 
 
 def grow(growth: Growth, field: Field, points: int) -> tuple[Array, Array]:
@@ -107,12 +107,8 @@ def _grow(
             for c in range(3):  # along the head; where the comb points off it, only weight is left
                 want[c] = (comb[n, c] - cling * over * out[c]) * (1 - fall)
             want[1] -= max(fall, droop[n] * cling * max(over, 0.0) ** 2)
-            if veil[n] < 1.0 and p[1] < 0.05:  # off the face
+            if veil[n] < 1.0 and SHOULDER + 0.02 < p[1] < 0.05:  # off the face
                 want[2] -= 1.2 * min(max((p[2] - veil[n]) / 0.02, 0.0), 1.0)
-            if p[1] < SHOULDER and away < target + 0.03:  # before or behind the shoulder, not along it
-                want[0] *= 0.35
-                want[0] -= 4.0 * min(max(abs(p[0]) - 0.085, 0.0), 0.1) * (1 if p[0] > 0 else -1)
-                want[2] += 0.7 if p[2] > RIDGE else -0.7
             if gathered:
                 for c in range(3):
                     want[c] = goal[n, c] - p[c]
@@ -136,6 +132,10 @@ def _grow(
             push = min(max((target - away) / 0.014, -0.6 * (1 - fall)), 0.8) if near else 0.0
             for c in range(3):
                 want[c] = want[c] * (1 - up) + up * normal[n, c] + push * out[c]
+            if p[1] < SHOULDER and away < target + 0.03:  # before or behind the shoulder, not along it
+                beyond = min(max(abs(p[0]) - 0.080, 0.0), 0.05) * (1 if p[0] > 0 else -1)
+                want[0] = 0.3 * want[0] - 12.0 * beyond
+                want[2] += 0.7 if p[2] > RIDGE else -0.7
             size = max(np.sqrt(want[0] ** 2 + want[1] ** 2 + want[2] ** 2), 1e-6)
             if near:  # rising and sinking die out at once, or strands would bob along
                 size_out = d[0] * out[0] + d[1] * out[1] + d[2] * out[2]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training.bake import lashes, ribbons
 from training.bake.atlas import Rect
 from training.bake.brush import ease, linear, noise, strokes
-from training.bake.hair_cuts import STYLES, bare, parting_line, recede
+from training.bake.hair_cuts import STYLES, bare, hand, parting_line, recede
 from training.bake.identities import Colour, Identity
 from training.bake.paint_parts import Canvas
 from training.bake.scalp import hairline
@@ -36,8 +36,9 @@ def paint_hair(canvas: Canvas, identity: Identity, seed: int) -> None:
     own = beard_colour(identity)
     bearded = replace(identity, hair=own, hair_tip=_scaled(own, 1.35))
     _columns(canvas, ribbons.BEARD, kinds["beard"], np.full(4, 0.7), 3, identity.curl, bearded, generator)
-    brows = replace(identity, hair=_scaled(identity.hair, 0.9), grey=0.6 * identity.grey)
-    _columns(canvas, ribbons.BROW, kinds["brow"], np.full(2, 0.7), 1, 0.0, brows, generator)
+    brows = replace(identity, hair=_scaled(identity.hair, 1.1), grey=0.6 * identity.grey)
+    _columns(canvas, ribbons.BROW, kinds["brow"], np.full(2, 1.0), 1, 0.0, brows, generator)
+    ribbons.BROW.window(canvas.albedo)[..., 3] *= 0.8
     canvas.fill(ribbons.LASH, 0.25 * linear(identity.hair), alpha=0.95, gloss=0.15, light=0.8, strand=1.0)
 
 
@@ -72,7 +73,7 @@ def _columns(
         depth = float(level[column])
         colour[inside] = tone * (0.80 + 0.28 * depth)
         alpha[inside] = best * ease(v, -0.01, 0.03)
-        light[inside] = (0.30 + 0.70 * depth) * (0.62 + 0.38 * ease(v, 0.0, 0.30))
+        light[inside] = (0.42 + 0.58 * depth) * (0.70 + 0.30 * ease(v, 0.0, 0.25))
     canvas.fill(rect, colour, alpha=alpha, light=light, gloss=gloss(identity), strand=1.0)
 
 
@@ -86,7 +87,7 @@ def _mass(canvas: Canvas, identity: Identity, seed: int) -> None:
     own = generator.normal(0, 1, rect.width + 1)
     greys = generator.random(rect.width + 1) < identity.grey
     tone = hair_colour(identity, v, own[which], None, greys[which])
-    canvas.fill(rect, 0.72 * tone, light=0.62 * (0.6 + 0.4 * ease(v, 0.0, 0.3)), gloss=0.10, strand=1.0)
+    canvas.fill(rect, 0.85 * tone, light=0.75 * (0.6 + 0.4 * ease(v, 0.0, 0.3)), gloss=0.10, strand=1.0)
 
 
 def _noise(x: Array, y: Array, seed: int) -> Array:
@@ -100,7 +101,7 @@ def hair_colour(
     """Linear colour (..., 3) of hairs ``v`` of the way to the tip; ``own`` standard normal: each hair's own shade."""
     root, tip = linear(identity.hair), linear(identity.hair_tip)
     own = np.clip(own, -2, 2)
-    mix = np.clip(0.20 + 0.45 * v + 0.26 * own, 0, 1)[..., None]
+    mix = np.clip(0.25 + 0.30 * v + 0.26 * own, 0, 1)[..., None]
     tone = (root + (tip - root) * mix) * np.exp(0.24 * own)[..., None]
     if grey is None:
         grey = np.full(1, generator is not None and generator.random() < identity.grey)
@@ -121,7 +122,8 @@ def scalp_cover(place: Array, ears: Array, identity: Identity, seed: int) -> Arr
     if cut.bare > 0:
         cover = cover * (1 - 0.97 * bare(place, cut.bare))
     if cut.parting is not None:
-        away = (place[:, 0] - parting_line(place, cut.parting)) / 0.0015
+        mirrored = place * [hand(seed), 1.0, 1.0]
+        away = (mirrored[:, 0] - parting_line(mirrored, cut.parting)) / 0.0015
         cover = cover * (1 - 0.42 * ease(-place[:, 2], -0.012, 0.004) * (place[:, 1] > 0.05) * np.exp(-(away**2)))
     thick = 0.95 if max(cut.length) > 0.012 else 0.80
     return np.asarray(cover * np.clip(thick + 0.5 * fine * (1.2 - cover), 0, 1))

@@ -51,11 +51,12 @@ def face_columns(name: str, count: int, generator: np.random.Generator) -> tuple
 
 def ribbons(
     name: str, curves: Array, width: Array, outward: Array, columns: tuple[Rect, Array, int], weight: Array,
-    roll: Array | float = 0.0, layer: int = 1, bulge: float = 0.22, taper: float = 0.75,
+    roll: Array | float = 0.0, layer: int = 1, bulge: float = 0.22, blunt: float = 0.0,
 ) -> Part:  # fmt: skip
     """One part of n strips. ``curves``, ``outward`` (n, p, 3); ``width`` (n,) metres; ``weight`` (n * p, N).
 
     ``roll`` (n,) radians turns strips about themselves; normals stay those of the hair's outside.
+    ``blunt`` in [0, 1]: how full the tips stay.
     """
     count, points = curves.shape[:2]
     tangent = np.gradient(curves, axis=1)
@@ -70,13 +71,13 @@ def ribbons(
     turn = np.broadcast_to(np.asarray(roll, float), (count,))[:, None, None]
     flat = np.cos(turn) * across + np.sin(turn) * np.cross(across, tangent)
     s = along(points)
-    shape = np.minimum(1.0, 0.55 + 5 * s) * (1 - taper * s**3)
+    shape = np.minimum(1.0, 0.55 + 5 * s) * (1 - 0.75 * (1 - 0.7 * blunt) * s**3)
     half = 0.5 * width[:, None, None] * shape[None, :, None] * flat
     rest = np.stack([curves - half, curves + half], axis=2).reshape(-1, 3)
     normal = np.stack([outward - bulge * across, outward + bulge * across], axis=2).reshape(-1, 3)
     rect, column, kinds = columns
     u = (column[:, None] + np.array([0.04, 0.96])) / kinds
-    unit = np.stack(np.broadcast_arrays(u[:, None, :], s[None, :, None]), axis=-1).reshape(-1, 2)
+    unit = np.stack(np.broadcast_arrays(u[:, None, :], (1 - 0.2 * blunt) * s[None, :, None]), axis=-1).reshape(-1, 2)
     return Part(
         name=name, rest=rest, faces=_strip_faces(count, points), uv=rect.place(unit), region=np.zeros(0, np.uint8),
         weight=np.repeat(weight, 2, axis=0), paint=np.c_[unit, np.zeros(len(unit))], layer=layer,

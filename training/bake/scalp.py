@@ -109,7 +109,7 @@ class Roots:
 
 def grow_roots(person: Person, count: int, recede: float, generator: np.random.Generator) -> Roots:
     """About ``count`` roots, evenly over the scalp and thinning out softly at the hairline."""
-    faces, ears = _scalp_faces()
+    faces, ears = scalp_faces()
     corner = person.rest[faces].astype(float)
     flat = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     area = np.linalg.norm(flat, axis=1)
@@ -138,7 +138,7 @@ def grow_roots(person: Person, count: int, recede: float, generator: np.random.G
 
 
 @cache
-def _scalp_faces() -> tuple[Array, Array]:
+def scalp_faces() -> tuple[Array, Array]:
     """(template faces (f, 3) that may grow hair, from ear to ear, how much ear each is)."""
     points, uv, groups = prior.template()
     rows = islands()["head"]
