@@ -15,14 +15,14 @@ from training.studio.person import StudioPerson
 F32 = NDArray[np.float32]
 Array = NDArray[Any]
 
-# Materials: one lighting shader each. A sample's label is its region, plus STRAND or VEIL for what is cut by alpha.
+# Materials: one lighting shader each. A sample's label is its region, plus STRAND for what is cut by alpha.
 SKIN, WET, EYE, HAIR, CLOTH, POLISHED = range(1, 7)
-STRAND, VEIL, LABELS = 16, 32, 48
+STRAND, LABELS = 16, 32
 MATERIAL: Final = {
     "face": SKIN, "lips": SKIN, "brows": SKIN, "neck_ears": SKIN, "arms": SKIN, "hands": SKIN, "mouth": WET,
     "teeth": WET, "tongue": WET, "eyes": EYE, "lashes": HAIR, "hair": HAIR, "torso": CLOTH, "accessories": POLISHED,
 }  # fmt: skip
-RELIEF_GAIN: Final = 4.0  # of relief as small as a pixel
+RELIEF_GAIN: Final = 2.2  # of relief as small as a pixel
 GOLDEN: Final = 0.6180339887
 
 
@@ -101,7 +101,6 @@ def materials() -> F32:
         region = REGIONS.index(name)
         table[region] = material
         table[STRAND + region] = HAIR
-        table[VEIL + region] = material
     return table
 
 
@@ -109,18 +108,17 @@ def _grouped(avatar: Avatar) -> tuple[Array, list[Group]]:
     """Faces in drawing order, and the runs: solid before cut out, so that early depth tests save work."""
     hair = np.isin(avatar.region, [REGIONS.index(name) for name in ("hair", "lashes")])
     eye = avatar.region == REGIONS.index("eyes")
-    garment = np.isin(avatar.region, [REGIONS.index(name) for name in ("torso", "accessories")])
+    worn = avatar.region == REGIONS.index("accessories")
     layered = avatar.layer != 0
     kinds = {
         "surface": ~layered & ~hair & ~eye, "eye": ~layered & eye, "hull": ~layered & hair,
-        "veil": layered & garment, "strand": layered & ~garment,
+        "strand": layered & ~worn, "glass": layered & worn,
     }  # fmt: skip
-    offset = {"veil": VEIL, "strand": STRAND}
     parts, groups, start = [], [], 0
     for kind, chosen in kinds.items():
         for region in np.unique(avatar.region[chosen]):
             faces = avatar.faces[chosen & (avatar.region == region)]
-            groups.append(Group(kind, int(region) + offset.get(kind, 0), start, 3 * len(faces)))
+            groups.append(Group(kind, int(region) + (STRAND if kind == "strand" else 0), start, 3 * len(faces)))
             parts.append(faces)
             start += 3 * len(faces)
     return np.concatenate(parts), groups

@@ -73,7 +73,8 @@ class Photographer:
         self._sorted = gl.Target(context, fine, [], depth=True)
         self._lit = gl.Target(context, fine, [(4, "f2"), (4, "f2")])
         self._lighting = context.framebuffer(self._lit.colours, self._sorted.depth)
-        self._lighting.depth_mask = False
+        self._glazing = context.framebuffer(self._lit.colours, self._surfaces.depth)
+        self._lighting.depth_mask = self._glazing.depth_mask = False
         self._pixels = gl.Target(context, size, [(4, "f2"), (4, "f2"), (4, "f2"), (1, "u1")])
         self._spread = [gl.Target(context, size, [(4, "f2")]) for _ in range(2)]
         self._picture = gl.Target(context, size, [(4, "f1")])
@@ -82,7 +83,6 @@ class Photographer:
         polar = {"OPEN_ANGLE": f"{eyes.OPEN_ANGLE:.7f}", "POWER": "0.65", "LIMBUS": f"{eyes.IRIS:.7f}"}
         self._draw = {
             "surface": gl.Program(context, "body.vert", "surface.frag"),
-            "veil": gl.Program(context, "body.vert", "surface.frag", VEIL=1),
             "strand": gl.Program(context, "body.vert", "strand.frag"),
             "eye": gl.Program(context, "body.vert", "eye.frag", **polar),
             "shadow": gl.Program(context, "shadow.vert", "shadow.frag"),
@@ -90,7 +90,10 @@ class Photographer:
         }
         self._draw["hull"] = self._draw["strand"]
         self._sort = gl.Program(context, "screen.vert", "sort.frag", LABELS=LABELS)
-        self._light = {number: gl.Program(context, "screen.vert", name) for number, name in SHADERS.items()}
+        self._light = {
+            number: gl.Program(context, "screen.vert", name, LABELS=LABELS) for number, name in SHADERS.items()
+        }
+        self._glass = gl.Program(context, "body.vert", "glass.frag")
         self._resolve = gl.Program(context, "screen.vert", "resolve.frag")
         self._scatter = gl.Program(context, "screen.vert", "scatter.frag")
         self._develop = gl.Program(context, "screen.vert", "develop.frag")
@@ -117,8 +120,9 @@ class Photographer:
         cast = [(figure.position, "3f", "position"), (figure.place, "2f", "place")]
         self._meshes = {
             kind: self.context.vertex_array(self._draw[kind].program, body, figure.index, skip_errors=True)
-            for kind in ("surface", "veil", "strand", "eye", "hull")
+            for kind in ("surface", "strand", "eye", "hull")
         }
+        self._meshes["glass"] = self.context.vertex_array(self._glass.program, body, figure.index, skip_errors=True)
         self._meshes["shadow"] = self.context.vertex_array(
             self._draw["shadow"].program, cast[:1], figure.index, skip_errors=True
         )
@@ -160,13 +164,13 @@ class Photographer:
         teeth = np.zeros(LABELS, np.float32)
         teeth[REGIONS.index("teeth")] = 1.0
         middle, half = eye_sheet()
-        for program in self._draw.values():
+        for program in (*self._draw.values(), self._glass):
             program.set(
                 albedo=0, surface=1, relief=2, extent=(float(width * SUPERSAMPLE), float(height * SUPERSAMPLE)),
                 relief_gain=RELIEF_GAIN, sheet=(*middle.tolist(), *half.tolist()),
             )  # fmt: skip
         self._sort.set(colour=0, material_of=materials(), level=0.5)
-        for number, program in self._light.items():
+        for number, program in (*self._light.items(), (0, self._glass)):
             program.set(
                 colour=0, surface=1, direction=2, depth=3, key_map=4, rim_map=5, room=6, level=number / 16.0,
                 is_tooth=teeth, key_reach=MAP_DEPTH,
@@ -192,7 +196,7 @@ class Photographer:
                 self._room.write(np.ascontiguousarray(small, np.float32).tobytes(), level=level)
             self._room.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
             harmonic = lights.harmonics(lights.environment(light))
-            for program in self._light.values():
+            for program in (*self._light.values(), self._glass):
                 program.set(harmonic=harmonic)
             self._light_now = light
         if (place, light) != self._place_now:
@@ -240,11 +244,13 @@ class Photographer:
             frame, centre = eye.frame(vertices)
             axes.append(frame @ camera.rotation.T)
             pivots.append(camera.rotation @ centre + camera.translation)
-        for kind in ("surface", "veil", "strand", "eye"):
-            self._draw[kind].set(turn=camera.rotation, shift=tuple(map(float, camera.translation)), lens=lens)
+        for program in (*self._draw.values(), self._glass):
+            program.set(turn=camera.rotation, shift=tuple(map(float, camera.translation)), lens=lens)
         self._draw["eye"].set(eye=np.stack(axes), pivot=np.stack(pivots))
         for group in figure.groups:
-            if group.kind in ("strand", "veil"):
+            if group.kind == "glass":
+                continue
+            if group.kind == "strand":
                 context.disable(context.CULL_FACE)
             else:
                 context.enable(context.CULL_FACE)
@@ -286,6 +292,20 @@ class Photographer:
         for program in self._light.values():
             program.set(**shared)
             self._screen[program.name].render()
+        self._glaze(shared)
+
+    def _glaze(self, shared: dict[str, Any]) -> None:
+        """Lays see-through glass over what is lit."""
+        assert self._figure is not None
+        context, groups = self.context, [group for group in self._figure.groups if group.kind == "glass"]
+        if groups:
+            self._glazing.use()
+            context.enable_only(context.DEPTH_TEST | context.BLEND)
+            context.depth_func, context.blend_func = "<", (context.ONE, context.ONE_MINUS_SRC_ALPHA)
+            self._glass.set(**shared)
+            for group in groups:
+                self._meshes["glass"].render(vertices=group.length, first=group.first)
+            context.disable(context.BLEND)
 
     def _up(self, camera: Camera) -> tuple[float, float]:
         """The world's up in the picture."""

@@ -11,7 +11,7 @@ vec2 lids(Sample s) {
         vec2 to = lid_up * far * unit;
         float above = s.point.z - metres(texelFetch(depth, clamp(s.pixel + ivec2(round(to)), ivec2(0), textureSize(depth, 0) - 1), 0).r);
         float covered = smoothstep(0.0004, 0.0016, above);
-        shade = min(shade, mix(1.0, 0.30 + 0.70 * smoothstep(0.0, 0.0062, far), covered));
+        shade = min(shade, mix(1.0, 0.42 + 0.58 * smoothstep(0.0, 0.0062, far), covered));
     }
     for (int i = 1; i <= 3; i++) {
         vec2 to = -lid_up * 0.0005 * float(i) * unit;

@@ -19,7 +19,7 @@ void main() {
         float open = i == 0 ? lit * mix(1.0, ao, 0.25) : (i == 1 ? ao : rim * mix(1.0, ao, 0.7));
         within += lamp_colour[i] * d * open;
         float wide = widened(rough, lamp_size[i]);
-        shine = 0.65 * gloss(n, s.view, l, wide, 0.028) + 0.36 * gloss(n, s.view, l, wide * 0.62, 0.028);
+        shine = 0.60 * gloss(n, s.view, l, wide, 0.028) + 0.32 * gloss(n, s.view, l, wide * 0.66, 0.028);
         highlight += lamp_colour[i] * shine * open * (i == 2 ? 0.6 : 1.0);
     }
     // Creases are red inside: light bounces between flesh and flesh (Jimenez 2016's multi-bounce idea, tinted).

@@ -26,14 +26,10 @@ vec3 embossed(vec3 n, float height) {
 
 void main() {
     vec3 n = normalize(facing);
-#ifdef VEIL
-    if (texture(albedo, uv).a < bayer(ivec2(gl_FragCoord.xy))) discard;
-    n *= dot(n, point) > 0.0 ? -1.0 : 1.0;
-#endif
     // What is small at this distance counts for more: a pore is too steep for the atlas to hold.
     float height = texture(relief, uv).r, fine = height - texture(relief, uv, 2.5).r;
     vec4 made_of = texture(surface, uv);
-    made_of.g *= clamp(1.0 + fine * 2.0e4, 0.55, 1.35);  // hollows are matte, ridges shine
+    made_of.g *= clamp(1.0 + fine * 1.5e4, 0.6, 1.2);  // hollows are matte, ridges shine
     out_colour = vec4(texture(albedo, uv).rgb, label);
     out_surface = made_of;
     out_direction = vec4(pack_direction(embossed(n, height + relief_gain * fine)), pack_direction(n));

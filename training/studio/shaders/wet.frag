@@ -1,6 +1,6 @@
 // Inside of the mouth: teeth, gums, tongue. Lit through the lips' opening, and wet.
 #include "light.glsl"
-uniform float is_tooth[48];
+uniform float is_tooth[LABELS];
 
 // How much of the surroundings is open: lips in front of a sample take its light away.
 float opening(Sample s) {
