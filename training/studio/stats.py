@@ -34,9 +34,9 @@ def facts(folder: Path) -> Facts:
     yaw, pitch = (np.degrees([angle for row in rows for angle in row[name]]) for name in ("yaw", "pitch"))
     tables = {
         "sex": _shares(born, lambda one: one.sex),
-        "years": _bins([one.years for one in born], (18, 30, 40, 50, 60, 70, 81)),
+        "years": _bins([one.years for one in born], (18, 30, 40, 50, 60, 70, 80)),
         "origin": _shares(born, lambda one: one.origin),
-        "skin, 0 light": _bins([one.tone for one in born], (0.0, 0.2, 0.4, 0.6, 0.8, 1.01)),
+        "skin, 0 light": _bins([one.tone for one in born], (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
         "hair": _shares(people, lambda p: p.style),
         "beard": _shares(people, lambda p: p.beard),
         "top": _shares(people, lambda p: p.top),
@@ -50,8 +50,8 @@ def facts(folder: Path) -> Facts:
         "speech": _weighted(rows, lambda row: [row["speech"].split("-")[1] if "-" in row["speech"] else "silence"]),
         "face": _weighted(rows, lambda row: row["expressions"] or ["speech alone"]),
         "gesture": _weighted(rows, lambda row: [row["gesture"]]),
-        "yaw": _bins(yaw, (-75.1, -60, -45, -30, -15, 0, 15, 30, 45, 60, 75.1)),
-        "pitch": _bins(pitch, (-25.1, -15, -5, 5, 15, 25.1)),
+        "yaw": _bins(yaw, range(-75, 76, 15)),
+        "pitch": _bins(pitch, range(-25, 26, 10)),
     }
     return Facts(tables, _cost(shards, len(rows), sum(frames), len(people)))
 
@@ -84,6 +84,6 @@ def _weighted(rows: Iterable[dict[str, Any]], names: Callable[[dict[str, Any]], 
 
 
 def _bins(values: Any, edges: Sequence[float]) -> list[tuple[str, float]]:
-    counts, _ = np.histogram(values, edges)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     pairs = zip(edges, edges[1:], strict=False)
     return [(f"{a:g} to {b:g}", float(n) / len(values)) for (a, b), n in zip(pairs, counts, strict=True)]
