@@ -148,7 +148,7 @@ def _sheen(skin: SkinMap, identity: Identity, height: Array, brow: Array) -> tup
     """(gloss, subsurface) of the front's texels: oily nose and forehead, moist lips, dull folds."""
     zone, lip, lids = skin.zone, skin.lips[skin.face], skin.lids[skin.face]
     oily = np.clip(zone["nose"] + 0.55 * zone["forehead"] + 0.30 * zone["cheek"] + 0.3 * zone["chin"], 0, 1)
-    gloss = 0.25 + (0.11 - 0.04 * identity.wrinkles) * oily + (0.13 + 0.10 * identity.makeup) * lip + 0.04 * lids
+    gloss = 0.21 + (0.10 - 0.04 * identity.wrinkles) * oily + (0.13 + 0.10 * identity.makeup) * lip + 0.04 * lids
     gloss = gloss - 0.10 * zone["beard"] * identity.stubble
     gloss = gloss * (1 - 0.6 * zone["wing"]) * (1 + np.clip(height / 2.5e-4, -0.35, 0.2) * (1 - lip))
     gloss = np.maximum(gloss - 0.22 * brow, 0.62 * zone["lid_edge"])

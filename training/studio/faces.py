@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-LIMIT: Final = 2.4  # standard deviations a single change may lie out
+LIMIT: Final = 2.2  # standard deviations a single change may lie out
+MOST: Final = 0.9  # of the prior's full strength
 TOTAL: Final = 1.28  # root mean square over all changes, in deviations: beyond it a face is drawn again
 
 
@@ -27,7 +28,7 @@ CHANGES: Final[dict[str, Spread]] = {
     "head-angle-out": Spread(0.0, 0.15), "head-back-scale-depth-incr": Spread(0.0, 0.15),
     "forehead-trans-forward": Spread(0.0, 0.16), "forehead-scale-vert-incr": Spread(-0.28, 0.22),
     "forehead-temple-incr": Spread(0.08, 0.22), "forehead-nubian-incr": Spread(0.0, 0.14),
-    "eyebrows-angle-up": Spread(0.10, 0.30), "eyebrows-trans-up": Spread(-0.12, 0.28),
+    "eyebrows-angle-up": Spread(0.06, 0.18), "eyebrows-trans-up": Spread(-0.12, 0.28),
     "eyebrows-trans-forward": Spread(0.0, 0.22, woman=-0.14), "eye-scale-incr": Spread(0.20, 0.20, True, 0.06),
     "eye-height1-incr": Spread(0.06, 0.20, True), "eye-height2-incr": Spread(0.08, 0.20, True),
     "eye-height3-incr": Spread(0.02, 0.20, True), "eye-corner1-up": Spread(0.0, 0.20, True),
@@ -83,6 +84,7 @@ def sample_shape(dice: np.random.Generator, woman: bool) -> dict[str, float]:
     out: dict[str, float] = {}
     for name, change in CHANGES.items():
         value = change.mean + (change.woman if woman else -change.woman) + change.deviation * lean[name]
+        value = float(np.clip(value, -MOST, MOST))
         if change.pair:
             uneven = ASYMMETRY * dice.normal()
             out |= {f"l-{name}": round(value + uneven, 4), f"r-{name}": round(value - uneven, 4)}

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from training.bake.brush import ease
 from training.bake.identities import Colour, Identity, both
 from training.studio.faces import sample_shape
 from training.studio.tones import CLOTH, HAIR, IRIS, LIP, LIPSTICK, ORIGINS, SKIN, Origin, along, mixed, pick, scaled
@@ -29,6 +30,7 @@ STYLES: Final = {
     ("man", "curly"): {"coils": 1.6, "buzz": 1.2, "afro": 0.7, "curls": 0.7, "bald": 0.4},
 }  # fmt: skip
 LOSS: Final = {"receding": 1.0, "horseshoe": 0.9, "bald": 0.8, "buzz": 0.5}  # men who lose their hair
+LATE: Final = ("long_straight", "long_wavy", "long_curly", "ponytail", "fringe", "afro")
 TOPS: Final = {
     "woman": {"blouse": 1.6, "jumper": 1.2, "tshirt": 1.0, "jacket": 1.0, "shirt": 0.6, "hoodie": 0.6},
     "man": {"shirt": 1.6, "jumper": 1.2, "tshirt": 1.0, "jacket": 1.2, "hoodie": 0.8},
@@ -85,7 +87,7 @@ def traits(dice: np.random.Generator, years: tuple[float, float] = YEARS) -> Tra
     if not YEARS[0] <= low <= high <= YEARS[1]:
         raise ValueError(f"years {low:g}..{high:g}: must be a range within {YEARS[0]:g}..{YEARS[1]:g}")
     woman = bool(dice.random() < 0.5)
-    share = dice.beta(1.15, 1.45)  # a few more of the young and the middle-aged
+    share = dice.beta(1.1, 1.75)  # more of the young and the middle-aged
     origin = pick(dice, {name: origin.weight for name, origin in ORIGINS.items()})
     place = ORIGINS[origin]
     tone = float(np.clip(dice.normal(*place.tone), 0.0, 1.0))
@@ -127,7 +129,7 @@ def draw(one: Traits, name: str, dice: np.random.Generator) -> Identity:
         top=top, pattern=pick(dice, PATTERNS[top]), glasses=pick(dice, GLASSES) if dice.random() < 0.25 else "none",
         earrings=pick(dice, EARRINGS) if one.woman else "none",
         brow_arch=float(np.clip(dice.normal(0.55 if one.woman else 0.25, 0.25), -0.1, 1.0)),
-        brow_tilt=float(np.clip(dice.normal(0.0, 0.35), -0.8, 0.8)),
+        brow_tilt=float(np.clip(dice.normal(-0.20, 0.25), -0.8, 0.3)),
         crease=float(np.clip(dice.normal(0.7, 0.2) * (1 - 0.65 * origin.asian), 0.08, 1.0)),
     )  # fmt: skip
 
@@ -153,7 +155,7 @@ def _shape(one: Traits, old: float, dice: np.random.Generator) -> dict[str, floa
 
 def _rest(dice: np.random.Generator) -> dict[str, float]:
     """A resting face: attentive, friendly to different degrees."""
-    smile = float(np.clip(dice.normal(0.13, 0.06), 0.02, 0.28))
+    smile = float(np.clip(dice.normal(0.16, 0.06), 0.04, 0.30))
     return {
         **both(mouthSmile=round(smile, 3), cheekSquint=round(0.5 * smile, 3)),
         **both(eyeBlink=round(float(dice.uniform(0.0, 0.05)), 3)),
@@ -169,7 +171,9 @@ def _skin(who: Traits, dice: np.random.Generator) -> Colour:
 
 def _hair(who: Traits, dice: np.random.Generator) -> tuple[str, str, float]:
     """(style, beard, stubble): what grows where."""
-    style = pick(dice, STYLES[who.sex, "curly" if who.curl > 0.6 else "straight"])
+    weights = STYLES[who.sex, "curly" if who.curl > 0.62 else "straight"]
+    late = 1 - 0.75 * float(ease(who.years, 45, 68))  # long hair gets rarer
+    style = pick(dice, {name: weight * (late if name in LATE else 1.0) for name, weight in weights.items()})
     if who.woman:
         return style, "none", 0.0
     if dice.random() < np.interp(who.years, [25, 40, 60, 80], [0.04, 0.18, 0.42, 0.55]):
