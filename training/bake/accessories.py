@@ -172,7 +172,7 @@ def _temple(person: Person, rim: Array, side: float, frame: Frame) -> tuple[Arra
         side * (start[0] + t[:, 0] * 0.002 * side), _side(person, path[:, 1:], side) + 0.0030
     )
     path[:, 0] = side * np.maximum.accumulate(np.minimum(side * path[:, 0], 0.092))
-    drop = np.array([[0.0, -0.005, -0.009], [-0.002 * side, -0.014, -0.015], [-0.005 * side, -0.026, -0.018]])
+    drop = np.array([[0.0, -0.004, -0.007], [-0.002 * side, -0.012, -0.011]])
     bend = path[-1] + drop
     path = np.concatenate([[hinge], path, bend])
     size = np.full(len(path), 0.0010)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake import collars, fabric, trims
+from training.bake import collars, fabric, mesh, prior, trims
 from training.bake.fabric import Fit
 from training.bake.identities import Identity
 from training.bake.mesh import Part
@@ -33,6 +34,9 @@ FACING: Final = ((-0.009, 0.0004), (-0.008, 0.0012), (0.000, 0.0014), (0.0012, 0
                  (-0.020, -0.0045))  # fmt: skip
 BUTTONED: Final = ((-0.010, 0.0004), (-0.009, 0.0018), (0.016, 0.0020), (0.036, 0.0020), (0.038, 0.0),
                    (0.036, -0.0020), (0.010, -0.0040), (-0.010, -0.0060))  # fmt: skip
+
+
+TUCK: Final = 0.007  # metres that skin under cloth gives way
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,11 @@ TOPS: Final = {
 
 @dataclass(frozen=True)
 class Outfit:
-    """What somebody wears: its parts, and (N,) bool which template skin it hides."""
+    """What somebody wears: its parts, (N,) bool which template skin it hides, and the person with skin tucked in."""
 
     parts: list[Part]
     hidden: Array
+    person: Person
 
     @property
     def cover(self) -> list[Part]:
@@ -116,7 +121,7 @@ def dress(person: Person, rig: Rig, identity: Identity, seed: int = 0) -> Outfit
     top = TOPS[identity.top]
     skin = fabric.skin_of(person)
     parts: list[Part] = []
-    hidden = np.zeros(len(person.rest), bool)
+    hidden, tuck = np.zeros(len(person.rest), bool), np.zeros(len(person.rest))
     layer: Top | None = top
     while layer is not None:
         cut = layer.necks.get(identity.neckline, layer.cut)
@@ -124,8 +129,13 @@ def dress(person: Person, rig: Rig, identity: Identity, seed: int = 0) -> Outfit
         parts.append(cloth_part(pattern(cut), draped, "cloth" if layer is top else "inner"))
         parts += [sheet.part(draped) for sheet in _sheets(layer, cut, identity.neckline)]
         hidden |= cut.hides(person.template)
+        tuck = np.maximum(tuck, cut.tucks(person.template))
         layer = layer.inner
-    return Outfit(parts, hidden)
+    body = prior.template()[2]["body"].faces
+    inward = mesh.vertex_normals(person.rest.astype(float), body)[: prior.BODY] * tuck[: prior.BODY, None]
+    rest = person.rest.copy()
+    rest[: prior.BODY] -= (TUCK * inward).astype(np.float32)
+    return Outfit(parts, hidden, dataclasses.replace(person, rest=rest))
 
 
 @cache

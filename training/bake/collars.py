@@ -12,7 +12,7 @@ from training.bake import trims
 from training.bake.atlas import Rect
 from training.bake.brush import ease, noise
 from training.bake.pattern import HEM, Cut
-from training.bake.trims import Sheet, about_neck, before, outward
+from training.bake.trims import Sheet, about_neck, before, outward, turned_over
 
 Array = NDArray[Any]
 BUTTON: Final = ((1.0, 0.0012), (0.97, 0.0036), (0.80, 0.0042), (0.0, 0.0036))  # (share of its radius, lift)
@@ -82,17 +82,14 @@ def outward_rows(sheet: Sheet, row: int) -> Sheet:
     strip = Sheet(sheet.name, (2, columns), sheet.rows[some], sheet.lift[some], sheet.rect)
     if outward(strip) is strip:
         return sheet
-    order = np.arange(count * columns).reshape(count, columns)[:, ::-1].ravel()
-    offset = sheet.offset[order] if isinstance(sheet.offset, np.ndarray) else sheet.offset
-    return Sheet(
-        sheet.name, sheet.shape, sheet.rows[order], sheet.lift[order], sheet.rect, sheet.closed, offset, sheet.bridge,
-        sheet.region, sheet.even,
-    )  # fmt: skip
+    return turned_over(sheet)
 
 
-def _strip(x: Array, y: Array, lift: Array, rect: Rect, name: str = "placket") -> Sheet:
+def _strip(x: Array, y: Array, lift: Array, rect: Rect, name: str = "placket", span: float = 0.065) -> Sheet:
     """A sheet over the front at template x, y (R, C), lifted by ``lift`` (R, C)."""
-    made = Sheet(name, (x.shape[0], x.shape[1]), before(x.ravel(), y.ravel()), lift.ravel(), rect, even=(6, 0))
+    made = Sheet(
+        name, (x.shape[0], x.shape[1]), before(x.ravel(), y.ravel()), lift.ravel(), rect, even=(6, 0), span=span
+    )
     return outward_rows(made, max(x.shape[0] // 2 - 1, 0))
 
 
@@ -157,7 +154,7 @@ def lapels(cut: Cut) -> list[Sheet]:
     x = roll[:, None] + across * width[:, None] / lean
     down = y[:, None] - across * width[:, None] * cut.open / lean
     rise = np.tile(lift, (len(up), 1)) * (0.45 + 0.55 * ease(up, 0.0, 0.2))[:, None]
-    sheets = [_strip(side * x, down, rise, trims.PLAIN, "lapel") for side in (1.0, -1.0)]
+    sheets = [_strip(side * x, down, rise, trims.PLAIN, "lapel", 0.2) for side in (1.0, -1.0)]
     edge_x = np.array([-0.050, -0.030, 0.0, 0.018, 0.0215, 0.0220])
     edge_lift = np.array([0.0, 0.0012, 0.0026, 0.0030, 0.0026, -0.0005])
     edge_y = np.linspace(tip + 0.012, HEM, 18)

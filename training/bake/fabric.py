@@ -157,7 +157,7 @@ def drape(person: Person, rig: Rig, fit: Fit, skin: Skin, seed: int) -> Draped:
     side, arm = limb(cloth.template), ease(along_arm(cloth.template), 0.02, 0.12)
     free = ease(from_neck(cloth.template), 0.03, 0.09)
     cap = np.exp(-(((along_arm(cloth.template) - 0.02) / 0.06) ** 2)) * (cloth.template[:, 1] > -0.27)
-    gap = (1.0 - 0.55 * cap) * (fit.ease + (fit.arm - fit.ease) * arm) * (0.45 + 0.55 * free)
+    gap = (1.0 - 0.55 * cap) * (fit.ease + (fit.arm - fit.ease) * arm) * (0.60 + 0.40 * free)
     rate = (0.5 * fit.stiff * (1.0 - 0.55 * arm) * (0.25 + 0.75 * free))[:, None]
     for _ in range(5):
         points = push_out(_smooth(points, rate, 12), skin, gap, side)

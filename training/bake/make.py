@@ -67,7 +67,7 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
     report("clothes")
     outfit = dress(person, rig, identity, seed)
     report("hair, eyes, mouth")
-    skin = head.skin_part(person, rig, outfit.hidden, identity.style in BARE)
+    skin = head.skin_part(outfit.person, rig, outfit.hidden, identity.style in BARE)
     body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *outfit.parts,
             *accessory_parts(person, rig, identity)]
     field = Field(person, outfit.cover)

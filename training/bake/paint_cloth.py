@@ -99,12 +99,14 @@ def _line(phase: Array, share: float, pitch: float) -> Array:
     return 1.0 - ease(away, 0.5 * share - soft, 0.5 * share + soft)
 
 
-def swatch(flat: Array, identity: Identity, weave: Weave, base: Array, second: Array, seed: int) -> Swatch:
-    """Cloth at flat points (n, 3): metres across and down, and the number of the piece."""
+def swatch(
+    flat: Array, place: Array, identity: Identity, weave: Weave, base: Array, second: Array, seed: int
+) -> Swatch:
+    """Cloth at flat points (n, 3): metres across and up, and the number of the piece; ``place`` (n, 3) on the
+    template, where tone runs on across seams."""
     piece = flat[:, 2]
     sleeve = np.isin(np.round(piece), SLEEVES)
     x, y = flat[:, 0], -flat[:, 1]
-    here = np.stack([x, y, 0.35 * piece], axis=1)
     name = identity.pattern
     if name == "stripe" and identity.top in HOOPED:
         name = "hoop"
@@ -112,8 +114,8 @@ def swatch(flat: Array, identity: Identity, weave: Weave, base: Array, second: A
         raise ValueError(f"unknown pattern {name!r}: choose one of {', '.join(PATTERNS)}")
     mix = PATTERNS[name](x, y, seed)[:, None]
     colour = base + (second - base) * mix
-    fine = noise(here, weave.scale, 2, seed + 61)
-    wide = noise(here, 26.0, 3, seed + 60)
+    fine = noise(place, weave.scale, 2, seed + 61)
+    wide = noise(place, 26.0, 3, seed + 60)
     colour = colour * (1 + weave.grain * (fine - 0.5) + 0.10 * (wide - 0.5))[:, None]
     yarn = weave.relief * (fine - 0.5)
     if weave is WEAVES["knit"]:
@@ -129,14 +131,15 @@ def _wrinkles(x: Array, y: Array, sleeve: Array, piece: Array, seed: int) -> Arr
     """(n,) 0..1: soft ridges; across the sleeve near the elbow, slanting from the armpits, few on the chest."""
     bend = noise(np.stack([x, y, 0.4 * piece], axis=1), 9.0, 2, seed + 65) - 0.5
     across = noise(np.stack([0.35 * x + 0.03 * bend, y + 0.05 * bend, piece], axis=1), 48.0, 2, seed + 66)
-    slant = np.where(x > 0, 1.0, -1.0) * 0.7
+    out = np.sqrt(x * x + 0.02**2)  # the two sides wrinkle alike but for the bend, without a crease between them
     side = noise(
-        np.stack([(x - slant * y) * 0.3 + 0.04 * bend, 0.8 * (y + slant * x), piece], axis=1), 34.0, 2, seed + 67
-    )
-    elbow = np.exp(-(((y - 0.20) / 0.09) ** 2)) + 0.5 * np.exp(-(((y - 0.04) / 0.06) ** 2))
+        np.stack([(out - 0.7 * y) * 0.3 + 0.05 * bend, 0.8 * (y + 0.7 * out) + 0.05 * bend, piece], axis=1),
+        34.0, 2, seed + 67,
+    )  # fmt: skip
+    elbow = np.exp(-(((y - 0.20) / 0.09) ** 2))
     trunk = 0.35 + 0.65 * ease(np.abs(x), 0.06, 0.16) * ease(y, 0.24, 0.36)
     ridge = np.where(sleeve, across, side)
-    return ease(ridge, 0.30, 0.80) * np.where(sleeve, 0.30 + 0.70 * np.clip(elbow, 0, 1), trunk)
+    return ease(ridge, 0.30, 0.80) * np.where(sleeve, (0.30 + 0.70 * elbow) * ease(y, 0.0, 0.10), trunk)
 
 
 def paint_cloth(canvas: Canvas, parts: list[Part], identity: Identity, seed: int) -> None:
@@ -148,11 +151,13 @@ def paint_cloth(canvas: Canvas, parts: list[Part], identity: Identity, seed: int
             continue
         layer = top if part.name == "cloth" or top.inner is None else top.inner
         weave = WEAVES[layer.weave]
-        under, covered = atlas.rasterise(part.uv, part.faces, part.paint)
+        place = np.abs(part.channel["template"] * [1.0, -1.0, 1.0])  # both sleeves share a painting
+        under, covered = atlas.rasterise(part.uv, part.faces, np.c_[part.paint, place])
+        flat, place = under[covered][:, :3], under[covered][:, 3:]
         if layer is top:
-            found = swatch(under[covered], identity, weave, base, _accent(identity), seed)
+            found = swatch(flat, place, identity, weave, base, _accent(identity), seed)
         else:
-            found = swatch(under[covered], _plainly(identity), weave, second, second, seed)
+            found = swatch(flat, place, _plainly(identity), weave, second, second, seed)
         canvas.painted |= covered
         canvas.albedo[covered, :3] = found.colour
         canvas.surface[covered] = np.stack(
@@ -204,7 +209,8 @@ def _paint_strip(
 ) -> None:  # fmt: skip
     """A collar's cloth: the same as the garment's, its pattern along u."""
     u, v = np.meshgrid(np.linspace(0, metres[0], rect.width), np.linspace(0, -metres[1], rect.height))
-    found = swatch(np.stack([u.ravel(), v.ravel(), np.full(u.size, 6.0)], axis=1), identity, weave, base, second, seed)
+    flat = np.stack([u.ravel(), v.ravel(), np.full(u.size, 6.0)], axis=1)
+    found = swatch(flat, flat, identity, weave, base, second, seed)
     shape = (rect.height, rect.width)
     light = 1.0 - 0.35 * (1.0 - found.light.reshape(shape))
     canvas.fill(rect, found.colour.reshape(*shape, 3), light=light, gloss=weave.gloss)

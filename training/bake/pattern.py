@@ -77,11 +77,14 @@ class Cut:
 
     def hides(self, template: Array) -> Array:
         """(n,) bool: skin this far under the cloth is never seen."""
-        return (
-            (self.neck(template) > 0.035)
-            & (self.cuff(template) > 0.055)
-            & (self.end(template) > (-1.0 if self.below <= HEM else 0.03))
-        )
+        margin = 0.012 if self.sleeve is None else 0.055
+        low = -1.0 if self.below <= HEM else 0.03
+        return (self.neck(template) > 0.032) & (self.cuff(template) > margin) & (self.end(template) > low)
+
+    def tucks(self, template: Array) -> Array:
+        """(n,) in [0, 1]: how far skin may shrink away under the cloth, so that it never comes through."""
+        under = ease(np.minimum(self.neck(template), self.cuff(template)), 0.004, 0.020)
+        return under * (self.end(template) > 0.0)
 
 
 WRIST: Final = 0.372  # metres down the template's arm

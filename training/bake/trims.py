@@ -6,6 +6,7 @@ description fits everybody. What depends on the template alone is worked out onc
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -46,6 +47,7 @@ class Sheet:
     bridge: tuple[int, int] | None = None
     region: str = "torso"
     even: tuple[int, int] = (0, 0)  # rounds of smoothing down the columns and along the rows
+    span: float = 1.0  # share of the rectangle's width that the columns take
 
     def part(self, draped: Draped) -> Part:
         """The sheet on a person, split at its seam."""
@@ -60,6 +62,7 @@ class Sheet:
         around = np.arange(columns + 1) % columns if self.closed else np.arange(columns)
         pick = (np.arange(count)[:, None] * columns + around).ravel()
         unit = np.stack(np.meshgrid(np.linspace(0, 1, len(around)), np.linspace(0, 1, count)), axis=-1).reshape(-1, 2)
+        unit[:, 0] *= self.span
         return Part(
             name=self.name, rest=points[pick], faces=mesh.grid_faces(count, len(around)), uv=self.rect.place(unit),
             region=np.zeros(0, np.uint8), weight=weight[pick], paint=np.c_[unit, np.zeros(len(unit))],
@@ -219,7 +222,7 @@ def band(
     region = "torso" if edge == "neck" else "arms"
     return outward(Sheet(
         name, (len(profile), len(ring)), sparse.vstack(rows).tocsr(), np.concatenate(lifts), rect, True, region=region,
-        even=(0, 3),
+        even=(0, 1 if edge == "neck" else 0),
     ))  # fmt: skip
 
 
@@ -234,9 +237,12 @@ def outward(sheet: Sheet) -> Sheet:
     top = max(count // 2, 1)
     if facing[:top].sum() > 0:
         return sheet
+    return turned_over(sheet)
+
+
+def turned_over(sheet: Sheet) -> Sheet:
+    """The same sheet, facing the other way."""
+    count, columns = sheet.shape
     order = np.arange(count * columns).reshape(count, columns)[:, ::-1].ravel()
     offset = sheet.offset[order] if isinstance(sheet.offset, np.ndarray) else sheet.offset
-    return Sheet(
-        sheet.name, sheet.shape, sheet.rows[order], sheet.lift[order], sheet.rect, sheet.closed, offset, sheet.bridge,
-        sheet.region, sheet.even,
-    )  # fmt: skip
+    return dataclasses.replace(sheet, rows=sheet.rows[order], lift=sheet.lift[order], offset=offset)
