@@ -38,8 +38,9 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 SUPERSAMPLE: Final = 2  # samples across a pixel; the resolve pass is written for two
 KEY_SIZE, RIM_SIZE = 1024, 512  # texels across the shadow maps
-SUBJECT: Final = np.array([0.0, -0.17, -0.05])  # middle of head, shoulders and hands, metres
-MAP_DEPTH: Final = 1.6  # metres that a shadow map spans
+SUBJECT: Final = np.array([0.0, -0.12, -0.05])  # the depth at which a picture is lit, metres
+MARGIN: Final = 0.16  # metres around the picture that cast shadows into it
+MAP_DEPTH: Final = 1.8  # metres that a shadow map spans
 ROOM_LEVELS: Final = 5
 SHADERS: Final = {
     SKIN: "skin.frag", WET: "wet.frag", EYE: "eye_light.frag", HAIR: "hair.frag", CLOTH: "cloth.frag",
@@ -137,8 +138,9 @@ class Photographer:
             raise RuntimeError("nobody is loaded: call load(person) before shoot()")
         self._figure.pose(vertices, normals)
         self._hang(light, place)
-        to_key = self._shadow(self._key, light.key.direction, "key")
-        to_rim = self._shadow(self._rim, light.rim.direction, "rim")
+        middle, reach = self._in_picture(camera)
+        to_key = self._shadow(self._key, lamp_view(np.array(light.key.direction), middle, reach), "key")
+        to_rim = self._shadow(self._rim, lamp_view(np.array(light.rim.direction), middle, reach), "rim")
         self._survey(vertices, camera)
         self._illuminate(camera, light, to_key, to_rim)
         self._expose(camera, light, place)
@@ -208,10 +210,17 @@ class Photographer:
             self._develop.set(backdrop_turns=backdrop.turns)
             self._place_now = (place, light)
 
-    def _shadow(self, target: gl.Target, toward: tuple[float, float, float], lamp: str) -> F32:
-        """Draws what a lamp sees; returns world to (map place, depth), (4,4), all within 0..1."""
+    def _in_picture(self, camera: Camera) -> tuple[NDArray[np.float64], float]:
+        """The world point in the middle of the picture, at the subject's distance, and half of what is seen there."""
+        rotation = camera.rotation.astype(np.float64)
+        away = float((rotation @ SUBJECT + camera.translation)[2])
+        x, y = ((0.5 * n - c) / camera.focal for n, c in zip(self.size[::-1], camera.centre, strict=True))
+        middle = rotation.T @ (np.array([x, y, 1.0]) * away - camera.translation)
+        return middle, 0.5 * max(self.size) / camera.focal * away + MARGIN
+
+    def _shadow(self, target: gl.Target, to_map: F32, lamp: str) -> F32:
+        """Draws what the lamp behind ``to_map`` (see lamp_view) sees; returns ``to_map``."""
         assert self._figure is not None
-        to_map = lamp_view(np.array(toward))
         context = self.context
         target.framebuffer.use()
         target.framebuffer.clear(depth=1.0)
@@ -345,8 +354,8 @@ class Photographer:
         self._screen["develop.frag"].render()
 
 
-def lamp_view(toward: NDArray[np.float64], reach: float = 0.46) -> F32:
-    """World to (place in the map, depth), (4,4), all 0..1: what lies within ``reach`` metres of SUBJECT."""
+def lamp_view(toward: NDArray[np.float64], middle: NDArray[np.float64], reach: float) -> F32:
+    """World to (place in the map, depth), (4,4), all 0..1: what lies within ``reach`` metres of ``middle``."""
     forward = -toward / np.linalg.norm(toward)
     helper = np.array([0.0, 1.0, 0.0]) if abs(forward[1]) < 0.95 else np.array([0.0, 0.0, 1.0])
     right = np.cross(forward, helper)
@@ -354,5 +363,5 @@ def lamp_view(toward: NDArray[np.float64], reach: float = 0.46) -> F32:
     up = np.cross(right, forward)
     rows = np.stack([right / (2 * reach), up / (2 * reach), forward / MAP_DEPTH])
     out = np.eye(4)
-    out[:3, :3], out[:3, 3] = rows, 0.5 - rows @ SUBJECT
+    out[:3, :3], out[:3, 3] = rows, 0.5 - rows @ middle
     return out.astype(np.float32)

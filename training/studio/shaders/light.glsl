@@ -64,6 +64,7 @@ const vec2 DISC[8] = vec2[8](  // Vogel's spiral
 // Percentage-closer soft shadows (Fernando 2005): blockers first, then as wide as they say.
 vec2 key_light(Sample s, vec3 n, float offset, float density) {
     vec3 at = (to_key * vec4(s.point + n * offset, 1.0)).xyz;
+    if (at != clamp(at, 0.02, 0.98)) return vec2(1.0);  // outside the map nothing is known
     float angle = scatter(s.pixel) * 2.0 * PI;
     mat2 spin = mat2(cos(angle), sin(angle), -sin(angle), cos(angle));
     float tangent = tan(lamp_size[0]);
@@ -85,6 +86,7 @@ vec2 key_light(Sample s, vec3 n, float offset, float density) {
 
 float rim_light(Sample s, vec3 n) {
     vec3 at = (to_rim * vec4(s.point + n * 0.004, 1.0)).xyz;
+    if (at != clamp(at, 0.02, 0.98)) return 1.0;
     float angle = scatter(s.pixel) * 2.0 * PI;
     mat2 spin = mat2(cos(angle), sin(angle), -sin(angle), cos(angle));
     float open = 0.0;

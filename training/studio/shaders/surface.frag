@@ -29,6 +29,9 @@ void main() {
     // What is small at this distance counts for more: a pore is too steep for the atlas to hold.
     float height = texture(relief, uv).r, fine = height - texture(relief, uv, 2.5).r;
     vec4 made_of = texture(surface, uv);
+    vec2 step_x = dFdx(uv), step_y = dFdy(uv);
+    float texels = sqrt(max(dot(step_x, step_x), dot(step_y, step_y))) * float(textureSize(relief, 0).x);
+    made_of.g *= 1.0 - 0.16 * clamp(log2(max(texels, 1.0)), 0.0, 3.0);  // pores too small to see make skin rougher
     made_of.g *= clamp(1.0 + fine * 1.5e4, 0.6, 1.2);  // hollows are matte, ridges shine
     out_colour = vec4(texture(albedo, uv).rgb, label);
     out_surface = made_of;
