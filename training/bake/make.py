@@ -68,8 +68,13 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
     outfit = dress(person, rig, identity, seed)
     report("hair, eyes, mouth")
     skin = head.skin_part(outfit.person, rig, outfit.hidden, identity.style in BARE)
-    body = [skin, *eye_parts(person, rig), *mouth_parts(person, rig), *outfit.parts,
-            *accessory_parts(person, rig, identity)]
+    body = [
+        skin,
+        *eye_parts(person, rig),
+        *mouth_parts(person, rig),
+        *outfit.parts,
+        *accessory_parts(person, rig, identity),
+    ]
     field = Field(person, outfit.cover)
     strands = [_strands(person, rig, identity, seed, detail, field) for detail in details]
     report("paint")
@@ -112,7 +117,7 @@ def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:
     layer = paint_skin(identity, seed, paint_hair.scalp_cover(everywhere.place, everywhere.ears, identity, seed))
     canvas.painted |= everywhere.covered
     canvas.albedo[everywhere.covered, :3] = layer.colour
-    canvas.surface[everywhere.covered, :3] = np.stack([layer.light, layer.gloss, layer.blood], axis=1)
+    canvas.surface[everywhere.covered] = np.stack([layer.light, layer.gloss, layer.blood, layer.strand], axis=1)
     canvas.height[everywhere.covered] = layer.height
     for part in parts:
         if part.name == "tongue":
@@ -131,7 +136,9 @@ def shade(canvas: Canvas, parts: list[Part], size: int = 1024) -> None:
     offsets = np.cumsum([0, *(len(part.rest) for part in solid)])
     vertices = np.concatenate([part.rest for part in solid])
     faces = np.concatenate([part.faces + start for part, start in zip(solid, offsets, strict=False)])
-    lit = [part for part in solid if part.name in ("skin", "cloth", "inner")]  # collar and cuffs are painted with their shade
+    lit = [
+        part for part in solid if part.name in ("skin", "cloth", "inner")
+    ]  # other parts are painted with their shade
     layers = []
     for part in lit:
         normal = mesh.vertex_normals(part.rest, part.faces, part.weld)

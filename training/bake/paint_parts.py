@@ -97,7 +97,7 @@ def paint_eye(canvas: Canvas, identity: Identity, seed: int) -> None:
     light = (
         (1 - 0.55 * ease(py, 0.06, 0.48))
         * (1 - 0.28 * ease(-py, 0.20, 0.52))
-        * (1 - 0.40 * ease(np.abs(px), 0.32, 0.75))
+        * (1 - 0.55 * ease(np.abs(px), 0.30, 0.70))
     )
     canvas.fill(atlas.EYE, colour, light=light, gloss=0.96, blood=0.30 * edge[..., 0])
 

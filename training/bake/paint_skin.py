@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from training.bake.beard import beard_zone
 from training.bake.brows import paint_brows
 from training.bake.brush import ease, linear, noise, spots
 from training.bake.identities import Identity
@@ -15,18 +16,21 @@ from training.bake.skin_map import SkinMap, skin_map
 from training.bake.wrinkles import relief
 
 Array = NDArray[Any]
+GREY: Final = (0.60, 0.57, 0.54)  # sRGB of hair without pigment, seen at its roots
 CAVITY: Final = 0.42  # how much darker the bottom of the deepest fold is
 
 
 @dataclass
 class Paint:
-    """What lies on n texels: linear colour (n, 3); light, gloss, subsurface (n,) in [0, 1]; height (n,) in metres."""
+    """What lies on n texels: linear colour (n, 3); light, gloss, subsurface, strand (n,) in
+    [0, 1]; height (n,) in metres."""
 
     colour: Array
     light: Array
     gloss: Array
     blood: Array
     height: Array
+    strand: Array
 
 
 def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
@@ -46,24 +50,28 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     front = skin.face
     x, y, _ = skin.front.T
     brow = np.clip(paint_brows(np.abs(x), y, identity, seed) * skin.zone["front"], 0, 0.92)
-    colour[front] = _face(colour[front], skin, identity, seed, deep, dark)
+    beard = np.maximum(skin.zone["beard"] * identity.stubble, 0.75 * beard_zone(skin.front, identity.beard))
+    colour[front] = _face(colour[front], skin, identity, seed, deep, dark, beard)
     colour[front] += brow[:, None] * (brow_colour(identity) - colour[front])
     light = np.ones(len(place), np.float32)
     light[front] = (1 - CAVITY * deep) * (1 + np.clip(height / 2.2e-4, -0.35, 0.12))
 
-    hair = linear(identity.hair) * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 1, seed + 8))[:, None]
+    root = linear(identity.hair) + 0.85 * identity.grey * (linear(GREY) - linear(identity.hair))
+    hair = root * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 1, seed + 8))[:, None]
     colour += cover[:, None] * (hair - colour)
     wet = skin.inside
     inner = np.flatnonzero(wet > 0)
     colour[inner] += wet[inner, None] * (_mouth_tone(place[inner]) - colour[inner])
     gloss: Array = np.full(len(place), 0.24, np.float32)
     blood: Array = np.full(len(place), 0.84, np.float32)
-    gloss[front], blood[front] = _sheen(skin, identity, height, brow)
+    gloss[front], blood[front] = _sheen(skin, identity, height, brow, beard)
     gloss = (gloss - 0.20 * cover) * _grain(place, 700, 1, seed + 9, 0.78, 1.22)
     blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.25 * dark)
     bumps = np.zeros(len(place), np.float32)
     bumps[front] = height
-    return Paint(colour, light, np.where(wet > 0.5, 0.40, gloss), blood * (1 - 0.4 * wet), bumps * (1 - wet))
+    strand = cover.astype(np.float32)
+    strand[front] = np.maximum(strand[front], np.maximum(brow, 0.8 * beard))
+    return Paint(colour, light, np.where(wet > 0.5, 0.40, gloss), blood * (1 - 0.4 * wet), bumps * (1 - wet), strand)
 
 
 def melanin(identity: Identity) -> float:
@@ -72,7 +80,7 @@ def melanin(identity: Identity) -> float:
     return float(ease(-lightness, -0.80, -0.38))
 
 
-def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Array, dark: float) -> Array:
+def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Array, dark: float, beard: Array) -> Array:
     """Colours (m, 3) of the front's texels."""
     place, zone = skin.front, skin.zone
     show, age, make_up = 1 - 0.62 * dark, identity.wrinkles, identity.makeup
@@ -91,8 +99,11 @@ def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Arr
     colour = _marks(colour, skin, identity, seed)
     colour = _lips(colour, skin, identity, seed, dark)
 
-    beard = zone["beard"] * (0.75 + 0.35 * noise(place, 140, 2, seed + 12)) * identity.stubble
-    shade = linear(identity.beard_colour or identity.hair) * 0.55 + colour * np.array([0.36, 0.40, 0.44], np.float32)
+    beard = beard * (0.75 + 0.35 * noise(place, 140, 2, seed + 12))
+    grown = linear(identity.beard_colour or identity.hair)
+    shade = (grown + 0.8 * identity.grey * (linear(GREY) - grown)) * 0.55 + colour * np.array(
+        [0.36, 0.40, 0.44], np.float32
+    )
     dots = 0.26 + 0.70 * ease(noise(place, 1700, 1, seed + 6), 0.42, 0.78)
     colour += np.clip(beard * dots, 0, 0.95)[:, None] * (shade - colour)
 
@@ -144,12 +155,12 @@ def _lips(colour: Array, skin: SkinMap, identity: Identity, seed: int, dark: flo
     return np.asarray(colour * (1 + 0.05 * around * (1 - identity.makeup))[:, None])
 
 
-def _sheen(skin: SkinMap, identity: Identity, height: Array, brow: Array) -> tuple[Array, Array]:
+def _sheen(skin: SkinMap, identity: Identity, height: Array, brow: Array, beard: Array) -> tuple[Array, Array]:
     """(gloss, subsurface) of the front's texels: oily nose and forehead, moist lips, dull folds."""
     zone, lip, lids = skin.zone, skin.lips[skin.face], skin.lids[skin.face]
     oily = np.clip(zone["nose"] + 0.55 * zone["forehead"] + 0.30 * zone["cheek"] + 0.3 * zone["chin"], 0, 1)
     gloss = 0.21 + (0.10 - 0.04 * identity.wrinkles) * oily + (0.13 + 0.10 * identity.makeup) * lip + 0.04 * lids
-    gloss = gloss - 0.10 * zone["beard"] * identity.stubble
+    gloss = gloss - 0.10 * beard
     gloss = gloss * (1 - 0.6 * zone["wing"]) * (1 + np.clip(height / 2.5e-4, -0.35, 0.2) * (1 - lip))
     gloss = np.maximum(gloss - 0.22 * brow, 0.62 * zone["lid_edge"])
     return gloss.astype(np.float32), ((0.84 + 0.10 * zone["nose"]) * (1 - 0.7 * brow)).astype(np.float32)

@@ -61,8 +61,10 @@ class Group:
 
 
 def _anny() -> Any:
-    os.environ.setdefault("WARP_QUIET", "1")
     try:
+        import warp
+
+        warp.config.quiet = True  # type: ignore[attr-defined]  # its chatter tears progress bars apart
         import anny
     except ImportError as error:
         raise BakeError(MISSING) from error

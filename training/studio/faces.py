@@ -24,7 +24,7 @@ class Spread:
 
 CHANGES: Final[dict[str, Spread]] = {
     "head-scale-horiz-incr": Spread(-0.10, 0.20, woman=-0.05), "head-scale-vert-incr": Spread(-0.14, 0.20),
-    "head-scale-depth-incr": Spread(0.0, 0.12), "head-fat-incr": Spread(-0.16, 0.22),
+    "head-scale-depth-incr": Spread(0.0, 0.12), "head-fat-incr": Spread(-0.24, 0.22),
     "head-angle-out": Spread(0.0, 0.15), "head-back-scale-depth-incr": Spread(0.0, 0.15),
     "forehead-trans-forward": Spread(0.0, 0.16), "forehead-scale-vert-incr": Spread(-0.28, 0.22),
     "forehead-temple-incr": Spread(0.08, 0.22), "forehead-nubian-incr": Spread(0.0, 0.14),
@@ -36,21 +36,21 @@ CHANGES: Final[dict[str, Spread]] = {
     "eye-trans-up": Spread(0.0, 0.12, True), "eye-push1-out": Spread(0.0, 0.16, True),
     "eye-push2-out": Spread(0.0, 0.16, True), "eye-eyefold-up": Spread(0.06, 0.28, True),
     "eye-eyefold-angle-up": Spread(0.0, 0.28, True), "cheek-bones-incr": Spread(0.18, 0.34, True),
-    "cheek-volume-incr": Spread(-0.12, 0.30, True, 0.04), "cheek-inner-incr": Spread(0.0, 0.22, True),
-    "cheek-trans-up": Spread(0.05, 0.20, True), "chin-width-incr": Spread(-0.22, 0.32, woman=-0.26),
-    "chin-height-incr": Spread(0.0, 0.28), "chin-bones-incr": Spread(-0.16, 0.32, woman=-0.24),
+    "cheek-volume-incr": Spread(-0.16, 0.30, True, 0.04), "cheek-inner-incr": Spread(0.0, 0.22, True),
+    "cheek-trans-up": Spread(0.05, 0.20, True), "chin-width-incr": Spread(-0.30, 0.32, woman=-0.26),
+    "chin-height-incr": Spread(0.0, 0.28), "chin-bones-incr": Spread(-0.24, 0.32, woman=-0.22),
     "chin-prominent-incr": Spread(0.06, 0.26), "chin-jaw-drop-incr": Spread(0.05, 0.28),
     "chin-cleft-incr": Spread(0.0, 0.12), "chin-prognathism-incr": Spread(0.0, 0.12),
-    "nose-scale-horiz-incr": Spread(-0.12, 0.28, woman=-0.06),
+    "nose-scale-horiz-incr": Spread(-0.24, 0.28, woman=-0.06),
     "nose-scale-vert-incr": Spread(-0.04, 0.28, woman=-0.05), "nose-scale-depth-incr": Spread(0.0, 0.30),
-    "nose-point-width-incr": Spread(-0.08, 0.24), "nose-width1-incr": Spread(0.0, 0.22),
+    "nose-point-width-incr": Spread(-0.22, 0.24), "nose-width1-incr": Spread(0.0, 0.22),
     "nose-width2-incr": Spread(0.0, 0.24), "nose-width3-incr": Spread(0.0, 0.24),
     "nose-hump-incr": Spread(0.03, 0.34, woman=-0.08), "nose-curve-convex": Spread(0.0, 0.28),
     "nose-greek-incr": Spread(0.0, 0.22), "nose-point-up": Spread(0.06, 0.28, woman=0.08),
-    "nose-trans-up": Spread(0.0, 0.16), "nose-volume-incr": Spread(-0.08, 0.20, woman=-0.10),
-    "nose-nostrils-width-incr": Spread(-0.05, 0.20), "nose-flaring-incr": Spread(-0.05, 0.18),
+    "nose-trans-up": Spread(0.0, 0.16), "nose-volume-incr": Spread(-0.16, 0.20, woman=-0.08),
+    "nose-nostrils-width-incr": Spread(-0.14, 0.20), "nose-flaring-incr": Spread(-0.05, 0.18),
     "nose-compression-uncompress": Spread(0.0, 0.18), "nose-septumangle-incr": Spread(0.0, 0.20),
-    "mouth-scale-horiz-incr": Spread(0.10, 0.26), "mouth-scale-vert-incr": Spread(-0.10, 0.18),
+    "mouth-scale-horiz-incr": Spread(0.18, 0.26), "mouth-scale-vert-incr": Spread(-0.10, 0.18),
     "mouth-angles-up": Spread(0.24, 0.14), "mouth-trans-up": Spread(0.0, 0.16),
     "mouth-upperlip-volume-incr": Spread(-0.10, 0.22, woman=0.08),
     "mouth-lowerlip-volume-incr": Spread(-0.10, 0.22, woman=0.08), "mouth-upperlip-height-incr": Spread(0.0, 0.20),
@@ -68,6 +68,7 @@ GROUPS: Final = (
     ("eye-height1-incr", "eye-height2-incr", "eye-height3-incr"),
     ("nose-scale-depth-incr", "nose-hump-incr", "nose-volume-incr"),
 )
+STRENGTH: Final = 0.75  # of all deviations: faces nearer the average are liked better
 ASYMMETRY: Final = 0.05  # deviation between the sides of a pair
 
 
@@ -83,11 +84,10 @@ def sample_shape(dice: np.random.Generator, woman: bool) -> dict[str, float]:
             break
     out: dict[str, float] = {}
     for name, change in CHANGES.items():
-        value = change.mean + (change.woman if woman else -change.woman) + change.deviation * lean[name]
-        value = float(np.clip(value, -MOST, MOST))
+        value = change.mean + (change.woman if woman else -change.woman) + STRENGTH * change.deviation * lean[name]
         if change.pair:
             uneven = ASYMMETRY * dice.normal()
-            out |= {f"l-{name}": round(value + uneven, 4), f"r-{name}": round(value - uneven, 4)}
+            out |= {f"l-{name}": value + uneven, f"r-{name}": value - uneven}
         else:
-            out[name] = round(value, 4)
-    return out
+            out[name] = value
+    return {name: round(float(np.clip(value, -MOST, MOST)), 4) for name, value in out.items()}

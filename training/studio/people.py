@@ -102,7 +102,7 @@ def prior_age(years: float) -> float:
 
 def draw(one: Traits, name: str, dice: np.random.Generator) -> Identity:
     """Everything else about somebody."""
-    origin, old = ORIGINS[one.origin], float(np.clip((one.years - 26) / 50, 0, 1))
+    origin, old = ORIGINS[one.origin], float(np.clip((one.years - 34) / 44, 0, 1))
     wrinkles = float(np.clip(old**1.15 * dice.normal(0.85, 0.18) * (1 - 0.25 * one.tone), 0, 1))
     grey = float(np.clip(1 / (1 + np.exp(-(one.years - dice.normal(54, 8)) / 4.5)), 0, 1))
     makeup = float(dice.uniform(0.15, 0.9)) if one.woman and dice.random() < 0.7 else 0.0
@@ -140,7 +140,7 @@ def _phenotype(who: Traits, origin: Origin, dice: np.random.Generator) -> dict[s
     gender = dice.uniform(0.93, 1.0) if who.woman else dice.uniform(0.0, 0.12)
     values = {
         "gender": gender, "age": prior_age(who.years), "muscle": np.clip(dice.normal(0.48, 0.10), 0.25, 0.75),
-        "weight": np.clip(dice.normal(0.46 + 0.0016 * (who.years - 40), 0.13), 0.18, 0.88),
+        "weight": np.clip(dice.normal(0.42 + 0.0016 * (who.years - 40), 0.12), 0.18, 0.85),
         "height": np.clip(dice.normal(0.5, 0.12), 0.25, 0.8), "proportions": np.clip(dice.normal(0.66, 0.10), 0.4, 0.9),
         "cupsize": np.clip(dice.normal(0.38, 0.12), 0.1, 0.7), "firmness": 0.55,
         "african": african, "asian": asian, "caucasian": caucasian,
@@ -179,7 +179,8 @@ def _hair(who: Traits, dice: np.random.Generator) -> tuple[str, str, float]:
     if dice.random() < np.interp(who.years, [25, 40, 60, 80], [0.04, 0.18, 0.42, 0.55]):
         style = pick(dice, LOSS)
     beard = pick(dice, BEARDS)
-    stubble = float(dice.uniform(0.35, 0.8)) if beard != "none" else float(np.clip(dice.beta(1.0, 1.8), 0, 0.85))
+    shaven = beard in ("moustache", "goatee")
+    stubble = float(np.clip(dice.beta(1.0, 1.8), 0, 0.3 if shaven else 0.85))
     return style, beard, stubble
 
 
