@@ -91,9 +91,8 @@ class Photographer:
         }
         self._draw["hull"] = self._draw["strand"]
         self._sort = gl.Program(context, "screen.vert", "sort.frag", LABELS=LABELS)
-        self._light = {
-            number: gl.Program(context, "screen.vert", name, LABELS=LABELS) for number, name in SHADERS.items()
-        }
+        known = {"LABELS": LABELS, "BROWS": REGIONS.index("brows"), "LASHES": REGIONS.index("lashes")}
+        self._light = {number: gl.Program(context, "screen.vert", name, **known) for number, name in SHADERS.items()}
         self._glass = gl.Program(context, "body.vert", "glass.frag")
         self._resolve = gl.Program(context, "screen.vert", "resolve.frag")
         self._scatter = gl.Program(context, "screen.vert", "scatter.frag")

@@ -8,14 +8,17 @@ float lobe(float sine_half, float shift, float power) {
 
 void main() {
     Sample s = take();
-    float ao = s.surface.r, shiny = s.surface.g;
+    // Brows and lashes stand singly: nothing of their own kind shades them.
+    int region = int(texelFetch(colour, s.pixel, 0).a * 255.0 + 0.5) & 15;
+    bool single = region == BROWS || region == LASHES;
+    float ao = single ? 1.0 : s.surface.r, shiny = s.surface.g;
     vec3 n = s.first, t = s.second;
     // Light is scattered on from hair to hair, the farther the fairer it is (Zinke et al. 2008, in short).
     float fair = sqrt(dot(s.albedo, vec3(0.3, 0.5, 0.2)));
-    vec2 key = key_light(s, n, 0.003, mix(130.0, 38.0, fair));
-    float lit = mix(key.x, key.y, mix(0.70, 0.92, fair)), rim = rim_light(s, n);
-    float open_room = pow(ao, mix(1.8, 0.8, fair));
+    vec2 key = key_light(s, n, 0.003, mix(75.0, 25.0, fair));
+    float lit = single ? mix(key.x, 1.0, 0.4) : mix(key.x, key.y, mix(0.80, 0.95, fair)), rim = rim_light(s, n);
     float vary = s.surface.a - 0.5;
+    vec3 through = pow(s.albedo, vec3(0.62));  // a shorter way through the strand: less of it absorbed
     vec3 sum = vec3(0.0);
     for (int i = 0; i < 3; i++) {
         vec3 l = lamp_direction[i];
@@ -25,16 +28,17 @@ void main() {
         float facing_lamp = clamp(nl * 0.65 + 0.35, 0.0, 1.0);
         vec3 h = normalize(l + s.view);
         float th = dot(t, h), wide = 1.0 / (1.0 + 2.0 * lamp_size[i]);
-        float seen = clamp(nl * 1.5 + 0.35, 0.0, 1.0);
-        float white = lobe(th, 0.06 + 0.05 * vary, 90.0 * wide) * seen * 0.10 * (0.35 + 0.65 * shiny);
-        float tinted = lobe(th, -0.12 + 0.08 * vary, 22.0 * wide) * seen * 0.55;
-        float behind = pow(max(dot(-s.view, l), 0.0), 5.0) * across * 0.9 * (i == 2 ? rim : 1.0);
-        sum += lamp_colour[i] * open * (s.albedo * (across * facing_lamp * 0.85 + tinted) + white);
-        sum += lamp_colour[i] * pow(s.albedo, vec3(0.7)) * behind * ao * 0.6;
+        float seen = clamp(nl * 1.5 + 0.35, 0.0, 1.0) * (single ? 0.3 : 1.0);
+        float white = lobe(th, 0.06 + 0.05 * vary, 75.0 * wide) * seen * 0.11 * (0.35 + 0.65 * shiny);
+        float tinted = lobe(th, -0.13 + 0.10 * vary, 18.0 * wide) * seen * 0.36;
+        float behind = pow(max(dot(-s.view, l), 0.0), 5.0) * across * 0.5 * (i == 2 ? rim : 1.0);
+        vec3 scattered = s.albedo * across * facing_lamp * 1.05;
+        sum += lamp_colour[i] * open * (scattered + through * tinted + white);
+        sum += lamp_colour[i] * through * behind * ao;
     }
-    sum += s.albedo * (ambient(n) + 0.10 * fair * lamp_colour[0]) * open_room;
-    vec3 bent = normalize(n - t * dot(n, t) * 0.5);
-    sum += mirrored(reflect(-s.view, bent), 3.0) * (0.012 + 0.10 * pow(1.0 - max(dot(bent, s.view), 0.0), 4.0)) * ao * (0.3 + 0.7 * shiny);
+    sum += (s.albedo + 0.06 * through) * (ambient(n) + 0.12 * fair * lamp_colour[0]) * pow(ao, mix(1.2, 0.7, fair));
+    float grazing = pow(1.0 - max(dot(n, s.view), 0.0), 4.0);
+    sum += mirrored(reflect(-s.view, n), 3.0) * (0.018 + 0.09 * grazing) * ao * (0.3 + 0.7 * shiny) * (single ? 0.3 : 1.0);
     out_light = vec4(sum, 1.0);
     out_within = vec4(0.0);
 }

@@ -10,6 +10,9 @@ void main() {
     vec3 soft = normalize(mix(n, smooth_n, 0.8)), crisp = normalize(mix(n, smooth_n, 0.25));
     vec3 wrap = vec3(0.16, 0.06, 0.035);
     vec3 within = vec3(0.0);
+    // Nothing glitters: on dark skin little light from within covers the relief of the gloss, so it is softened.
+    float fair = smoothstep(0.03, 0.35, dot(s.albedo, vec3(0.3, 0.5, 0.2)));
+    n = normalize(mix(n, smooth_n, mix(0.5, 0.15, fair)));
     float shine = 0.0;
     vec3 highlight = vec3(0.0);
     for (int i = 0; i < 3; i++) {
@@ -29,7 +32,7 @@ void main() {
     float thick = rim_thickness(s, smooth_n), behind = max(dot(-smooth_n, lamp_direction[2]) + 0.3, 0.0) / 1.3;
     within += lamp_colour[2] * behind * vec3(1.0, 0.22, 0.10) * exp(-thick * vec3(260.0, 620.0, 900.0)) * 0.6;
     highlight += sheen(n, s.view, rough, 0.028) * ao * mix(0.55, 1.0, lit);
-    highlight *= 1.0 - 0.9 * s.surface.a;  // stubble, brows and the scalp under hair scatter it
+    highlight *= mix(0.68, 1.0, fair) * (1.0 - 0.9 * s.surface.a);  // stubble, brows and the scalp under hair scatter it
     out_light = vec4(highlight, 1.0);
     out_within = vec4(within, 1.0);
 }
