@@ -186,7 +186,8 @@ def _judged(out: Path, frames: int, python: Path) -> list[str]:
     table = Table("judged", "found", "wanted", "frames")
     for row in verdict:
         colour = "green" if row.good else "red"
-        table.add_row(row.name, f"[{colour}]{row.value:.3f}[/{colour}]", f">= {row.wanted}", str(row.frames))
+        wanted = "" if row.wanted is None else f">= {row.wanted}"
+        table.add_row(row.name, f"[{colour}]{row.value:.3f}[/{colour}]", wanted, str(row.frames))
     console.print(table)
     return [f"{row.name}: {row.value:.3f}, wanted {row.wanted}" for row in verdict if not row.good]
 

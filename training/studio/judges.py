@@ -37,31 +37,32 @@ CORNERS: Final = ((33, 133), (362, 263))
 LIDS: Final = (((159, 145), (158, 153), (160, 144)), ((386, 374), (385, 380), (387, 373)))
 POINTS: Final = sorted({*LIPS, *np.ravel(CORNERS).tolist(), *np.ravel(LIDS).tolist()})
 FINE: Final = 768  # pixels a side of the guidance that openings are read off
-NEAR: Final = ("head", "upper")  # framings whose faces are large enough to measure: some 50 pixels a face and more
+NEAR: Final = 30.0  # pixels between the eyes from which on openings are judged: an open eye is then 3 pixels high
 INSIDE: Final = tuple(REGIONS.index(name) for name in ("mouth", "teeth", "tongue"))
 EYES: Final = (REGIONS.index("eyes"),)
 
 
 class Verdict(NamedTuple):
-    """One judgement: its ``value`` must reach ``wanted``; ``frames`` it was made from."""
+    """One judgement: its ``value`` must reach ``wanted`` (None: told for information); ``frames`` it was made from."""
 
     name: str
     value: float
-    wanted: float
+    wanted: float | None
     frames: int
 
     @property
     def good(self) -> bool:
         """Whether it passes."""
-        return self.value >= self.wanted
+        return self.wanted is None or self.value >= self.wanted
 
 
 class Sight(NamedTuple):
-    """What was meant and what was seen in one frame. ``yaw`` degrees; the openings over the distance of the eyes, NaN
-    where no face was found; ``overlap`` of the person's mask with our alpha (intersection over union)."""
+    """What was meant and what was seen in one frame. ``yaw`` degrees; ``apart`` pixels between the eyes as meant; the
+    openings over the distance of the eyes, NaN where no face was found; ``overlap`` of the person's mask with our alpha
+    (intersection over union)."""
 
     yaw: float
-    framing: str
+    apart: float
     found: bool
     mouth: float
     eyes: float
@@ -100,11 +101,12 @@ def sights(records: Sequence[Record], python: Path, report: Callable[[int, int],
             person = record.meta["person"]
             meant = Meant(build(person).avatar)
         view, framing = record.viewpoint, record.meta["framing"]
-        mouth, eyes = meant.openings(record.motion, view, framing)
+        mouth, eyes, apart = meant.openings(record.motion, view, framing)
+        apart *= record.meta["size"] / FINE
         found = answer["points"] is not None
         seen = measured(answer["points"]) if found else (np.nan, np.nan)
         overlap = _overlap(record, answer["person"])
-        yield Sight(float(np.degrees(view.yaw)), framing, found, *seen, mouth, eyes, overlap)
+        yield Sight(float(np.degrees(view.yaw)), apart, found, *seen, mouth, eyes, overlap)
         report(number + 1, len(records))
 
 
@@ -112,12 +114,15 @@ def verdicts(seen: Sequence[Sight]) -> list[Verdict]:
     """The figures of the studio's issue: faces found, openings that follow the Motion, masks that agree."""
     front = [s for s in seen if abs(s.yaw) <= 30]
     side = [s for s in seen if 30 < abs(s.yaw) <= 45]
-    near = [s for s in front if s.found and s.framing in NEAR]
+    faces = [s for s in front if s.found]
+    near = [s for s in faces if s.apart >= NEAR]
     return [
         Verdict("face found, yaw to 30", _mean([s.found for s in front]), 0.99, len(front)),
         Verdict("face found, yaw 30 to 45", _mean([s.found for s in side]), 0.95, len(side)),
         Verdict("mouth opening, correlation", _follows([(s.mouth, s.meant_mouth) for s in near]), 0.9, len(near)),
         Verdict("eye opening, correlation", _follows([(s.eyes, s.meant_eyes) for s in near]), 0.9, len(near)),
+        Verdict("mouth, small faces too", _follows([(s.mouth, s.meant_mouth) for s in faces]), None, len(faces)),
+        Verdict("eyes, small faces too", _follows([(s.eyes, s.meant_eyes) for s in faces]), None, len(faces)),
         Verdict("person's mask, mean IoU", _mean([s.overlap for s in seen]), 0.93, len(seen)),
     ]
 
@@ -144,8 +149,9 @@ class Meant:
         self._pivots = avatar.bone_pivot[self._eyes].astype(np.float64)
         self._lines = [_mouth_line(avatar), *(_eye_line(avatar, pivot) for pivot in self._pivots)]
 
-    def openings(self, motion: Motion, view: Viewpoint, framing: str) -> tuple[float, float]:
-        """Visible opening of the mouth and mean opening of the eyes, over the distance of the eyes."""
+    def openings(self, motion: Motion, view: Viewpoint, framing: str) -> tuple[float, float, float]:
+        """Visible opening of the mouth and mean opening of the eyes, over the distance of the eyes; and that distance
+        in pixels of a picture of FINE."""
         pose = self._body.pose(motion, self._pose)
         lens = camera.camera(view, camera.framing(framing), (FINE, FINE))
         g = self._raster.draw(pose.vertices, pose.normals, lens, None, self._place)
@@ -155,7 +161,7 @@ class Meant:
             _length(g.region, _project(pose.vertices[line], lens), inside)
             for line, inside in zip(self._lines, (INSIDE, EYES, EYES), strict=True)
         ]
-        return open_ / apart, float(np.mean(lids)) / apart
+        return open_ / apart, float(np.mean(lids)) / apart, apart
 
 
 def _mouth_line(avatar: Avatar) -> Array:
