@@ -33,6 +33,7 @@ EXPRESSIONS: Final[dict[str, dict[str, float]]] = {
     "puff": {"cheekPuff": 0.6, "mouthPucker": 0.25, "mouthPress": 0.3},
     "squint": {"eyeSquint": 0.8, "cheekSquint": 0.35, "noseSneer": 0.15},
 }  # fmt: skip
+OFTEN: Final = {"smile": 5.0, "laugh": 2.5, "surprise": 1.5}  # how often each is drawn, when not once
 MOUTH_SHARE: Final = 0.45  # of an expression's lip actions that is left while speaking; the jaw is speech's alone
 RISE, HOLD, FALL = (0.16, 0.5), (0.3, 1.6), (0.25, 0.9)  # seconds, drawn evenly
 DRILL_ACTIONS: Final = tuple(  # an isolated action at full weight is not a face one meets
@@ -57,9 +58,10 @@ def expressions(frames: int, rng: np.random.Generator, speech: Array) -> tuple[A
     ``speech`` (T,) in [0, 1] holds the mouth back where there is speech.
     """
     face, names = np.zeros((frames, K), np.float32), []
+    chances = np.array([OFTEN.get(name, 1.0) for name in EXPRESSIONS])
     start = int(rng.uniform(-0.6, 0.5) * frames)  # it may be under way when the clip begins
     while start < frames:
-        name = str(rng.choice(list(EXPRESSIONS)))
+        name = str(rng.choice(list(EXPRESSIONS), p=chances / chances.sum()))
         rise, hold, fall = (max(2, round(rng.uniform(*span) / FRAME_SECONDS)) for span in (RISE, HOLD, FALL))
         strength, lean = rng.beta(2.2, 1.8), rng.normal(0.0, 0.12)
         envelope = _envelope(np.arange(frames) - start, rise, hold, fall)

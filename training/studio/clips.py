@@ -141,7 +141,7 @@ def perform(
     elif rng.random() < EXPRESSION_SHARE:
         face, names = expressions(total - WARM, rng, said.speech[WARM:])
     joints, gesture = _arms(said, body, rng)
-    behaviour = Behaviour(BehaviourConfig(smile=float(rng.uniform(0.0, 0.2)), head=float(rng.uniform(0.6, 1.6))))
+    behaviour = Behaviour(BehaviourConfig(smile=float(rng.uniform(0.0, 0.3)), head=float(rng.uniform(0.6, 1.6))))
     state = behaviour.initial_state(int(rng.integers(2**31)))
     contact = ViewConfig().eye_contact if rng.random() < 0.6 else float(rng.random())
     motions = []
