@@ -17,7 +17,9 @@ from training.speech.corpus import Utterance, _save
 from training.speech.phones import Span
 from training.studio import judges
 from training.studio.clips import Script
+from training.studio.gl import GlError
 from training.studio.judges import Meant, Sight, StudioError, measured, sights, verdicts
+from training.studio.make import _about, make
 from training.studio.plan import Plan, begin
 from training.studio.shards import shard_name, write_shard
 from training.studio.stats import facts
@@ -63,12 +65,30 @@ def test_a_wrong_command_line_is_answered_with_what_would_be_right(
     assert "Traceback" not in result.output
 
 
+class NoScreen:
+    """A stage that cannot open, as where EGL is missing."""
+
+    device = "none"
+
+    def __init__(self, size: int) -> None:
+        raise GlError("no OpenGL context: apt-get install libegl1")
+
+    def enter(self, person: int) -> Any: ...
+
+    def take(self, clip: Any) -> Any: ...
+
+
+@pytest.mark.slow
+def test_a_stage_that_cannot_open_says_why_from_its_worker(tmp_path: Path, speech: Path) -> None:
+    with pytest.raises(GlError, match="apt-get install libegl1"):
+        make(tmp_path, Plan.of(0, "train", 64, 4, speech), speech, 1, NoScreen, lambda progress: None)
+    assert [path.name for path in tmp_path.glob("sitting-*")] == []
+
+
 def data_set(folder: Path, speech: Path) -> Script:
     plan = begin(folder, Plan.of(0, "train", 64, 4, speech))
     script, stage = plan.script(speech), DoubleStage(64)
     clips = [script.clip(number, AVERAGE) for number in range(4)]
-    from training.studio.make import _about
-
     made = {"device": "double", "processor": "another", "seconds": 2.0, "commit": "x"}
     write_shard(folder, shard_name(0), [(_about(clip), list(stage.take(clip))[:2]) for clip in clips], made)
     return script
