@@ -235,7 +235,7 @@ def _finish(
         for lamp in (key, fill):
             card += np.array(lamp.colour) * max(float(normal @ np.array(lamp.direction)), 0.0) / 3
     exposure = GREY_TARGET / float(card @ LUMA) * 2.0 ** float(rng.normal(0.0, 0.16))
-    balance = _white_balance(card, strength=0.72)
+    balance = _white_balance(card, strength=0.85)
     return _balanced(raw, balance, exposure)
 
 
@@ -314,7 +314,7 @@ def _window(rng: np.random.Generator) -> Light:
 
 def _evening(rng: np.random.Generator) -> Light:
     side = float(rng.choice([-1, 1]))
-    warm, dusk = blackbody(rng.uniform(3000, 3700)), blackbody(rng.uniform(6000, 7800))
+    warm, dusk = blackbody(rng.uniform(3200, 4000)), blackbody(rng.uniform(6000, 7800))
     key = Lamp(aim(side * rng.uniform(25, 58), rng.uniform(12, 34)), scaled(warm, 1.7), rng.uniform(0.16, 0.3))
     fill = Lamp(aim(-side * rng.uniform(50, 90), rng.uniform(-5, 15)), scaled(dusk, rng.uniform(0.12, 0.4)), 0.5)
     rim = Lamp(aim(-side * rng.uniform(125, 160), rng.uniform(5, 30)), scaled(_mix(warm, dusk, 0.4),

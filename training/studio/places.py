@@ -63,7 +63,7 @@ def sample(seed: int, kind: str | None = None) -> Place:
     # Walls and backdrops are mostly white, grey or beige; a few are painted.
     painted = rng.random() < 0.22
     hue = rng.uniform(0, 2 * np.pi) if painted else rng.normal(0.35, 0.5)
-    strength = rng.uniform(0.1, 0.42) if painted else rng.uniform(0.0, 0.14)
+    strength = rng.uniform(0.08, 0.3) if painted else rng.uniform(0.0, 0.14)
     tone = rng.uniform(0.25, 0.75) if kind == "room" else rng.uniform(0.04, 0.8)
     tint = 1 + strength * np.cos(hue - np.array([0, 2.1, 4.2]))
     red, green, blue = (float(value) for value in np.clip(tone * tint, 0.02, 0.85))
