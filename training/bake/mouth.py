@@ -19,9 +19,9 @@ Array = NDArray[Any]
 UPPER: Final = ((8.5, 10.2), (6.6, 9.2), (7.6, 10.0), (7.0, 8.6), (6.8, 8.4), (9.8, 7.6))
 LOWER: Final = ((5.3, 8.8), (5.7, 9.2), (6.8, 10.0), (7.0, 8.6), (7.1, 8.2), (10.5, 7.6))
 SECTION: Final = ((-1.0, -3.6), (-1.0, -1.0), (-0.72, 0.05), (0.0, 0.45), (0.72, 0.05), (1.0, -1.0), (1.0, -3.6))
-# Down the crown: share of the height, width factor, millimetres outward.
+# Down the crown and up behind it: share of the height, width factor, millimetres outward.
 ROWS: Final = ((-0.12, 0.74, -0.5), (0.25, 0.90, 0.15), (0.65, 0.98, 0.20), (0.94, 0.95, -0.15), (1.0, 0.88, -0.9),
-               (0.98, 0.86, -2.6))  # fmt: skip
+               (0.98, 0.86, -2.6), (0.55, 0.80, -3.0), (0.05, 0.70, -3.2))  # fmt: skip
 ENAMEL: Final = Rect(atlas.TEETH.x, atlas.TEETH.y, atlas.TEETH.width, 150)
 GUM: Final = Rect(atlas.TEETH.x, atlas.TEETH.y + 150, atlas.TEETH.width, 50)
 
@@ -115,32 +115,32 @@ def _tooth_unit(kind: int) -> Array:
     """Each kind of tooth has a column of the enamel painting: u across, v from gum to edge."""
     across = np.linspace(0.04, 0.96, len(SECTION))
     down = np.clip([row[0] for row in ROWS], 0.0, 1.0)
-    down[-1] = 1.0
+    down[-3] = 1.0
     columns = len(UPPER) + len(LOWER)
     return np.array([((kind + u) / columns, v) for v in down for u in across])
 
 
 def _gum(name: str, curve: Array, length: Array, edge: float, up: float, rig: Rig, motion: Array) -> Part:
-    """A soft band over the roots, from just above the crowns up behind the lip."""
+    """A soft band over the roots: from the inside of the mouth between the teeth and up behind the lip."""
     at = np.linspace(-0.97, 0.97, 33) * length[-1]
     x = np.sign(at) * np.interp(np.abs(at), length, curve[:, 0])
     z = np.interp(np.abs(at), length, curve[:, 1])
-    rise, out = np.array([0.0072, 0.0092, 0.0120, 0.0160]), np.array([-0.0012, 0.0007, 0.0008, -0.0010])
+    rise = np.array([0.0130, 0.0086, 0.0066, 0.0072, 0.0092, 0.0120, 0.0160])  # from behind the teeth to the lip
+    out = np.array([-0.0085, -0.0072, -0.0044, -0.0012, 0.0007, 0.0008, -0.0010])
+    shade = np.array([1.0, 0.7, 0.2, 0.0, 0.33, 0.66, 1.0])
     middle = np.array([0.0, z.min()])
     direction = np.stack([x, z], axis=1) - middle
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     scallop = 0.0008 * np.cos(2 * np.pi * at / 0.0078)
     rings = []
     for row, (height, shift) in enumerate(zip(rise, out, strict=True)):
-        y = edge + up * (height + scallop * (row < 2))
+        y = edge + up * (height + scallop * (2 < row < 5))
         rings.append(np.stack([x + shift * direction[:, 0], y, z + shift * direction[:, 1]], axis=1))
     rest = np.concatenate(rings)
     faces = mesh.grid_faces(len(rise), len(at))
     if mesh.face_normals(rest, faces)[:, 2].sum() < 0:
         faces = faces[:, ::-1]
-    unit = np.stack(
-        [np.tile(np.linspace(0, 1, len(at)), len(rise)), np.repeat(np.linspace(0, 1, len(rise)), len(at))], 1
-    )
+    unit = np.stack([np.tile(np.linspace(0, 1, len(at)), len(rise)), np.repeat(shade, len(at))], 1)
     return Part(
         name=f"{name} gum", rest=rest, faces=faces, uv=GUM.place(unit), region=np.zeros(0, np.uint8),
         weight=rig.rigid(len(rest), "head"), paint=unit @ np.eye(2, 3), deltas=_apply(motion, rest),

@@ -46,7 +46,7 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     colour *= _tint((0.40 * blood_shows * skin.ears).astype(np.float32), (1.05, 0.80, 0.78))
     colour += (skin.palm * dark * 0.55)[:, None] * (linear((0.72, 0.53, 0.44)) - colour)
 
-    height, deep = relief(skin, identity, seed)
+    height, pores, deep = relief(skin, identity, seed)
     front = skin.face
     x, y, _ = skin.front.T
     brow = np.clip(paint_brows(np.abs(x), y, identity, seed) * skin.zone["front"], 0, 0.92)
@@ -54,7 +54,7 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     colour[front] = _face(colour[front], skin, identity, seed, deep, dark, beard)
     colour[front] += brow[:, None] * (brow_colour(identity) - colour[front])
     light = np.ones(len(place), np.float32)
-    light[front] = (1 - CAVITY * deep) * (1 + np.clip(height / 2.2e-4, -0.35, 0.12))
+    light[front] = (1 - CAVITY * deep) * (1 + np.clip(pores / 2.2e-4, -0.35, 0.12))
 
     root = linear(identity.hair) + 0.85 * identity.grey * (linear(GREY) - linear(identity.hair))
     hair = root * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 1, seed + 8))[:, None]
@@ -64,7 +64,7 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     colour[inner] += wet[inner, None] * (_mouth_tone(place[inner]) - colour[inner])
     gloss: Array = np.full(len(place), 0.24, np.float32)
     blood: Array = np.full(len(place), 0.84, np.float32)
-    gloss[front], blood[front] = _sheen(skin, identity, height, brow, beard)
+    gloss[front], blood[front] = _sheen(skin, identity, pores, brow, beard)
     gloss = (gloss - 0.20 * cover) * _grain(place, 700, 1, seed + 9, 0.78, 1.22)
     blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.25 * dark)
     bumps = np.zeros(len(place), np.float32)
@@ -155,13 +155,13 @@ def _lips(colour: Array, skin: SkinMap, identity: Identity, seed: int, dark: flo
     return np.asarray(colour * (1 + 0.05 * around * (1 - identity.makeup))[:, None])
 
 
-def _sheen(skin: SkinMap, identity: Identity, height: Array, brow: Array, beard: Array) -> tuple[Array, Array]:
+def _sheen(skin: SkinMap, identity: Identity, pores: Array, brow: Array, beard: Array) -> tuple[Array, Array]:
     """(gloss, subsurface) of the front's texels: oily nose and forehead, moist lips, dull folds."""
     zone, lip, lids = skin.zone, skin.lips[skin.face], skin.lids[skin.face]
     oily = np.clip(zone["nose"] + 0.55 * zone["forehead"] + 0.30 * zone["cheek"] + 0.3 * zone["chin"], 0, 1)
     gloss = 0.21 + (0.10 - 0.04 * identity.wrinkles) * oily + (0.13 + 0.10 * identity.makeup) * lip + 0.04 * lids
     gloss = gloss - 0.10 * beard
-    gloss = gloss * (1 - 0.6 * zone["wing"]) * (1 + np.clip(height / 2.5e-4, -0.35, 0.2) * (1 - lip))
+    gloss = gloss * (1 - 0.6 * zone["wing"]) * (1 + np.clip(pores / 2.5e-4, -0.35, 0.2) * (1 - lip))
     gloss = np.maximum(gloss - 0.22 * brow, 0.62 * zone["lid_edge"])
     return gloss.astype(np.float32), ((0.84 + 0.10 * zone["nose"]) * (1 - 0.7 * brow)).astype(np.float32)
 

@@ -17,23 +17,24 @@ LINE: Final = 3.2e-4  # metres, depth of a forehead line at wrinkles 1
 FOLD: Final = 9.0e-4  # metres, depth of the nasolabial fold at wrinkles 1
 
 
-def relief(skin: SkinMap, identity: Identity, seed: int) -> tuple[Array, Array]:
-    """(height (m,) in metres, how deep in a furrow (m,) in [0, 1]) of the front's texels."""
+def relief(skin: SkinMap, identity: Identity, seed: int) -> tuple[Array, Array, Array]:
+    """Of the front's texels (m,): height in metres, its pores alone, how deep in a furrow in [0, 1]."""
     place, zone = skin.front, skin.zone
     age, lip = identity.wrinkles, skin.lips[skin.face]
     warp = noise(place, 70, 2, seed + 41) - 0.5
     fine = noise(place, 230, 2, seed + 42) - 0.5
     furrow = LINE * _lines(place, zone, age, warp, fine, seed)
-    fold = FOLD * (0.14 + 0.86 * age) * _valley(zone["nasolabial"] + 0.003 * warp, 0.0026)
+    fold = FOLD * (0.08 + 0.92 * age) * _valley(zone["nasolabial"] + 0.003 * warp, 0.0026)
     fold += 0.6 * FOLD * max(age - 0.15, 0.0) * _valley(zone["marionette"] + 0.003 * warp, 0.0024)
     fold += 0.5 * FOLD * (0.10 + 0.9 * age) * _valley(zone["tear"] + 0.003 * warp, 0.0024)
     crease = 0.0007 * identity.crease * np.exp(-(((zone["lid_crease"] + 0.0012 * warp) / 0.0009) ** 2))
     crepe = age * 6e-5 * (noise(place * [1, 1.6, 1], 620, 2, seed + 44) - 0.5) * (1 - zone["nose"])
     upright = noise(place * np.array([1.0, 0.20, 0.3]), 1350, 2, seed + 5) - 0.5
     skin_only = 1 - lip
-    height = skin_only * (_pores(place, zone, seed) + crepe - furrow - fold - crease) + lip * 1.6e-4 * upright
+    pores = skin_only * (_pores(place, zone, seed) + crepe)
+    height = pores - skin_only * (furrow + fold + crease) + lip * 1.6e-4 * upright
     deep = np.clip(furrow / (1.8 * LINE) + 0.42 * fold / FOLD + 0.42 * crease / 0.0007, 0, 1) * skin_only
-    return height.astype(np.float32), deep.astype(np.float32)
+    return height.astype(np.float32), pores.astype(np.float32), deep.astype(np.float32)
 
 
 def _lines(place: Array, zone: dict[str, Array], age: float, warp: Array, fine: Array, seed: int) -> Array:

@@ -30,7 +30,7 @@ CHANGES: Final[dict[str, Spread]] = {
     "forehead-temple-incr": Spread(0.08, 0.22), "forehead-nubian-incr": Spread(0.0, 0.14),
     "eyebrows-angle-up": Spread(0.06, 0.18), "eyebrows-trans-up": Spread(-0.12, 0.28),
     "eyebrows-trans-forward": Spread(0.0, 0.22, woman=-0.14), "eye-scale-incr": Spread(0.20, 0.20, True, 0.06),
-    "eye-height1-incr": Spread(0.06, 0.20, True), "eye-height2-incr": Spread(0.08, 0.20, True),
+    "eye-height1-incr": Spread(0.06, 0.20, True), "eye-height2-incr": Spread(0.14, 0.20, True),
     "eye-height3-incr": Spread(0.02, 0.20, True), "eye-corner1-up": Spread(0.0, 0.20, True),
     "eye-corner2-up": Spread(0.05, 0.24, True), "eye-trans-out": Spread(0.0, 0.22, True),
     "eye-trans-up": Spread(0.0, 0.12, True), "eye-push1-out": Spread(0.0, 0.16, True),
