@@ -25,6 +25,7 @@ from training.studio.figure import (
     POLISHED,
     RELIEF_GAIN,
     SKIN,
+    STRAND,
     WET,
     Figure,
     eye_sheet,
@@ -42,6 +43,7 @@ SUBJECT: Final = np.array([0.0, -0.12, -0.05])  # the depth at which a picture i
 MARGIN: Final = 0.16  # metres around the picture that cast shadows into it
 MAP_DEPTH: Final = 1.8  # metres that a shadow map spans
 ROOM_LEVELS: Final = 5
+HAIR_BLUR: Final = 0.65  # how much of the wider filter strands get
 SHADERS: Final = {
     SKIN: "skin.frag", WET: "wet.frag", EYE: "eye_light.frag", HAIR: "hair.frag", CLOTH: "cloth.frag",
     POLISHED: "polished.frag",
@@ -72,7 +74,7 @@ class Photographer:
         fine = (height * SUPERSAMPLE, width * SUPERSAMPLE)
         self._surfaces = gl.Target(context, fine, [(4, "f1"), (4, "f1"), (4, "f2")], depth=True)
         self._sorted = gl.Target(context, fine, [], depth=True)
-        self._lit = gl.Target(context, fine, [(4, "f2"), (4, "f2")])
+        self._lit = gl.Target(context, fine, [(4, "f2")] * 3)
         self._lighting = context.framebuffer(self._lit.colours, self._sorted.depth)
         self._glazing = context.framebuffer(self._lit.colours, self._surfaces.depth)
         self._lighting.depth_mask = self._glazing.depth_mask = False
@@ -94,7 +96,7 @@ class Photographer:
         known = {"LABELS": LABELS, "BROWS": REGIONS.index("brows"), "LASHES": REGIONS.index("lashes")}
         self._light = {number: gl.Program(context, "screen.vert", name, **known) for number, name in SHADERS.items()}
         self._glass = gl.Program(context, "body.vert", "glass.frag")
-        self._resolve = gl.Program(context, "screen.vert", "resolve.frag")
+        self._resolve = gl.Program(context, "screen.vert", "resolve.frag", STRAND=STRAND, SOFT=HAIR_BLUR)
         self._scatter = gl.Program(context, "screen.vert", "scatter.frag")
         self._develop = gl.Program(context, "screen.vert", "develop.frag")
         corners = context.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32).tobytes())
@@ -176,7 +178,7 @@ class Photographer:
                 colour=0, surface=1, direction=2, depth=3, key_map=4, rim_map=5, room=6, level=number / 16.0,
                 is_tooth=teeth, key_reach=MAP_DEPTH,
             )  # fmt: skip
-        self._resolve.set(light=0, within=1, colour=2, depth=3, level=0.5)
+        self._resolve.set(light=0, within=1, skin=2, colour=3, depth=4, level=0.5)
         self._scatter.set(within=0, skin=1, level=0.5)
         self._develop.set(light=0, within=1, skin=2, backdrop=3, level=0.5, backdrop_reach=float(places.REACH))
 

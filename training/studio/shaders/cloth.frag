@@ -15,6 +15,6 @@ void main() {
     }
     vec3 room_light = ambient(n) * ao;
     sum += room_light * (s.albedo + (0.03 + 0.5 * s.albedo) * grazing * 0.5);
-    out_light = vec4(sum, 1.0);
-    out_within = vec4(0.0);
+    out_light = vec4(min(sum, BRIGHTEST), 1.0);
+    out_within = out_skin = vec4(0.0);
 }

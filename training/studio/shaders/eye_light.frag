@@ -44,6 +44,6 @@ void main() {
     // The tear film climbs the lower lid and catches the key.
     float tear = (1.0 - lid.y) * clamp(dot(normalize(n - vec3(0.0, 0.9, 0.0) * 0.6 + s.view * 0.4), lamp_direction[0]) + 0.2, 0.0, 1.0);
     sum += (lamp_colour[0] * 0.16 * lit + ambient(s.view) * 0.10) * tear;
-    out_light = vec4(sum, 1.0);
-    out_within = vec4(0.0);
+    out_light = vec4(min(sum, BRIGHTEST), 1.0);
+    out_within = out_skin = vec4(0.0);
 }

@@ -10,6 +10,6 @@ void main() {
     float fresnel = 0.04 + 0.96 * pow(1.0 - clamp(dot(n, view_ray), 0.0, 1.0), 5.0);
     vec3 mirror = 0.6 * 2.0 * fresnel * mirrored(reflect(-view_ray, n), 0.0);  // 0.6: coated
     float covers = clamp(0.03 + fresnel, 0.0, 1.0);
-    out_light = vec4(mirror, covers);
-    out_within = vec4(0.0, 0.0, 0.0, covers);
+    out_light = vec4(min(mirror, BRIGHTEST), covers);
+    out_within = out_skin = vec4(0.0, 0.0, 0.0, covers);
 }

@@ -39,6 +39,6 @@ void main() {
     sum += (s.albedo + 0.06 * through) * (ambient(n) + 0.12 * fair * lamp_colour[0]) * pow(ao, mix(1.2, 0.7, fair));
     float grazing = pow(1.0 - max(dot(n, s.view), 0.0), 4.0);
     sum += mirrored(reflect(-s.view, n), 3.0) * (0.018 + 0.09 * grazing) * ao * (0.3 + 0.7 * shiny) * (single ? 0.3 : 1.0);
-    out_light = vec4(sum, 1.0);
-    out_within = vec4(0.0);
+    out_light = vec4(min(sum, BRIGHTEST), 1.0);
+    out_within = out_skin = vec4(0.0);
 }

@@ -19,6 +19,9 @@ uniform float key_reach;  // metres that the depth of a map spans
 uniform float key_width;  // metres across a map
 layout(location = 0) out vec4 out_light;  // radiance, coverage
 layout(location = 1) out vec4 out_within;  // light that enters skin, to be spread; share of skin
+layout(location = 2) out vec4 out_skin;  // colour of that skin; its share
+
+const vec3 BRIGHTEST = vec3(6.0);  // one sample must not outshine its pixel
 
 struct Sample {
     ivec2 pixel;

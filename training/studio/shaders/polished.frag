@@ -16,6 +16,6 @@ void main() {
     float grazing = pow(1.0 - clamp(dot(n, s.view), 0.0, 1.0), 5.0);
     vec3 mirror = mirrored(reflect(-s.view, n), rough < 0.2 ? 0.0 : 1.0 + 3.0 * rough);
     sum += s.albedo * ambient(n) * ao * (1.0 - metal) + mirror * mix(base, vec3(1.0), grazing * 0.7) * ao;
-    out_light = vec4(sum, 1.0);
-    out_within = vec4(0.0);
+    out_light = vec4(min(sum, BRIGHTEST), 1.0);
+    out_within = out_skin = vec4(0.0);
 }

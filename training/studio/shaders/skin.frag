@@ -33,6 +33,7 @@ void main() {
     within += lamp_colour[2] * behind * vec3(1.0, 0.22, 0.10) * exp(-thick * vec3(260.0, 620.0, 900.0)) * 0.6;
     highlight += sheen(n, s.view, rough, 0.028) * ao * mix(0.55, 1.0, lit);
     highlight *= mix(0.68, 1.0, fair) * (1.0 - 0.9 * s.surface.a);  // stubble, brows and the scalp under hair scatter it
-    out_light = vec4(highlight, 1.0);
+    out_light = vec4(min(highlight, BRIGHTEST), 1.0);
     out_within = vec4(within, 1.0);
+    out_skin = vec4(s.albedo, 1.0);
 }

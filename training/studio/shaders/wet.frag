@@ -29,6 +29,6 @@ void main() {
         sum += lamp_colour[i] * (s.albedo * d * open + gloss(n, s.view, lamp_direction[i], rough, 0.04) * open * ao * 0.7);
     }
     sum += s.albedo * ambient(normalize(n + s.view)) * ao + sheen(n, s.view, rough, 0.04) * ao * ao * 0.6;
-    out_light = vec4(sum, 1.0);
-    out_within = vec4(0.0);
+    out_light = vec4(min(sum, BRIGHTEST), 1.0);
+    out_within = out_skin = vec4(0.0);
 }
