@@ -21,8 +21,9 @@ from training.bake.scalp import CENTRE, Roots, Scalp, grow_roots, hairline, scal
 
 Array = NDArray[Any]
 PACK: Final = {"mass": (190, 0.40, 6), "lock": (340, 1.0, 7)}  # ribbons, where in the thickness, points along each
-SHORT_LOCKS: Final = 560  # instead, when hair is too short to need a mass: the painted scalp is one
+SHORT_LOCKS: Final = 760  # instead, when hair is too short to need a mass: the painted scalp is one
 MASS_NEEDS: Final = 0.10  # metres of length
+TIE: Final = 0.011  # metres off the head where hair is tied
 SHELL_NEEDS: Final = 0.010  # metres of thickness from which short hair gets an opaque shell inside
 
 
@@ -72,20 +73,21 @@ class _Hair:
     def pack(self) -> list[Part]:
         """A few hundred wide ones over an opaque mass, or a shell, or the painted scalp."""
         cut = self.cut
-        self.cut = replace(
-            cut, rough=0.4 * cut.rough, wild=0.0, baby=0.0, blunt=0.3 * cut.blunt, wave=(0.6 * cut.wave[0], cut.wave[1])
-        )
         long = max(cut.length) > MASS_NEEDS
+        coil = cut.coil if long else (0.0, cut.coil[1])  # short curls are painted on the locks
+        wave = (0.6 * cut.wave[0], cut.wave[1])
+        self.cut = replace(cut, rough=0.4 * cut.rough, wild=0.0, baby=0.0, blunt=0.3 * cut.blunt, wave=wave, coil=coil)
         parts = [self._shell()] if not long and max(cut.lift) > SHELL_NEEDS and cut.bare == 0 else []
         for name, (count, height, points) in PACK.items():
             if name == "mass" and not long:
                 continue
             count = count if long else SHORT_LOCKS
-            points = min(points, max(cut.points - 1, 3))
+            points = points if long else 4
             level = height * self.generator.uniform(0.75, 1.0, 2 * count)
             curves, reach, width, _ = self._strands(count, level, points, trim=0.88 if name == "mass" else 1.0)
             broad = 0.0045 + (0.0175 if name == "mass" else 0.0115) * ease(reach, 0.015, 0.12)
-            width = broad * width / cut.width
+            thin = width / cut.width  # along the hairline, where a wide card would be a blot
+            width = broad * thin * (1.0 if long else np.minimum(thin, 1.0))
             columns = getattr(ribbons, f"{name}_columns")(len(curves), self.generator)
             roll = self.generator.normal(0, 0.12, len(curves))
             parts.append(self._part(name, curves, width, columns, roll, 0 if name == "mass" else 1))
@@ -105,9 +107,7 @@ class _Hair:
         normal = mesh.smooth(mesh.vertex_normals(point, local), local, 8)
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         rest = mesh.smooth(point + (0.75 * self.scale * lift - 0.002)[:, None] * normal, local, 3)
-        unit = np.stack(
-            [(np.arctan2(out[:, 0], -out[:, 1]) / (2 * np.pi)) % 1.0, 0.3 + 3.0 * depth.clip(0, 0.2)], axis=1
-        )
+        unit = np.stack([0.5 + 4.0 * place[:, 0], 0.3 + 3.0 * depth.clip(0, 0.2)], axis=1)
         weight = ribbons.hang_weights(self.rig, rest, self.scale)
         return Part(
             name="shell", rest=rest, faces=local, uv=ribbons.MASS.place(unit.clip(0, 1)), region=np.zeros(0, np.uint8),
@@ -139,7 +139,7 @@ class _Hair:
         curves[:, 1:] = self.field.push_out(curves[:, 1:], 0.0008)
         width = cut.width * generator.uniform(0.7, 1.3, len(roots)) * (0.45 + 0.55 * edge)
         if cut.knot:
-            more = knot_curves(cut, curves, self.field, self.scale, points, generator)
+            more = knot_curves(cut, self._tie(), curves, self.field, self.scale, points, generator)
             curves, reach = np.concatenate([curves, more.curves]), np.concatenate([reach, more.reach])
             width = np.concatenate([width, np.full(len(more.curves), 1.1 * cut.width)])
             level = np.concatenate([level, more.level])
@@ -181,7 +181,7 @@ class _Hair:
             stand = stand * (1 - 0.6 * beside)
         goal = None
         if cut.tie is not None:
-            goal = np.array(cut.tie) * scale + generator.normal(0, 0.004, (len(roots), 3))
+            goal = self._tie() + generator.normal(0, 0.004, (len(roots), 3))
         return hair_grow.Growth(
             root=roots.point - 0.0008 * roots.normal, normal=upright, comb=comb, length=length,
             stand=stand.clip(0, 1), droop=cut.droop,
@@ -190,6 +190,12 @@ class _Hair:
             tuck=cut.tuck * generator.uniform(0.7, 1.2, len(roots)), goal=goal,
             end=self._end(roots),
         )  # fmt: skip
+
+    def _tie(self) -> Array:
+        """Where hair is gathered: just off this person's head."""
+        tie = np.array([self.cut.tie]) * self.scale
+        away, out = self.field(tie)
+        return np.asarray((tie + (TIE - away)[:, None] * out)[0])
 
     def _veil(self, roots: Roots) -> Array:
         """How far forward each strand may hang: a fringe may, the rest stays beside the face."""

@@ -16,6 +16,7 @@ Array = NDArray[Any]
 Each = Any  # a number, or an array with one for each strand
 STEP: Final = 0.004  # metres of growth a step
 CLEAR: Final = 0.0008  # metres every strand stays off the skin
+COLLAR: Final = -0.065  # metres below the eyes: what faces up under this is collar or shoulder
 SHOULDER: Final = -0.115  # metres below the eyes: under this, hair lies on the body rather than the head
 RIDGE: Final = -0.090  # metres behind the eyes: the line over the shoulders
 
@@ -132,8 +133,9 @@ def _grow(
             push = min(max((target - away) / 0.014, -0.6 * (1 - fall)), 0.8) if near else 0.0
             for c in range(3):
                 want[c] = want[c] * (1 - up) + up * normal[n, c] + push * out[c]
-            if p[1] < SHOULDER and away < target + 0.03:  # before or behind the shoulder, not along it
-                beyond = min(max(abs(p[0]) - 0.080, 0.0), 0.05) * (1 if p[0] > 0 else -1)
+            landed = p[1] < SHOULDER or (p[1] < COLLAR and out[1] > 0.3)
+            if landed and away < target + 0.03:  # before or behind the shoulder, not along it
+                beyond = min(max(abs(p[0]) - 0.070, 0.0), 0.05) * (1 if p[0] > 0 else -1)
                 want[0] = 0.3 * want[0] - 12.0 * beyond
                 want[2] += 0.7 if p[2] > RIDGE else -0.7
             size = max(np.sqrt(want[0] ** 2 + want[1] ** 2 + want[2] ** 2), 1e-6)
@@ -168,9 +170,12 @@ def frames(curves: Array) -> tuple[Array, Array, Array]:
     """(tangents, two unit directions across), each (n, points, 3)."""
     tangent = np.gradient(curves, axis=1)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=2, keepdims=True), 1e-9)
-    axis = np.where(np.abs(tangent[:, :, 1:2]) > 0.8, [1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
-    one = np.cross(tangent, axis)
-    one /= np.maximum(np.linalg.norm(one, axis=2, keepdims=True), 1e-9)
+    one = np.empty_like(tangent)
+    side = np.cross(tangent[:, 0], [0.31, 0.27, 0.91])
+    for k in range(curves.shape[1]):  # carried along each strand, so that it never flips
+        side = side - (side * tangent[:, k]).sum(1, keepdims=True) * tangent[:, k]
+        side = side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
+        one[:, k] = side
     return tangent, one, np.cross(tangent, one)
 
 

@@ -24,10 +24,9 @@ class Knot:
     level: Array
 
 
-def knot_curves(cut: Cut, gathered: Array, field: Field, scale: float, points: int, generator: Any) -> Knot:
+def knot_curves(cut: Cut, tie: Array, gathered: Array, field: Field, scale: float, points: int, generator: Any) -> Knot:
     """A third as many strands again as were gathered, wound or hanging."""
-    assert cut.tie is not None
-    count, tie = max(len(gathered) // 3, 40), np.array(cut.tie) * scale
+    count = max(len(gathered) // 3, 40)
     return (
         _tail(cut, tie, count, field, scale, points, generator)
         if cut.knot == "tail"
@@ -69,7 +68,7 @@ def _bun(tie: Array, count: int, scale: float, points: int, generator: np.random
     wind = height[:, None] + 0.30 * generator.normal(0, 0.6, (count, 1)) * (s - 0.5) + 0.16 * np.sin(turn + 1.0)
     wind = wind.clip(-0.97, 0.97)
     flat = radius[:, None] * np.sqrt(1 - wind**2)
-    middle = tie + 0.020 * scale * axis
+    middle = tie + 0.017 * scale * axis
     curves = middle + (flat * np.cos(turn))[..., None] * one + (flat * np.sin(turn))[..., None] * two
     curves = curves + (0.85 * radius[:, None] * wind)[..., None] * axis
     return Knot(curves, radius * sweep, ring)

@@ -73,7 +73,7 @@ def _columns(
         depth = float(level[column])
         colour[inside] = tone * (0.80 + 0.28 * depth)
         alpha[inside] = best * ease(v, -0.01, 0.03)
-        light[inside] = (0.42 + 0.58 * depth) * (0.70 + 0.30 * ease(v, 0.0, 0.25))
+        light[inside] = (0.42 + 0.58 * depth) * (0.72 + 0.28 * ease(v, 0.0, 0.25))
     canvas.fill(rect, colour, alpha=alpha, light=light, gloss=gloss(identity), strand=1.0)
 
 
