@@ -19,6 +19,7 @@ from training.bake.clothes import dress
 from training.bake.eyes import eye_parts
 from training.bake.hair import hair_parts
 from training.bake.hair_field import Field
+from training.bake.hands import paint_hands
 from training.bake.identities import Identity
 from training.bake.lashes import lash_parts
 from training.bake.mesh import Part
@@ -119,6 +120,7 @@ def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:
     canvas.albedo[everywhere.covered, :3] = layer.colour
     canvas.surface[everywhere.covered] = np.stack([layer.light, layer.gloss, layer.blood, layer.strand], axis=1)
     canvas.height[everywhere.covered] = layer.height
+    paint_hands(canvas, identity, seed)
     for part in parts:
         if part.name == "tongue":
             under, covered = atlas.rasterise(part.uv, part.faces, part.paint)

@@ -20,7 +20,7 @@ from training.bake.fabric import SLEEVE, Draped, along_arm, from_neck, turn
 from training.bake.mesh import Part
 
 Array = NDArray[Any]
-HEM: Final = -0.80  # template height where clothes end, below what the widest framing shows
+HEM: Final = -0.757  # template height where clothes end: just above the crotch, where the widest framing ends
 SNAP: Final = 0.0015  # metres: a vertex this near a cut is on it
 # Where each piece lies in the cloth's rectangle of the atlas: x, y, width, height in [0, 1].
 SHEETS: Final = {
