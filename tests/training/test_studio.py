@@ -102,7 +102,7 @@ def test_without_speech_the_error_says_how_to_make_it(tmp_path: Path) -> None:
     "change", [{"seed": -1}, {"split": "test"}, {"size": 8}, {"size": 257}, {"clips": 0}, {"clips": 10**9}]
 )
 def test_a_plan_out_of_range_is_refused_by_name(change: dict[str, Any]) -> None:
-    good = {"seed": 0, "split": "train", "size": 256, "clips": 1, "speech": "", "people": ""}
+    good = {"seed": 0, "split": "train", "size": 256, "clips": 1, "speech": "", "people": "", "code": ""}
     with pytest.raises(ValueError, match=next(iter(change))):
         Plan(**{**good, **change})
 
@@ -205,12 +205,12 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_data_set_is_not_continued_as_another_one(tmp_path: Path) -> None:
-    plan = Plan(0, "train", 64, 8, "a", "b")
+    plan = Plan(0, "train", 64, 8, "a", "b", "c")
     begin(tmp_path, plan)
-    assert begin(tmp_path, Plan(0, "train", 64, 4, "a", "b")).clips == 8
-    assert begin(tmp_path, Plan(0, "train", 64, 12, "a", "b")).clips == 12
+    assert begin(tmp_path, Plan(0, "train", 64, 4, "a", "b", "c")).clips == 8
+    assert begin(tmp_path, Plan(0, "train", 64, 12, "a", "b", "c")).clips == 12
     with pytest.raises(StudioError, match="size 64, not 128"):
-        begin(tmp_path, Plan(0, "train", 128, 8, "a", "b"))
+        begin(tmp_path, Plan(0, "train", 128, 8, "a", "b", "c"))
 
 
 def complaints(folder: Path) -> list[str]:
@@ -225,7 +225,7 @@ def run(folder: Path, speech: Path, workers: int, pace: float = 0.0) -> "subproc
         "from training.studio.make import make; from training.studio.plan import Plan\n"
         "if __name__ == '__main__':\n"
         "    out, speech = map(Path, sys.argv[1:3])\n"
-        "    make(out, Plan(1, 'train', 64, 12, 'a', 'b'), speech, int(sys.argv[3]), DoubleStage, lambda p: 0)\n"
+        "    make(out, Plan(1, 'train', 64, 12, 'a', 'b', 'c'), speech, int(sys.argv[3]), DoubleStage, lambda p: 0)\n"
     )
     environment = {**os.environ, "STAGE_PACE": str(pace), "PYTHONPATH": str(ROOT)}
     arguments = [sys.executable, str(program), str(folder), str(speech), str(workers)]
@@ -260,8 +260,7 @@ def test_a_killed_run_goes_on_without_loss_or_repetition(speech: Path, tmp_path:
     undisturbed = run(straight, speech, 1)
     for victim in ("worker", "parent"):
         stopped = run(folder, speech, 2, pace=0.015)
-        done = len(list(folder.glob("sitting-*.json")))
-        until(lambda n=done: list(folder.glob(".*.partial")) and len(list(folder.glob("sitting-*.json"))) > n)
+        until(lambda: list(folder.glob(".*.tar.partial")) and list(folder.glob("sitting-*.json")))
         workers = children(stopped.pid)
         os.kill(workers[0] if victim == "worker" else stopped.pid, signal.SIGKILL)
         assert stopped.stderr is not None and stopped.wait(60) != 0

@@ -17,7 +17,7 @@ from engine.motion.frame import Motion
 from training.choreography.arms import Skeleton
 from training.studio.guidance import Guide, same_bits
 from training.studio.person import StudioPerson, code_version
-from training.studio.plan import Plan, planned, read_plan
+from training.studio.plan import Plan, planned, read_plan, source_version
 from training.studio.records import Record
 from training.studio.shards import PARTIAL, PLAN, StudioError, read_clip, read_json, sha256
 
@@ -112,6 +112,8 @@ def comparable(plan: Plan, manifest: dict[str, Any]) -> str:
     made = manifest["made"].get("processor")
     if plan.people != code_version():
         return f"people were made by version {plan.people}, here is {code_version()}"
+    if plan.code != source_version():
+        return f"clips were made by version {plan.code}, here is {source_version()}"
     return "" if made == same_bits() else f"made on {made}, this is {same_bits()}"
 
 

@@ -16,6 +16,13 @@ from training.studio.records import FORMAT
 from training.studio.shards import PLAN, StudioError, read_json, shard_name, write_json
 
 PEOPLE: Final = {TRAIN: tuple(TRAIN_PEOPLE), HELD_OUT: tuple(HELD_OUT_PEOPLE)}
+# What decides a record beside the people: an edit of any of these begins another data set.
+SOURCES: Final = (
+    "training/choreography/*.py", "training/studio/shaders/*", "engine/motion/*.py", "engine/body/*.py",
+    "engine/render/camera.py", "engine/viewpoint.py", "kernels/skin/*.py", "kernels/rasterize/*.py",
+    *(f"training/studio/{name}.py" for name in ("clips", "figure", "gl", "guidance", "lights", "photograph", "places",
+                                                "records", "take", "views", "voice")),
+)  # fmt: skip
 SIZES: Final = (64, 1024)  # pixels a side
 MOST_CLIPS: Final = 1_000_000
 GROWS: Final = "clips"  # the one fact that may change: a data set can be made longer
@@ -23,8 +30,8 @@ GROWS: Final = "clips"  # the one fact that may change: a data set can be made l
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``speech`` is the digest of the speech's file names and sizes; ``people`` the version of the code that makes
-    people. Raises ValueError on values out of range."""
+    """``speech`` is the digest of the speech's file names and sizes; ``people`` and ``code`` the versions of what makes
+    people, and of everything else that decides a record. Raises ValueError on values out of range."""
 
     seed: int
     split: str
@@ -32,6 +39,7 @@ class Plan:
     clips: int
     speech: str
     people: str
+    code: str
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -51,7 +59,7 @@ class Plan:
             raise ValueError(f"split must be {' or '.join(SPEECH)}, got {split!r}")
         names = [f"{p.name} {p.stat().st_size}" for p in Script(seed, split, PEOPLE[split], speech).library.paths]
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
-        return Plan(seed, split, size, clips, digest, code_version())
+        return Plan(seed, split, size, clips, digest, code_version(), source_version())
 
     def script(self, speech: Path) -> Script:
         """The one that writes this data set's clips."""
@@ -63,6 +71,15 @@ class Plan:
             shard_name(first // CLIPS_A_SITTING): list(range(first, min(first + CLIPS_A_SITTING, self.clips)))
             for first in range(0, self.clips, CLIPS_A_SITTING)
         }
+
+
+def source_version() -> str:
+    """A short digest of SOURCES."""
+    root, digest = Path(__file__).parents[2], hashlib.sha256()
+    for pattern in SOURCES:
+        for path in sorted(root.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def read_plan(folder: Path) -> Plan:
