@@ -66,7 +66,7 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     blood: Array = np.full(len(place), 0.84, np.float32)
     gloss[front], blood[front] = _sheen(skin, identity, pores, brow, beard)
     gloss = (gloss - 0.20 * cover) * _grain(place, 700, 1, seed + 9, 0.78, 1.22)
-    blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.25 * dark)
+    blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.45 * dark)
     bumps = np.zeros(len(place), np.float32)
     bumps[front] = height
     strand = cover.astype(np.float32)

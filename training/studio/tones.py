@@ -36,7 +36,7 @@ HAIR: Final[dict[str, tuple[Colour, Colour]]] = {
 }  # fmt: skip
 IRIS: Final[dict[str, Colour]] = {
     "dark brown": (0.165, 0.095, 0.055), "brown": (0.285, 0.170, 0.090), "hazel": (0.360, 0.270, 0.140),
-    "green": (0.310, 0.360, 0.245), "blue": (0.300, 0.430, 0.560), "grey": (0.390, 0.440, 0.470),
+    "green": (0.330, 0.355, 0.265), "blue": (0.345, 0.420, 0.485), "grey": (0.400, 0.430, 0.450),
 }  # fmt: skip
 # Cloth: hue in turns, saturation, value; muted as clothes are.
 CLOTH: Final = (
