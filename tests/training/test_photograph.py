@@ -166,6 +166,15 @@ def test_the_key_casts_a_shadow(photographer: Photographer, person: StudioPerson
     assert lit[0] > 1.15 > 0.87 > lit[1]
 
 
+def test_a_lamp_at_the_camera_or_right_behind_makes_no_sparks(photographer: Photographer, person: StudioPerson) -> None:
+    pose, at, across = Body(person.fine).pose(Motion.rest()), lights.aim(0, 0), lights.aim(180, 0)
+    light = lights.Light(**{**vars(LIGHT), "fill": lights.Lamp(at, (0.5, 0.5, 0.5), 0.0),
+                            "rim": lights.Lamp(across, (1.0, 1.0, 1.0), 0.0)})  # fmt: skip
+    shot = photographer.shoot(pose.vertices, pose.normals, view(framing="upper"), light, BACK)
+    cloth = shot.region == REGIONS.index("torso")
+    assert cloth.any() and shot.rgb[cloth].max() < 190  # the jumper is green and dull
+
+
 def test_the_plate_is_what_the_picture_shows_behind(photographer: Photographer, person: StudioPerson) -> None:
     lens = view(0.4)
     shot = shoot(photographer, person, Motion.rest(), lens)

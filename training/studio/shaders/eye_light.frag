@@ -37,7 +37,7 @@ void main() {
     }
     sum = s.albedo * (sum * 0.88 + ambient(normalize(inner + 0.5 * s.view)) * ao) * tint;
     vec3 toward = reflect(-s.view, n);
-    float nv = max(dot(n, s.view), 0.0), fresnel = 0.025 + 0.975 * pow(1.0 - nv, 5.0) * 0.6;
+    float nv = clamp(dot(n, s.view), 0.0, 1.0), fresnel = 0.025 + 0.975 * pow(1.0 - nv, 5.0) * 0.6;
     float upward = dot(toward.xy, lid_up);  // what the upper lid and the lashes hide of the room
     float seen = mix(1.0, lid.x, 0.75) * mix(0.35, 1.0, s.surface.r) * mix(0.55, 1.0, lit);
     sum += mirrored(toward, 0.0) * fresnel * seen * mix(0.75, 1.25, within) * (1.0 - 0.5 * smoothstep(0.5, 0.9, upward));

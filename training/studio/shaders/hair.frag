@@ -26,7 +26,7 @@ void main() {
         float open = i == 0 ? lit : (i == 1 ? ao : mix(rim, 1.0, 0.2) * ao * 0.65);
         float across = sqrt(max(1.0 - tl * tl, 0.0));
         float facing_lamp = clamp(nl * 0.65 + 0.35, 0.0, 1.0);
-        vec3 h = normalize(l + s.view);
+        vec3 h = (l + s.view) * inversesqrt(max(dot(l + s.view, l + s.view), 1e-4));
         float th = dot(t, h), wide = 1.0 / (1.0 + 2.0 * lamp_size[i]);
         float seen = clamp(nl * 1.5 + 0.35, 0.0, 1.0) * (single ? 0.3 : 1.0);
         float white = lobe(th, 0.06 + 0.05 * vary, 75.0 * wide) * seen * 0.11 * (0.35 + 0.65 * shiny);
@@ -37,7 +37,7 @@ void main() {
         sum += lamp_colour[i] * through * behind * ao;
     }
     sum += (s.albedo + 0.06 * through) * (ambient(n) + 0.12 * fair * lamp_colour[0]) * pow(ao, mix(1.2, 0.7, fair));
-    float grazing = pow(1.0 - max(dot(n, s.view), 0.0), 4.0);
+    float grazing = pow(1.0 - clamp(dot(n, s.view), 0.0, 1.0), 4.0);
     sum += mirrored(reflect(-s.view, n), 3.0) * (0.018 + 0.09 * grazing) * ao * (0.3 + 0.7 * shiny) * (single ? 0.3 : 1.0);
     out_light = vec4(min(sum, BRIGHTEST), 1.0);
     out_within = out_skin = vec4(0.0);

@@ -107,13 +107,15 @@ float rim_thickness(Sample s, vec3 n) {  // metres of flesh between this point a
 
 // GGX (Walter et al. 2007) with Smith's shadowing (Hammon's fit) and Schlick's Fresnel, times the cosine.
 float gloss(vec3 n, vec3 v, vec3 l, float rough, float f0) {
-    vec3 h = normalize(l + v);
+    vec3 h = l + v;
+    float turned = dot(h, h);  // 0 where the lamp is right behind: the half vector then means nothing
+    h *= inversesqrt(max(turned, 1e-6));
     float nl = clamp(dot(n, l), 0.0, 1.0), nv = max(dot(n, v), 0.05), nh = clamp(dot(n, h), 0.0, 1.0);
     float a = rough * rough, a2 = a * a;
     float d = nh * nh * (a2 - 1.0) + 1.0;
     float visible = 0.5 / mix(2.0 * nl * nv, nl + nv, a);
-    float f = f0 + (1.0 - f0) * pow(1.0 - max(dot(v, h), 0.0), 5.0);
-    return a2 / (d * d) * visible * f * nl;  // lamp colours are over pi already
+    float f = f0 + (1.0 - f0) * pow(1.0 - clamp(dot(v, h), 0.0, 1.0), 5.0);
+    return a2 / (d * d) * visible * f * nl * smoothstep(0.0, 0.02, turned);  // lamp colours are over pi already
 }
 
 // Mirrored part of the room for a rough surface (Karis 2014): a colour of the level, a fitted scale.
