@@ -20,7 +20,7 @@ from kernels.rasterize import Camera, Rasterizer
 moderngl = pytest.importorskip("moderngl")
 
 from training.bake.identities import IDENTITIES  # noqa: E402
-from training.studio import gl, lights, places  # noqa: E402
+from training.studio import figure, gl, lights, places  # noqa: E402
 from training.studio.person import StudioPerson  # noqa: E402
 from training.studio.photograph import Photographer, Shot  # noqa: E402
 
@@ -166,13 +166,14 @@ def test_the_key_casts_a_shadow(photographer: Photographer, person: StudioPerson
     assert lit[0] > 1.15 > 0.87 > lit[1]
 
 
-def test_a_lamp_at_the_camera_or_right_behind_makes_no_sparks(photographer: Photographer, person: StudioPerson) -> None:
-    pose, at, across = Body(person.fine).pose(Motion.rest()), lights.aim(0, 0), lights.aim(180, 0)
-    light = lights.Light(**{**vars(LIGHT), "fill": lights.Lamp(at, (0.5, 0.5, 0.5), 0.0),
-                            "rim": lights.Lamp(across, (1.0, 1.0, 1.0), 0.0)})  # fmt: skip
-    shot = photographer.shoot(pose.vertices, pose.normals, view(framing="upper"), light, BACK)
-    cloth = shot.region == REGIONS.index("torso")
-    assert cloth.any() and shot.rgb[cloth].max() < 190  # the jumper is green and dull
+def test_a_sleeve_is_lit_as_cloth_and_a_bare_arm_as_skin(person: StudioPerson) -> None:
+    arms = REGIONS.index("arms")
+    sleeve = figure.grouped(person.fine)[1]
+    assert {group.label for group in sleeve if group.label % 16 == arms} == {figure.CLOTHED + arms}
+    flesh = person.fine.surface.copy()
+    flesh[..., 2] = 180
+    bare = figure.grouped(dataclasses.replace(person.fine, surface=flesh))[1]
+    assert {group.label for group in bare if group.label % 16 == arms} == {figure.BARE + arms}
 
 
 def test_the_plate_is_what_the_picture_shows_behind(photographer: Photographer, person: StudioPerson) -> None:

@@ -15,9 +15,12 @@ from training.studio.person import StudioPerson
 F32 = NDArray[np.float32]
 Array = NDArray[Any]
 
-# Materials: one lighting shader each. A sample's label is its region, plus STRAND for what is cut by alpha.
+# Materials: one lighting shader each. A sample's label is its region, plus STRAND for what is cut by alpha; parts of
+# the body that may be bare or clothed add CLOTHED or BARE.
 SKIN, WET, EYE, HAIR, CLOTH, POLISHED = range(1, 7)
-STRAND, LABELS = 16, 32
+STRAND, CLOTHED, BARE, LABELS = 16, 32, 48, 64
+COVERED: Final = ("torso", "arms", "hands")
+FLESH: Final = 0.06  # subsurface above this is skin
 MATERIAL: Final = {
     "face": SKIN, "lips": SKIN, "brows": SKIN, "neck_ears": SKIN, "arms": SKIN, "hands": SKIN, "mouth": WET,
     "teeth": WET, "tongue": WET, "eyes": EYE, "lashes": HAIR, "hair": HAIR, "torso": CLOTH, "accessories": POLISHED,
@@ -54,7 +57,7 @@ class Figure:
     def __init__(self, context: Any, person: StudioPerson) -> None:
         avatar = person.fine
         self.vertices = len(avatar.rest)
-        faces, self.groups = _grouped(avatar)
+        faces, self.groups = grouped(avatar)
         self.shadow_runs = [group for group in self.groups if group.kind != "eye"]
         strand, number = _strands(faces, self.groups)
         own = np.zeros(self.vertices, np.float32)  # a number in [0, 1) that the vertices of one strand share
@@ -100,11 +103,11 @@ def materials() -> F32:
     for name, material in MATERIAL.items():
         region = REGIONS.index(name)
         table[region] = material
-        table[STRAND + region] = HAIR
+        table[STRAND + region], table[CLOTHED + region], table[BARE + region] = HAIR, CLOTH, SKIN
     return table
 
 
-def _grouped(avatar: Avatar) -> tuple[Array, list[Group]]:
+def grouped(avatar: Avatar) -> tuple[Array, list[Group]]:
     """Faces in drawing order, and the runs: solid before cut out, so that early depth tests save work."""
     hair = np.isin(avatar.region, [REGIONS.index(name) for name in ("hair", "lashes")])
     eye = avatar.region == REGIONS.index("eyes")
@@ -114,14 +117,24 @@ def _grouped(avatar: Avatar) -> tuple[Array, list[Group]]:
         "surface": ~layered & ~hair & ~eye, "eye": ~layered & eye, "hull": ~layered & hair,
         "strand": layered & ~worn, "glass": layered & worn,
     }  # fmt: skip
+    added = np.where(_bare(avatar), BARE, CLOTHED) * np.isin(avatar.region, [REGIONS.index(name) for name in COVERED])
+    added[kinds["strand"]] = STRAND
+    label = avatar.region + added
     parts, groups, start = [], [], 0
     for kind, chosen in kinds.items():
-        for region in np.unique(avatar.region[chosen]):
-            faces = avatar.faces[chosen & (avatar.region == region)]
-            groups.append(Group(kind, int(region) + (STRAND if kind == "strand" else 0), start, 3 * len(faces)))
+        for value in np.unique(label[chosen]):
+            faces = avatar.faces[chosen & (label == value)]
+            groups.append(Group(kind, int(value), start, 3 * len(faces)))
             parts.append(faces)
             start += 3 * len(faces)
     return np.concatenate(parts), groups
+
+
+def _bare(avatar: Avatar) -> Array:
+    """(F,) whether a face shows skin: light enters it, by the texel under its middle."""
+    side = avatar.surface.shape[0]
+    column, row = np.clip(avatar.uv[avatar.faces].mean(1) * side, 0, side - 1).astype(int).T
+    return np.asarray(avatar.surface[row, column, 2] > FLESH * 255)
 
 
 def _strands(faces: Array, groups: list[Group]) -> tuple[Array, Array]:

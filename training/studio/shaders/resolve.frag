@@ -31,7 +31,7 @@ void main() {
     for (int i = 0; i < 4; i++) {
         ivec2 place = base + ivec2(i & 1, i >> 1);
         int label = int(texelFetch(colour, place, 0).a * 255.0 + 0.5);
-        strands += label >= STRAND ? 0.25 : 0.0;
+        strands += (label & 48) == STRAND ? 0.25 : 0.0;
         labels[i] = label & 15;
         near = min(near, texelFetch(depth, place, 0).r);
     }
