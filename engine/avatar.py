@@ -168,7 +168,7 @@ def save(avatar: Avatar, path: Path | str) -> Path:
     appearance = {}
     for name in TEXTURES:
         texture = getattr(avatar, name)
-        appearance[f"{name}_jpg"] = np.frombuffer(image.encode_jpeg(texture[..., :3]), np.uint8)
+        appearance[f"{name}_jpg"] = np.frombuffer(image.encode_jpeg(texture[..., :3], quality=4), np.uint8)
         appearance[f"{name}_alpha_png"] = np.frombuffer(image.encode_png(texture[..., 3:]), np.uint8)
     content = {
         "body.safetensors": save_tensors(body),

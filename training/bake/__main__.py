@@ -24,7 +24,7 @@ def make(
     out: Annotated[Path | None, typer.Option(help="Folder of the pack; the shipped place when left out.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Bakes one person (about a minute; the first bake ever builds the prior's cache, two more)."""
+    """Bakes one person (about ten seconds; the first bake ever builds the prior's cache, three minutes)."""
     if identity not in IDENTITIES:
         raise typer.BadParameter(f"unknown identity {identity!r}: choose one of {', '.join(IDENTITIES)}")
     from training.bake.make import STEPS, bake
@@ -61,9 +61,9 @@ def everyone(seed: Seed = 0) -> None:
 @app.command()
 def sheet(
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("docs/images/contact_sheet.png"),
-    tile: Annotated[int, typer.Option(help="Side of one picture in pixels.")] = 224,
+    tile: Annotated[int, typer.Option(help="Side of one picture in pixels.")] = 192,
 ) -> None:
-    """Renders both shipped people, five views by six mouth shapes, into one picture."""
+    """Renders all shipped people, from five sides and in six mouth shapes, into one picture."""
     from training.bake.sheet import contact_sheet
 
     with Progress(console=console) as progress:

@@ -57,8 +57,9 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     light[front] = (1 - CAVITY * deep) * (1 + np.clip(pores / 2.2e-4, -0.35, 0.12))
 
     root = linear(identity.hair) + 0.85 * identity.grey * (linear(GREY) - linear(identity.hair))
-    hair = root * (0.55 + 0.7 * noise(place * [1, 0.35, 1], 900, 1, seed + 8))[:, None]
-    colour += cover[:, None] * (hair - colour)
+    grown = np.flatnonzero(cover > 0)
+    hair = root * (0.55 + 0.7 * noise(place[grown] * [1, 0.35, 1], 900, 1, seed + 8))[:, None]
+    colour[grown] += cover[grown, None] * (hair - colour[grown])
     wet = skin.inside
     inner = np.flatnonzero(wet > 0)
     colour[inner] += wet[inner, None] * (_mouth_tone(place[inner]) - colour[inner])
@@ -71,6 +72,7 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     bumps[front] = height
     strand = cover.astype(np.float32)
     strand[front] = np.maximum(strand[front], np.maximum(brow, 0.8 * beard))
+    strand = np.round(strand * 6) / 6  # a pack's size: few levels compress well
     return Paint(colour, light, np.where(wet > 0.5, 0.40, gloss), blood * (1 - 0.4 * wet), bumps * (1 - wet), strand)
 
 

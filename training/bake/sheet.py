@@ -1,4 +1,4 @@
-"""Contact sheet: every person from five sides in six mouth shapes, by the engine's own renderer."""
+"""Contact sheet: every person from five sides and in six mouth shapes, by the engine's own renderer."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ SCALE: Final = 3  # rendered this much larger, then averaged
 
 
 def contact_sheet(avatars: list[Avatar], tile: int, report: Callable[[int, int], None]) -> bytes:
-    """PNG bytes: a row for each view, a column for each avatar and mouth shape."""
-    total = len(avatars) * len(VIEWS) * len(SHAPES)
-    columns, done = [], 0
+    """PNG bytes: a row for each avatar, first its views at rest, then its mouth shapes from the front."""
+    total = len(avatars) * (len(VIEWS) + len(SHAPES))
+    rows, done = [], 0
     for avatar in avatars:
         renderer = GeometricRenderer(avatar, size=(tile * SCALE, tile * SCALE), framing="head")
         distance = renderer.default_viewpoint().distance
-        for weights in SHAPES.values():
-            motion, column = Motion.rest(), []
+        row = []
+        for (yaw, pitch), weights in [*((view, {}) for view in VIEWS), *(((0, 0), shape) for shape in SHAPES.values())]:
+            motion = Motion.rest()
             for name, weight in weights.items():
                 motion.face[ACTION_INDEX[name]] = weight
-            for yaw, pitch in VIEWS:
-                view = Viewpoint(np.radians(yaw), np.radians(pitch), distance)
-                picture, _ = renderer.step(motion, view, renderer.initial_state())
-                column.append(_shrink(picture.rgb, tile))
-                done += 1
-                report(done, total)
-            columns.append(np.concatenate(column))
-    return image.encode_png(np.concatenate(columns, axis=1))
+            view = Viewpoint(np.radians(yaw), np.radians(pitch), distance)
+            picture, _ = renderer.step(motion, view, renderer.initial_state())
+            row.append(_shrink(picture.rgb, tile))
+            done += 1
+            report(done, total)
+        rows.append(np.concatenate(row, axis=1))
+    return image.encode_png(np.concatenate(rows))
 
 
 def _shrink(picture: Array, tile: int) -> Array:

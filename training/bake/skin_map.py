@@ -37,12 +37,8 @@ class SkinMap:
     inside: Array  # (n,) of the mouth
     palm: Array  # (n,) the inner side of hands
     face: Array  # (m,) which of the n are on the front
+    front: Array  # (m, 3) their template positions
     zone: dict[str, Array]  # (m,) each
-
-    @property
-    def front(self) -> Array:
-        """(m, 3) template positions of the front."""
-        return np.asarray(self.place[self.face])
 
 
 @cache
@@ -61,7 +57,7 @@ def skin_map() -> SkinMap:
     face = np.flatnonzero((place[:, 2] > -0.050) & (place[:, 1] > -0.24) & (np.abs(place[:, 0]) < 0.085))
     return SkinMap(
         covered, place, lips, lids, ears, ease(inside, 0.25, 0.75), ease(-texel[:, 5], 0.15, 0.6), face,
-        _zones(place[face], lips[face], lids[face]),
+        place[face], _zones(place[face], lips[face], lids[face]),
     )  # fmt: skip
 
 
