@@ -143,7 +143,7 @@ def _sheets(top: Top, cut: Cut, neckline: str) -> tuple[Sheet, ...]:
     """The trimmings of a top, worked out once."""
     rects = {"rib": trims.RIB, "second": trims.SECOND, "plain": trims.PLAIN}
     neck = ROLLED if neckline == "roll" and top.necks else top.neck
-    sheets = [trims.band(cut, "neck", neck, rects[top.edge], "collar", 60)]
+    sheets = [trims.band(cut, "neck", neck, rects[top.edge], "collar", 48)]
     if cut.below < -0.6:
         sheets += [trims.band(cut, side, top.cuffs, rects[top.hem], "cuff") for side in ("left", "right")]
     for extra in top.extras:

@@ -53,7 +53,7 @@ def _leaf(
 ) -> Sheet:
     """A collar: up inside, over the fold, down outside. Metres: height of the ``stand``, how far the leaf falls
     below the seam at the nape, and how much further at its points; ``lean`` (rad) draws the points outward."""
-    angle = np.linspace(gap, 2 * np.pi - gap, 45)
+    angle = np.linspace(gap, 2 * np.pi - gap, 39)
     side = np.where(angle > np.pi, -1.0, 1.0)
     away = np.minimum(angle, 2 * np.pi - angle)
     front = 1.0 - ease(away, gap, gap + 1.15)
@@ -176,7 +176,7 @@ def jacket_button(cut: Cut) -> list[Sheet]:
 def hood(cut: Cut) -> list[Sheet]:
     """A hood that lies on the back in a soft roll."""
     gap = np.radians(24.0)
-    angle = np.linspace(gap, 2 * np.pi - gap, 45)
+    angle = np.linspace(gap, 2 * np.pi - gap, 39)
     away = np.minimum(angle, 2 * np.pi - angle)
     back, begun = ease(away, 1.1, 2.7), 0.30 + 0.70 * ease(away, gap, gap + 0.8)
     seam = np.where(np.cos(angle) > 0, cut.front, cut.back) * np.cos(angle) ** 2 + cut.side * np.sin(angle) ** 2

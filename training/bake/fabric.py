@@ -79,7 +79,8 @@ def base() -> Base:
     tights = groups["helper-tights"].faces
     vertex, faces = mesh.compact(tights[points[tights].mean(1)[:, 1] > LOW], len(points))
     place, rows = points[vertex].astype(float), sparse.identity(len(vertex), format="csr")
-    faces, place, rows = refine(faces, place, rows, (from_neck(place) < 0.15) | (place[:, 1] > -0.26))
+    shoulder = (place[:, 1] > -0.25) & (np.abs(place[:, 0]) > 0.09)
+    faces, place, rows = refine(faces, place, rows, (from_neck(place) < 0.12) | shoulder)
     return Base(vertex, rows, rows @ points[vertex].astype(float), faces, mesh.neighbours(faces, len(place)))
 
 

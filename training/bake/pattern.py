@@ -73,7 +73,7 @@ class Cut:
         if self.below <= HEM:
             return low
         chest = np.minimum(0.135 - np.abs(template[:, 0]), template[:, 2] + 0.085)
-        return np.minimum(low, np.maximum(chest, 0.085 - from_neck(template)))
+        return np.minimum(low, np.maximum(chest, 0.075 - from_neck(template)))
 
     def hides(self, template: Array) -> Array:
         """(n,) bool: skin this far under the cloth is never seen."""

@@ -173,7 +173,7 @@ def _centres() -> Any:
 
 
 def edges(cut: Cut) -> dict[str, Array]:
-    """Open edges of a cut's pattern on the template, evenly resampled: "neck" (96, 3), "left", "right" (32, 3)."""
+    """Open edges of a cut's pattern on the template, evenly resampled: "neck" (96, 3), "left", "right" (24, 3)."""
     made: Pattern = pattern(cut)
     out: dict[str, Array] = {}
     for loop in made.loops():
@@ -182,7 +182,7 @@ def edges(cut: Cut) -> dict[str, Array]:
         if np.abs(cut.neck(place)).mean() < 0.006:
             out["neck"] = _resample(place, 96, 1)
         elif np.abs(cut.cuff(place)).mean() < 0.006:
-            out["left" if middle[0] > 0 else "right"] = _resample(place, 32, 3)
+            out["left" if middle[0] > 0 else "right"] = _resample(place, 24, 3)
     return out
 
 
