@@ -63,7 +63,8 @@ def code_version() -> str:
     """A short digest of the source that decides what a person looks like."""
     here = Path(__file__)
     digest = hashlib.sha256()
-    for path in [*sorted((here.parents[1] / "bake").glob("*.py")), here, here.with_name("people.py")]:
+    who = [here.with_name(f"{name}.py") for name in ("people", "faces", "tones")]
+    for path in [*sorted((here.parents[1] / "bake").glob("*.py")), here, *who]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
