@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine.avatar import REGIONS, Avatar
 from training.bake import atlas, eyes
 from training.studio import gl
+from training.studio.lights import LUMA
 from training.studio.person import StudioPerson
 
 F32 = NDArray[np.float32]
@@ -20,6 +21,7 @@ Array = NDArray[Any]
 SKIN, WET, EYE, HAIR, CLOTH, POLISHED = range(1, 7)
 STRAND, CLOTHED, BARE, LABELS = 16, 32, 48, 64
 COVERED: Final = ("torso", "arms", "hands")
+TYPICAL: Final = 0.34  # luminance of a face that needs no correction
 FLESH: Final = 0.06  # subsurface above this is skin
 MATERIAL: Final = {
     "face": SKIN, "lips": SKIN, "brows": SKIN, "neck_ears": SKIN, "arms": SKIN, "hands": SKIN, "mouth": WET,
@@ -71,6 +73,7 @@ class Figure:
         self.albedo = gl.picture(context, avatar.albedo, mipmaps=True)
         self.surface = gl.picture(context, avatar.surface, mipmaps=True)
         self.relief = gl.picture(context, person.height.astype(np.float32), mipmaps=True)
+        self.gain = _metered(avatar)
         self.eyes = [_eye(avatar, side) for side in (1.0, -1.0)]
         self._owned = [
             self.index,
@@ -135,6 +138,15 @@ def _bare(avatar: Avatar) -> Array:
     side = avatar.surface.shape[0]
     column, row = np.clip(avatar.uv[avatar.faces].mean(1) * side, 0, side - 1).astype(int).T
     return np.asarray(avatar.surface[row, column, 2] > FLESH * 255)
+
+
+def _metered(avatar: Avatar) -> float:
+    """What a camera that meters the face multiplies the exposure by: a little less for fair skin, more for dark."""
+    face = avatar.faces[avatar.region == REGIONS.index("face")]
+    side = avatar.albedo.shape[0]
+    column, row = np.clip(avatar.uv[face].mean(1) * side, 0, side - 1).astype(int).T
+    colour = (avatar.albedo[row, column, :3] / 255.0) ** 2.2
+    return float(np.clip((TYPICAL / max(np.median(colour @ LUMA), 1e-3)) ** 0.20, 0.87, 1.25))
 
 
 def _strands(faces: Array, groups: list[Group]) -> tuple[Array, Array]:

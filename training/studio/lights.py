@@ -265,7 +265,7 @@ def _face(lamp: Lamp, aspect: float, bars: int = 0) -> Panel:
     half_v, half_u = half * np.sqrt(aspect), half / np.sqrt(aspect)
     angle = 4 * np.arctan(half_u) * np.arctan(half_v)
     x, y, z = lamp.direction
-    seen_from = (x, 0.6 * y, z)  # lower than it lights from: lids would hide it
+    seen_from = (0.75 * x, 0.6 * y, z)  # nearer than it lights from: lids would hide it, or the eye's own curve
     return Panel(seen_from, scaled(lamp.colour, float(np.pi / angle)), (float(half_u), float(half_v)), 0.08, bars)
 
 

@@ -344,12 +344,13 @@ class Photographer:
 
     def _develop_picture(self, camera: Camera, light: Light, place: Place, spread: Any) -> None:
         """Film: from radiance a pixel, and light ``spread`` in skin, to the picture."""
+        gain = 1.0 if self._figure is None else self._figure.gain
         self.context.disable(self.context.DEPTH_TEST)
         self._picture.framebuffer.use()
         for unit, texture in enumerate((self._pixels.colours[0], spread, self._pixels.colours[2], self._backdrop)):
             texture.use(unit)
         self._develop.set(
-            lens=(camera.focal, *camera.centre, 0.0), to_world=camera.rotation.T, exposure=light.exposure,
+            lens=(camera.focal, *camera.centre, 0.0), to_world=camera.rotation.T, exposure=light.exposure * gain,
             seed=float(place.seed % 65536),
         )  # fmt: skip
         self._screen["develop.frag"].render()

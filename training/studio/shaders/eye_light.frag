@@ -35,7 +35,7 @@ void main() {
         float d = max((dot(inner, lamp_direction[i]) + wrap) / (1.0 + wrap), 0.0);
         sum += lamp_colour[i] * d * (i == 0 ? lit : 1.0) * ao;
     }
-    sum = s.albedo * (sum * 0.88 + ambient(normalize(inner + 0.5 * s.view)) * ao) * tint;
+    sum = s.albedo * (sum * 0.80 + 0.9 * ambient(normalize(inner + 0.5 * s.view)) * ao) * tint;
     vec3 toward = reflect(-s.view, n);
     float nv = clamp(dot(n, s.view), 0.0, 1.0), fresnel = 0.025 + 0.975 * pow(1.0 - nv, 5.0) * 0.6;
     float upward = dot(toward.xy, lid_up);  // what the upper lid and the lashes hide of the room
