@@ -147,13 +147,14 @@ def test_what_was_meant_follows_jaw_lids_and_viewpoint() -> None:
 
 def test_verdicts_pass_what_follows_and_fail_what_does_not() -> None:
     dice = np.random.default_rng(0)
-    good = [Sight(float(y), 40.0, True, o, o / 2, o + 0.01, o / 2, 0.97) for y, o in
+    good = [Sight(float(y), 40.0, True, True, o, o / 2, o + 0.01, o / 2, 0.97) for y, o in
             zip(dice.uniform(-44, 44, 80), dice.uniform(0, 0.3, 80), strict=True)]  # fmt: skip
     assert all(verdict.good for verdict in verdicts(good))
     blind = [s._replace(found=False, mouth=float("nan"), overlap=0.5) for s in good]
     assert not any(verdict.good for verdict in verdicts(blind) if verdict.wanted is not None)
     small = [s._replace(apart=12.0, mouth=0.1) for s in good[:40]]  # too small to measure: told, not judged
-    assert all(verdict.good for verdict in verdicts(good + small))
+    drills = [s._replace(natural=False, mouth=0.1) for s in good[:40]]
+    assert all(verdict.good for verdict in verdicts(good + small + drills))
 
 
 def test_missing_judges_are_named_with_the_remedy(tmp_path: Path, speech: Path) -> None:

@@ -1,7 +1,7 @@
 """Independent judges: what a face detector, its landmarks and a person segmenter see in our pictures, and whether that
 is what we meant. They run in their own environment (training/studio/judge.py) and know nothing of how pictures came
-to be; what we meant is read off the posed mesh, as guidance shows it: the open part of mouth and eyes on a line down
-their middle, over the distance of the eyes.
+to be; what we meant is read off the posed mesh, as guidance shows it: the tallest open part of mouth and eyes, over
+the distance of the eyes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.avatar import REGIONS, Avatar
 from engine.body.body import Body
-from engine.motion.frame import ACTION_INDEX, Motion
+from engine.motion.frame import Motion
 from engine.render import camera, material
 from engine.viewpoint import Viewpoint
 from kernels.rasterize import Camera, Rasterizer
@@ -57,12 +57,14 @@ class Verdict(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What was meant and what was seen in one frame. ``yaw`` degrees; ``apart`` pixels between the eyes as meant; the
-    openings over the distance of the eyes, NaN where no face was found; ``overlap`` of the person's mask with our alpha
-    (intersection over union)."""
+    """What was meant and what was seen in one frame. ``yaw`` degrees; ``apart`` pixels between the eyes as meant;
+    ``natural``: speech and expressions, not a drill of actions that no face shows together; the openings over the
+    distance of the eyes, NaN where no face was found; ``overlap`` of the person's mask with our alpha (intersection
+    over union)."""
 
     yaw: float
     apart: float
+    natural: bool
     found: bool
     mouth: float
     eyes: float
@@ -106,7 +108,8 @@ def sights(records: Sequence[Record], python: Path, report: Callable[[int, int],
         found = answer["points"] is not None
         seen = measured(answer["points"]) if found else (np.nan, np.nan)
         overlap = _overlap(record, answer["person"])
-        yield Sight(float(np.degrees(view.yaw)), apart, found, *seen, mouth, eyes, overlap)
+        natural = "drill" not in record.meta["expressions"]
+        yield Sight(float(np.degrees(view.yaw)), apart, natural, found, *seen, mouth, eyes, overlap)
         report(number + 1, len(records))
 
 
@@ -115,14 +118,18 @@ def verdicts(seen: Sequence[Sight]) -> list[Verdict]:
     front = [s for s in seen if abs(s.yaw) <= 30]
     side = [s for s in seen if 30 < abs(s.yaw) <= 45]
     faces = [s for s in front if s.found]
-    near = [s for s in faces if s.apart >= NEAR]
+    near = [s for s in faces if s.natural and s.apart >= NEAR]
     return [
         Verdict("face found, yaw to 30", _mean([s.found for s in front]), 0.99, len(front)),
         Verdict("face found, yaw 30 to 45", _mean([s.found for s in side]), 0.95, len(side)),
         Verdict("mouth opening, correlation", _follows([(s.mouth, s.meant_mouth) for s in near]), 0.9, len(near)),
         Verdict("eye opening, correlation", _follows([(s.eyes, s.meant_eyes) for s in near]), 0.9, len(near)),
-        Verdict("mouth, small faces too", _follows([(s.mouth, s.meant_mouth) for s in faces]), None, len(faces)),
-        Verdict("eyes, small faces too", _follows([(s.eyes, s.meant_eyes) for s in faces]), None, len(faces)),
+        Verdict(
+            "mouth, drills and small faces too", _follows([(s.mouth, s.meant_mouth) for s in faces]), None, len(faces)
+        ),
+        Verdict(
+            "eyes, drills and small faces too", _follows([(s.eyes, s.meant_eyes) for s in faces]), None, len(faces)
+        ),
         Verdict("person's mask, mean IoU", _mean([s.overlap for s in seen]), 0.93, len(seen)),
     ]
 
@@ -147,7 +154,6 @@ class Meant:
         self._place = np.zeros((len(mesh.uv), 3), np.float32)
         self._eyes = [avatar.bones.index(name) for name in ("eye_l", "eye_r")]
         self._pivots = avatar.bone_pivot[self._eyes].astype(np.float64)
-        self._lines = [_mouth_line(avatar), *(_eye_line(avatar, pivot) for pivot in self._pivots)]
 
     def openings(self, motion: Motion, view: Viewpoint, framing: str) -> tuple[float, float, float]:
         """Visible opening of the mouth and mean opening of the eyes, over the distance of the eyes; and that distance
@@ -156,34 +162,11 @@ class Meant:
         lens = camera.camera(view, camera.framing(framing), (FINE, FINE))
         g = self._raster.draw(pose.vertices, pose.normals, lens, None, self._place)
         turned = np.einsum("eij,ej->ei", pose.bones[self._eyes, :, :3], self._pivots) + pose.bones[self._eyes, :, 3]
-        apart = max(float(np.linalg.norm(np.diff(_project(turned, lens), axis=0))), 1e-6)
-        open_, *lids = [
-            _length(g.region, _project(pose.vertices[line], lens), inside)
-            for line, inside in zip(self._lines, (INSIDE, EYES, EYES), strict=True)
-        ]
-        return open_ / apart, float(np.mean(lids)) / apart, apart
-
-
-def _mouth_line(avatar: Avatar) -> Array:
-    """Two vertices: above the upper lip and below the lower one, in the middle of the face."""
-    rest = avatar.rest
-    lips = np.unique(avatar.faces[avatar.region == REGIONS.index("lips")])
-    middle = lips[np.abs(rest[lips, 0]) < 0.004]
-    falls = avatar.deltas[ACTION_INDEX["jawOpen"], :, 1]
-    jaw = np.zeros(len(rest), np.float32)
-    jaw[avatar.move_index] = falls
-    lower = jaw[middle] < 0.5 * jaw[middle].min()
-    upper_lip, lower_lip = middle[~lower], middle[lower]
-    return np.array([upper_lip[rest[upper_lip, 1].argmax()], lower_lip[rest[lower_lip, 1].argmin()]])
-
-
-def _eye_line(avatar: Avatar, pivot: Array) -> Array:
-    """Two vertices of the face: above the upper lid and below the lower one, over the middle of the eye."""
-    rest, reach = avatar.rest, 0.014
-    face = np.unique(avatar.faces[avatar.region == REGIONS.index("face")])
-    near = face[(np.abs(rest[face, 0] - pivot[0]) < 0.006) & (rest[face, 2] > pivot[2])]
-    away = rest[near] - pivot
-    return np.array([near[np.hypot(away[:, 0], away[:, 1] - side * reach).argmin()] for side in (1, -1)])
+        places = _project(turned, lens)
+        apart = max(float(np.linalg.norm(places[0] - places[1])), 1e-6)
+        middle = int(np.clip(places[:, 0].mean(), 0, FINE))
+        lids = [_tallest(half, EYES) for half in (g.region[:, :middle], g.region[:, middle:])]
+        return _tallest(g.region, INSIDE) / apart, float(np.mean(lids)) / apart, apart
 
 
 def _project(points: Array, lens: Camera) -> Array:
@@ -191,12 +174,9 @@ def _project(points: Array, lens: Camera) -> Array:
     return lens.focal * seen[:, :2] / seen[:, 2:] + np.array(lens.centre)
 
 
-def _length(region: Array, ends: Array, inside: tuple[int, ...]) -> float:
-    """Pixels of the line between ``ends`` (2, 2), x and y, that show a region of ``inside``."""
-    steps = 256
-    along = ends[0] + np.linspace(0, 1, steps)[:, None] * (ends[1] - ends[0])
-    column, row = np.clip(along, 0, FINE - 1).astype(int).T
-    return float(np.isin(region[row, column], inside).mean() * np.linalg.norm(ends[1] - ends[0]))
+def _tallest(region: Array, inside: tuple[int, ...]) -> float:
+    """Pixels of ``inside`` in the column that has most of them."""
+    return float(np.isin(region, inside).sum(0).max(initial=0))
 
 
 def _ask(records: Sequence[Record], python: Path) -> Iterator[dict[str, Any]]:
