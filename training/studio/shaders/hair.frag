@@ -30,13 +30,13 @@ void main() {
         float th = dot(t, h), wide = 1.0 / (1.0 + 2.0 * lamp_size[i]);
         float seen = clamp(nl * 1.5 + 0.35, 0.0, 1.0) * (single ? 0.3 : 1.0);
         float white = lobe(th, 0.06 + 0.05 * vary, 75.0 * wide) * seen * 0.11 * (0.35 + 0.65 * shiny);
-        float tinted = lobe(th, -0.13 + 0.10 * vary, 18.0 * wide) * seen * 0.36;
-        float behind = pow(max(dot(-s.view, l), 0.0), 5.0) * across * 0.5 * (i == 2 ? rim : 1.0);
-        vec3 scattered = s.albedo * across * facing_lamp * 1.05;
+        float tinted = lobe(th, -0.13 + 0.10 * vary, 18.0 * wide) * seen * 0.36 * (1.0 - 0.6 * fair);
+        float behind = pow(max(dot(-s.view, l), 0.0), 5.0) * across * (0.5 - 0.3 * fair) * (i == 2 ? rim : 1.0);
+        vec3 scattered = s.albedo * across * facing_lamp * (1.05 - 0.45 * fair);
         sum += lamp_colour[i] * open * (scattered + through * tinted + white * ao);  // deep strands do not shine
         sum += lamp_colour[i] * through * behind * ao;
     }
-    sum += (s.albedo + 0.06 * through) * (ambient(n) + 0.12 * fair * lamp_colour[0]) * pow(ao, mix(1.2, 0.7, fair));
+    sum += (s.albedo + 0.06 * through) * (ambient(n) * (1.0 - 0.25 * fair) + 0.10 * fair * lamp_colour[0]) * pow(ao, mix(1.2, 0.7, fair));
     float grazing = pow(1.0 - clamp(dot(n, s.view), 0.0, 1.0), 4.0);
     sum += mirrored(reflect(-s.view, n), 3.0) * (0.012 + 0.06 * grazing) * ao * ao * (0.3 + 0.7 * shiny) * (single ? 0.3 : 1.0);
     out_light = vec4(min(sum, BRIGHTEST), 1.0);
