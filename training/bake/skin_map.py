@@ -57,7 +57,8 @@ def skin_map() -> SkinMap:
     face = np.flatnonzero((place[:, 2] > -0.050) & (place[:, 1] > -0.24) & (np.abs(place[:, 0]) < 0.085))
     return SkinMap(
         covered, place, lips, lids, ears, ease(inside, 0.25, 0.75), ease(-texel[:, 5], 0.15, 0.6), face,
-        place[face], _zones(place[face], lips[face], lids[face]),
+        place[face],
+        {name: zone.astype(np.float32) for name, zone in _zones(place[face], lips[face], lids[face]).items()},
     )  # fmt: skip
 
 
