@@ -278,6 +278,19 @@ def test_a_killed_run_goes_on_without_loss_or_repetition(speech: Path, tmp_path:
         assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_run_that_is_interrupted_stops_within_a_frame_and_leaves_nothing_half_done(
+    speech: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "interrupted"
+    process = run(folder, speech, 1, pace=0.3)  # a sitting would take a minute
+    until(lambda: list(folder.glob(".*.tar.partial")))
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(15) != 0
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "plan.json"]
+
+
 def test_check_names_every_kind_of_damage(script: Script, speech: Path, tmp_path: Path) -> None:
     plan = begin(tmp_path, Plan.of(3, "train", 64, 20, speech))
     for sitting in range(5):

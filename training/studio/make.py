@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -69,12 +70,15 @@ def make(
         todo = _missing(folder, plan)
         done = plan.clips - sum(map(len, todo.values()))
         context = multiprocessing.get_context("spawn")
-        frames = context.Value("q", 0)
-        opening = (folder, plan, speech, stage, frames, max(1, (os.cpu_count() or 1) // workers))
+        frames, halt = context.Value("q", 0), context.Event()
+        opening = (folder, plan, speech, stage, frames, halt, max(1, (os.cpu_count() or 1) // workers))
         with ProcessPoolExecutor(workers, context, _open, opening) as pool:
-            for finished in _all(pool, todo, workers):
-                done += sum(len(todo[name]) for name in finished)
-                report(Progress(done, plan.clips, frames.value))
+            try:
+                for finished in _all(pool, todo, workers):
+                    done += sum(len(todo[name]) for name in finished)
+                    report(Progress(done, plan.clips, frames.value))
+            finally:
+                halt.set()  # after an error or Ctrl-C nobody finishes a sitting that may take minutes
     return plan
 
 
@@ -125,6 +129,7 @@ class _Worker:
     script: Script
     opener: Callable[[int], Stage]
     frames: Synchronized[int]
+    halt: Event
 
     @cached_property
     def stage(self) -> Stage:
@@ -135,8 +140,9 @@ _worker: _Worker
 
 
 def _open(
-    folder: Path, plan: Plan, speech: Path, stage: Callable[[int], Stage], frames: Synchronized[int], threads: int
-) -> None:
+    folder: Path, plan: Plan, speech: Path, stage: Callable[[int], Stage], frames: Synchronized[int], halt: Event,
+    threads: int,
+) -> None:  # fmt: skip
     """Starts a worker. Ctrl-C is the parent's to answer; without a parent there is nobody to work for."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -144,7 +150,7 @@ def _open(
     # Of Mesa's software rasterizer, read when it starts; 0: it draws in this thread, which is faster than one more.
     os.environ.setdefault("LP_NUM_THREADS", str(threads if threads > 1 else 0))
     torch.set_num_threads(1)
-    _worker = _Worker(folder, plan, plan.script(speech), stage, frames)
+    _worker = _Worker(folder, plan, plan.script(speech), stage, frames, halt)
 
 
 def _outlive_nobody() -> None:
@@ -180,6 +186,8 @@ def _timed(
 
 def _counted(worker: _Worker, clip: Clip) -> Iterator[Record]:
     for record in worker.stage.take(clip):
+        if worker.halt.is_set():
+            raise StudioError("the run was stopped")
         yield record
         with worker.frames.get_lock():
             worker.frames.value += 1
