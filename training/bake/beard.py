@@ -42,8 +42,8 @@ BEARDS: Final[dict[str, Beard | None]] = {
     "full": Beard(moustache=1.0, chin=1.0, ring=1.0, jaw=1.0, length=0.011, longer=0.016, strands=5600),
 }
 POINTS: Final = {"pack": 3, "studio": 4}
-PACK_SHARE: Final = 0.10  # of the strands, each so much wider
-WIDTH: Final = {"pack": 0.0042, "studio": 0.0006}
+PACK_SHARE: Final = 0.17  # of the strands, each so much wider
+WIDTH: Final = {"pack": 0.0055, "studio": 0.0006}
 
 
 def beard_zone(place: Array, style: str) -> Array:

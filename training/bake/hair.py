@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.bake import hair_grow, mesh, prior, ribbons
-from training.bake.brush import ease
+from training.bake.brush import ease, noise
 from training.bake.hair_cuts import STYLES, Cut, bare, hand, over_forehead, recede
 from training.bake.hair_field import Field
 from training.bake.hair_knots import knot_curves
@@ -23,7 +23,9 @@ Array = NDArray[Any]
 PACK: Final = {"mass": (190, 0.40, 6), "lock": (340, 1.0, 7)}  # ribbons, where in the thickness, points along each
 SHORT_LOCKS: Final = 760  # instead, when hair is too short to need a mass: the painted scalp is one
 MASS_NEEDS: Final = 0.10  # metres of length
+SHELL: Final = 0.95  # how far up in the thickness it lies
 TIE: Final = 0.011  # metres off the head where hair is tied
+TINT: Final = 0.009  # metres: shorter hair is left to the painted scalp
 SHELL_NEEDS: Final = 0.010  # metres of thickness from which short hair gets an opaque shell inside
 
 
@@ -61,6 +63,7 @@ class _Hair:
         self.person, self.rig, self.identity, self.cut, self.field = person, rig, identity, cut, field
         self.seed, self.generator = seed, np.random.default_rng([seed, 11])
         self.scale = Scalp(person).scale
+        self.rise = 0.0  # how far up in the thickness strands begin
 
     def studio(self) -> list[Part]:
         """Thousands of narrow ribbons."""
@@ -74,9 +77,12 @@ class _Hair:
         """A few hundred wide ones over an opaque mass, or a shell, or the painted scalp."""
         cut = self.cut
         long = max(cut.length) > MASS_NEEDS
-        coil = cut.coil if long else (0.0, cut.coil[1])  # short curls are painted on the locks
+        coil = (0.5 * cut.coil[0] if long else 0.0, cut.coil[1])  # short curls are painted on the locks
         wave = (0.6 * cut.wave[0], cut.wave[1])
         self.cut = replace(cut, rough=0.4 * cut.rough, wild=0.0, baby=0.0, blunt=0.3 * cut.blunt, wave=wave, coil=coil)
+        if min(cut.stand) > 0.9:  # a cloud: its outside is the shell, the locks only roughen the outline
+            self.cut = replace(self.cut, length=(0.030, 0.030), front=None, back=None)
+            self.rise = 0.70
         parts = [self._shell()] if not long and max(cut.lift) > SHELL_NEEDS and cut.bare == 0 else []
         for name, (count, height, points) in PACK.items():
             if name == "mass" and not long:
@@ -85,7 +91,10 @@ class _Hair:
             points = points if long else 4
             level = height * self.generator.uniform(0.75, 1.0, 2 * count)
             curves, reach, width, _ = self._strands(count, level, points, trim=0.88 if name == "mass" else 1.0)
+            curves, reach, width = (x[reach > TINT] for x in (curves, reach, width))
             broad = 0.0045 + (0.0175 if name == "mass" else 0.0115) * ease(reach, 0.015, 0.12)
+            if not len(curves):
+                continue
             thin = width / cut.width  # along the hairline, where a wide card would be a blot
             width = broad * thin * (1.0 if long else np.minimum(thin, 1.0))
             columns = getattr(ribbons, f"{name}_columns")(len(curves), self.generator)
@@ -103,11 +112,15 @@ class _Hair:
         depth = hairline(place, recede(self.identity))
         out = point - CENTRE * self.scale
         top = ease(out[:, 1] / np.linalg.norm(out, axis=1), 0.18, 0.72)
-        lift = (self.cut.lift[0] + (self.cut.lift[1] - self.cut.lift[0]) * top) * ease(depth, 0.002, 0.035)
+        lift = (self.cut.lift[0] + (self.cut.lift[1] - self.cut.lift[0]) * top) * ease(depth, 0.0, 0.05)
         normal = mesh.smooth(mesh.vertex_normals(point, local), local, 8)
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        rest = mesh.smooth(point + (0.75 * self.scale * lift - 0.002)[:, None] * normal, local, 3)
-        unit = np.stack([0.5 + 4.0 * place[:, 0], 0.3 + 3.0 * depth.clip(0, 0.2)], axis=1)
+        lift = lift * (0.88 + 0.24 * noise(place, 75, 2, self.seed))
+        rest = mesh.smooth(point + (SHELL * self.scale * lift - 0.002)[:, None] * normal, local, 1)
+        above = np.stack(
+            [0.5 + 2.4 * place[:, 0], 0.5 + 2.2 * (place[:, 2] + 0.08) - 1.6 * (place[:, 1] - 0.05)], axis=1
+        )
+        unit = above.clip(0.03, 0.97) * [ribbons.FUZZ, 1.0]
         weight = ribbons.hang_weights(self.rig, rest, self.scale)
         return Part(
             name="shell", rest=rest, faces=local, uv=ribbons.MASS.place(unit.clip(0, 1)), region=np.zeros(0, np.uint8),
@@ -137,7 +150,8 @@ class _Hair:
                 curves = hair_grow.wave(curves, reach, lock, amount, turn, generator, coil, start)
         curves = hair_grow.roughen(curves, reach, cut.rough, cut.wild, generator)
         curves[:, 1:] = self.field.push_out(curves[:, 1:], 0.0008)
-        width = cut.width * generator.uniform(0.7, 1.3, len(roots)) * (0.45 + 0.55 * edge)
+        width = cut.width * generator.uniform(0.7, 1.3, len(roots)) * (0.40 + 0.60 * edge)
+        width = width * (0.45 + 0.55 * ease(reach, 0.0, 0.6 * min(cut.length)))  # baby hair is fine
         if cut.knot:
             more = knot_curves(cut, self._tie(), curves, self.field, self.scale, points, generator)
             curves, reach = np.concatenate([curves, more.curves]), np.concatenate([reach, more.reach])
@@ -183,7 +197,8 @@ class _Hair:
         if cut.tie is not None:
             goal = self._tie() + generator.normal(0, 0.004, (len(roots), 3))
         return hair_grow.Growth(
-            root=roots.point - 0.0008 * roots.normal, normal=upright, comb=comb, length=length,
+            root=roots.point + (self.rise * lift * edge - 0.0008)[:, None] * roots.normal, normal=upright,
+            comb=comb, length=length,
             stand=stand.clip(0, 1), droop=cut.droop,
             held=cut.held * (1 + 0.6 * roots.front * roots.top), veil=self._veil(roots),
             lift=lift * (0.2 + 0.8 * level) * (0.3 + 0.7 * edge), swell=cut.swell, stiff=cut.stiff,

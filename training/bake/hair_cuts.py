@@ -139,7 +139,7 @@ def fringed(roots: Roots, x: float = 0.0) -> Array:
 def over_forehead(roots: Roots) -> Array:
     """Which hairs (n,) belong to a fringe."""
     ragged = 0.012 * (noise(roots.place, 300, 1, 4) - 0.5)
-    return np.asarray((roots.place[:, 2] > -0.030) & (np.abs(roots.place[:, 0]) < 0.042 + ragged) & (roots.top > 0.3))
+    return np.asarray((roots.place[:, 2] > -0.030) & (np.abs(roots.place[:, 0]) < 0.048 + ragged) & (roots.top > 0.3))
 
 
 def _unit(vectors: Array) -> Array:

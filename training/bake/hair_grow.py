@@ -16,6 +16,7 @@ Array = NDArray[Any]
 Each = Any  # a number, or an array with one for each strand
 STEP: Final = 0.004  # metres of growth a step
 CLEAR: Final = 0.0008  # metres every strand stays off the skin
+UPRIGHT: Final = 0.07  # metres of hair that can stand by itself
 COLLAR: Final = -0.065  # metres below the eyes: what faces up under this is collar or shoulder
 SHOULDER: Final = -0.115  # metres below the eyes: under this, hair lies on the body rather than the head
 RIDGE: Final = -0.090  # metres behind the eyes: the line over the shoulders
@@ -101,7 +102,7 @@ def _grow(
                 size = max(np.sqrt(gx * gx + gy * gy + gz * gz), 1e-6)
                 out[0], out[1], out[2] = gx / size, gy / size, gz / size
             fall = droop[n] * min(max((s - 0.5 * held[n]) / held[n], 0.0), 1.0)
-            up = stand[n] * max(1.0 - 0.75 * s / length[n], 0.0)
+            up = stand[n] * max(1.0 - 0.75 * s / min(length[n], UPRIGHT), 0.0)
             target = lift[n] * min(s / swell[n], 1.0) ** 0.7
             over = comb[n, 0] * out[0] + comb[n, 1] * out[1] + comb[n, 2] * out[2]
             cling = (1 - up) * (1 - fall) * min(max(1.5 - (away - target) / 0.03, 0.0), 1.0)

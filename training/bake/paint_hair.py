@@ -87,6 +87,9 @@ def _mass(canvas: Canvas, identity: Identity, seed: int) -> None:
     own = generator.normal(0, 1, rect.width + 1)
     greys = generator.random(rect.width + 1) < identity.grey
     tone = hair_colour(identity, v, own[which], None, greys[which])
+    cloud = int(ribbons.FUZZ * rect.width)
+    puffs = _noise(v[:, :cloud] * 70, np.arange(cloud) / 1.8, seed + 1)[..., None]
+    tone[:, :cloud] = tone.mean(1, keepdims=True) * (0.45 + 1.1 * puffs)
     canvas.fill(rect, 0.85 * tone, light=0.75 * (0.6 + 0.4 * ease(v, 0.0, 0.3)), gloss=0.10, strand=1.0)
 
 
@@ -125,7 +128,7 @@ def scalp_cover(place: Array, ears: Array, identity: Identity, seed: int) -> Arr
         mirrored = place * [hand(seed), 1.0, 1.0]
         away = (mirrored[:, 0] - parting_line(mirrored, cut.parting)) / 0.0015
         cover = cover * (1 - 0.42 * ease(-place[:, 2], -0.012, 0.004) * (place[:, 1] > 0.05) * np.exp(-(away**2)))
-    thick = 0.95 if max(cut.length) > 0.012 else 0.80
+    thick = 0.97 if max(cut.length) > 0.012 else 0.92
     return np.asarray(cover * np.clip(thick + 0.5 * fine * (1.2 - cover), 0, 1))
 
 

@@ -26,6 +26,8 @@ LOCKS: Final = Rect(atlas.HAIR.x + 512, atlas.HAIR.y, 160, atlas.HAIR.height)  #
 LOCK_KINDS: Final = 4
 MASS: Final = Rect(atlas.HAIR.x + 672, atlas.HAIR.y, 96, atlas.HAIR.height)  # opaque: what lies under the locks
 
+FUZZ: Final = 0.4  # share of MASS's width that is a cloud of curls instead of strands
+
 
 def strand_columns(level: Array, generator: np.random.Generator) -> tuple[Rect, Array, int]:
     """(rectangle, column of each ribbon, columns in all) for depths ``level`` (n,) in [0, 1]."""
@@ -40,7 +42,7 @@ def lock_columns(count: int, generator: np.random.Generator) -> tuple[Rect, Arra
 
 def mass_columns(count: int, generator: np.random.Generator) -> tuple[Rect, Array, int]:
     """The same for the opaque mass: narrow windows of one wide painting."""
-    return MASS, generator.integers(3, size=count), 3
+    return MASS, 2 + generator.integers(3, size=count), 5
 
 
 def face_columns(name: str, count: int, generator: np.random.Generator) -> tuple[Rect, Array, int]:
