@@ -13,7 +13,7 @@ from training.bake.identities import Identity
 Array = NDArray[Any]
 BOX: Final = (0.006, 0.006, 0.056, 0.038)  # x, y, width, height in metres of the brow painting
 SCALE: Final = 20_000  # its pixels per metre
-INNER: Final = 0.0128  # metres from the middle to the inner end
+INNER: Final = 0.0138  # metres from the middle to the inner end
 LENGTH: Final = 0.0415
 
 

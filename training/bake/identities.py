@@ -58,7 +58,7 @@ def mirrored(**changes: float) -> dict[str, float]:
     return {f"{s}-{name.replace('_', '-')}": value for name, value in changes.items() for s in "lr"}
 
 
-SMILE: Final = {**both(mouthSmile=0.16, cheekSquint=0.08), "browInnerUp": 0.06}
+SMILE: Final = {**both(mouthSmile=0.22, cheekSquint=0.10), "browInnerUp": 0.06}
 ADA: Final = Identity(
     id="ada", name="Ada", description="A woman of about thirty with a chestnut bob and a green jumper.",
     phenotype={"gender": 0.97, "age": 0.69, "muscle": 0.45, "weight": 0.38, "height": 0.5, "proportions": 0.7,
@@ -66,7 +66,7 @@ ADA: Final = Identity(
     local={"mouth-angles-up": 0.30, "mouth-scale-horiz-incr": 0.14, "eyebrows-trans-up": -0.1, "head-fat-incr": -0.25,
            "nose-scale-horiz-incr": -0.30, "nose-point-up": 0.2, "nose-point-width-incr": -0.2,
            "nose-volume-incr": -0.2, "chin-width-incr": -0.45, "chin-bones-incr": -0.40,
-           "head-scale-horiz-incr": -0.12, "forehead-scale-vert-incr": -0.25, "eyebrows-trans-forward": -0.15,
+           "head-scale-horiz-incr": -0.24, "forehead-scale-vert-incr": -0.25, "eyebrows-trans-forward": -0.15,
            "mouth-cupidsbow-incr": 0.15,
            **mirrored(eye_scale_incr=0.28, eye_height2_incr=0.22, cheek_bones_incr=0.25, cheek_volume_incr=-0.12)},
     rest=SMILE, skin=(0.865, 0.692, 0.595), lip=(0.72, 0.42, 0.39), hair=(0.21, 0.125, 0.08),
@@ -81,7 +81,7 @@ LEO: Final = Identity(
     local={"mouth-angles-up": 0.28, "mouth-scale-horiz-incr": 0.18, "eyebrows-trans-up": -0.2, "head-fat-incr": -0.30,
            "nose-scale-horiz-incr": -0.22, "nose-point-width-incr": -0.22, "nose-hump-incr": 0.15,
            "chin-width-incr": -0.05, "chin-bones-incr": 0.05, "chin-prominent-incr": 0.15,
-           "head-scale-horiz-incr": -0.10, "forehead-scale-vert-incr": -0.30,
+           "head-scale-horiz-incr": -0.24, "forehead-scale-vert-incr": -0.30,
            **mirrored(eye_scale_incr=0.20, eye_height2_incr=0.18, cheek_bones_incr=0.25, cheek_volume_incr=-0.25)},
     rest=SMILE, skin=(0.775, 0.585, 0.468), lip=(0.62, 0.40, 0.35), hair=(0.090, 0.066, 0.052),
     hair_tip=(0.19, 0.14, 0.105), iris=(0.30, 0.19, 0.10), cloth=(0.16, 0.21, 0.31), trim=(0.14, 0.185, 0.28),
@@ -123,7 +123,7 @@ MEI: Final = Identity(
     local={"mouth-angles-up": 0.30, "mouth-scale-horiz-incr": 0.14, "eyebrows-trans-up": -0.1, "head-fat-incr": -0.2,
            "nose-scale-horiz-incr": -0.2, "nose-point-width-incr": -0.2, "nose-scale-depth-incr": 0.1,
            "chin-width-incr": -0.45, "chin-bones-incr": -0.36, "chin-jaw-drop-incr": 0.08,
-           "forehead-scale-vert-incr": -0.25, "head-scale-horiz-incr": -0.12,
+           "forehead-scale-vert-incr": -0.25, "head-scale-horiz-incr": -0.24,
            **mirrored(eye_scale_incr=0.30, eye_height2_incr=0.26, cheek_bones_incr=0.15, cheek_volume_incr=-0.1)},
     rest=SMILE, skin=(0.845, 0.678, 0.565), lip=(0.72, 0.41, 0.40), hair=(0.060, 0.052, 0.052),
     hair_tip=(0.115, 0.095, 0.090), iris=(0.175, 0.105, 0.062), cloth=(0.84, 0.83, 0.80), trim=(0.80, 0.79, 0.76),
@@ -150,7 +150,7 @@ OMAR: Final = Identity(
                "cupsize": 0.5, "firmness": 0.5, "african": 0.12, "asian": 0.08, "caucasian": 0.80},
     local={"mouth-angles-up": 0.30, "mouth-scale-horiz-incr": 0.15, "eyebrows-trans-up": -0.15, "head-fat-incr": -0.25,
            "nose-scale-horiz-incr": -0.2, "nose-hump-incr": 0.3, "nose-point-width-incr": -0.2,
-           "chin-width-incr": -0.1, "forehead-scale-vert-incr": -0.25, "head-scale-horiz-incr": -0.08,
+           "chin-width-incr": -0.1, "forehead-scale-vert-incr": -0.25, "head-scale-horiz-incr": -0.22,
            **mirrored(eye_scale_incr=0.22, eye_height2_incr=0.2, cheek_bones_incr=0.2, cheek_volume_incr=-0.2)},
     rest=SMILE, skin=(0.790, 0.600, 0.485), lip=(0.64, 0.41, 0.36), hair=(0.085, 0.064, 0.054),
     hair_tip=(0.17, 0.125, 0.10), iris=(0.27, 0.165, 0.09), cloth=(0.82, 0.80, 0.76), trim=(0.78, 0.76, 0.72),
@@ -164,7 +164,7 @@ ZOE: Final = Identity(
                "cupsize": 0.34, "firmness": 0.65, "african": 0.56, "asian": 0.05, "caucasian": 0.39},
     local={"mouth-angles-up": 0.32, "mouth-scale-horiz-incr": 0.14, "eyebrows-trans-up": -0.1, "head-fat-incr": -0.2,
            "nose-scale-horiz-incr": -0.3, "nose-nostrils-width-incr": -0.2, "nose-point-width-incr": -0.25,
-           "nose-point-up": 0.15, "chin-width-incr": -0.42, "chin-bones-incr": -0.36, "head-scale-horiz-incr": -0.1,
+           "nose-point-up": 0.15, "chin-width-incr": -0.42, "chin-bones-incr": -0.36, "head-scale-horiz-incr": -0.24,
            "forehead-scale-vert-incr": -0.3, "mouth-upperlip-volume-incr": -0.05,
            **mirrored(eye_scale_incr=0.34, eye_height2_incr=0.26, cheek_bones_incr=0.28, cheek_volume_incr=-0.08)},
     rest=SMILE, skin=(0.625, 0.442, 0.335), lip=(0.54, 0.31, 0.28), hair=(0.085, 0.060, 0.050),

@@ -23,10 +23,10 @@ class Spread:
 
 
 CHANGES: Final[dict[str, Spread]] = {
-    "head-scale-horiz-incr": Spread(-0.10, 0.20, woman=-0.05), "head-scale-vert-incr": Spread(-0.20, 0.20),
+    "head-scale-horiz-incr": Spread(-0.28, 0.20, woman=-0.06), "head-scale-vert-incr": Spread(-0.20, 0.20),
     "head-scale-depth-incr": Spread(0.0, 0.12), "head-fat-incr": Spread(-0.24, 0.22),
     "head-angle-out": Spread(0.0, 0.15), "head-back-scale-depth-incr": Spread(0.0, 0.15),
-    "forehead-trans-forward": Spread(0.0, 0.16), "forehead-scale-vert-incr": Spread(-0.42, 0.22),
+    "forehead-trans-forward": Spread(0.0, 0.16), "forehead-scale-vert-incr": Spread(-0.36, 0.22),
     "forehead-temple-incr": Spread(0.08, 0.22), "forehead-nubian-incr": Spread(0.0, 0.14),
     "eyebrows-angle-up": Spread(0.06, 0.18), "eyebrows-trans-up": Spread(-0.12, 0.28),
     "eyebrows-trans-forward": Spread(0.0, 0.22, woman=-0.14), "eye-scale-incr": Spread(0.20, 0.20, True, 0.06),

@@ -155,7 +155,7 @@ def _shape(one: Traits, old: float, dice: np.random.Generator) -> dict[str, floa
 
 def _rest(dice: np.random.Generator) -> dict[str, float]:
     """A resting face: attentive, friendly to different degrees."""
-    smile = float(np.clip(dice.normal(0.16, 0.06), 0.04, 0.30))
+    smile = float(np.clip(dice.normal(0.20, 0.06), 0.06, 0.34))
     return {
         **both(mouthSmile=round(smile, 3), cheekSquint=round(0.5 * smile, 3)),
         **both(eyeBlink=round(float(dice.uniform(0.0, 0.05)), 3)),
