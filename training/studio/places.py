@@ -62,7 +62,7 @@ def sample(seed: int, kind: str | None = None) -> Place:
     kind = kind or drawn
     # Walls and backdrops are mostly white, grey or beige; a few are painted.
     painted = rng.random() < 0.22
-    hue = rng.uniform(0, 2 * np.pi) if painted else rng.normal(0.35, 0.5)
+    hue = rng.uniform(0, 2 * np.pi) if painted else rng.normal(0.85, 0.4)
     strength = rng.uniform(0.08, 0.3) if painted else rng.uniform(0.0, 0.14)
     tone = rng.uniform(0.25, 0.75) if kind == "room" else rng.uniform(0.04, 0.8)
     tint = 1 + strength * np.cos(hue - np.array([0, 2.1, 4.2]))
@@ -178,9 +178,11 @@ def _window_thing(canvas: _Canvas, yaw: float, lit: F64, light: Light, rng: np.r
     canvas.box(yaw, rise, (half[0] + 1.2, half[1] + 1.2), lit * 0.8)
     canvas.box(yaw, rise, half, sky)
     green = sky * np.array([0.35, 0.5, 0.22]) * rng.uniform(0.5, 1.0)
-    for _ in range(14):
-        canvas.disc(yaw + rng.uniform(-half[0] + 2, half[0] - 2), rise - half[1] * rng.uniform(0.35, 0.8),
-                    rng.uniform(1.0, 2.2), green * rng.uniform(0.5, 1.5))  # fmt: skip
+    crown = rng.uniform(-0.75, -0.1)  # how high the trees outside reach
+    for _ in range(46):
+        down = rng.uniform(-0.95, crown)
+        canvas.disc(yaw + rng.uniform(-half[0] + 1.5, half[0] - 1.5), rise + half[1] * down, rng.uniform(0.6, 1.6),
+                    green * rng.uniform(0.5, 1.6), rng.uniform(0.4, 0.9))  # fmt: skip
     for bar in range(1, int(rng.integers(2, 4))):
         canvas.box(yaw - half[0] + 2 * half[0] * bar / 3, rise, (0.45, half[1]), lit * 0.7)
     canvas.box(yaw, rise + half[1] * 0.15, (half[0], 0.45), lit * 0.7)

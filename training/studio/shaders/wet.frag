@@ -19,7 +19,7 @@ void main() {
     Sample s = take();
     int label = int(texelFetch(colour, s.pixel, 0).a * 255.0 + 0.5);
     bool tooth = is_tooth[label] > 0.5;
-    float ao = s.surface.r * mix(tooth ? 0.6 : 0.25, 1.0, opening(s)), rough = 0.60 - 0.44 * s.surface.g;
+    float ao = s.surface.r * mix(tooth ? 0.45 : 0.25, 1.0, opening(s)), rough = 0.60 - 0.44 * s.surface.g;
     vec3 n = s.first, sum = vec3(0.0);
     float lit = mix(key_light(s, n, 0.002, 110.0).x, 1.0, tooth ? 0.5 : 0.12) * ao;
     float wrap = tooth ? 0.35 : 0.3;
