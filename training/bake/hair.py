@@ -81,7 +81,7 @@ class _Hair:
         wave = (0.6 * cut.wave[0], cut.wave[1])
         self.cut = replace(cut, rough=0.4 * cut.rough, wild=0.0, baby=0.0, blunt=0.3 * cut.blunt, wave=wave, coil=coil)
         if min(cut.stand) > 0.9:  # a cloud: its outside is the shell, the locks only roughen the outline
-            self.cut = replace(self.cut, length=(0.030, 0.030), front=None, back=None)
+            self.cut = replace(self.cut, length=(0.4 * cut.lift[1],) * 2, front=None, back=None)
             self.rise = 0.70
         parts = [self._shell()] if not long and max(cut.lift) > SHELL_NEEDS and cut.bare == 0 else []
         for name, (count, height, points) in PACK.items():
@@ -143,11 +143,12 @@ class _Hair:
         curves, reach = hair_grow.grow(growth, self.field, points)
         edge = ease(roots.depth, 0.0, 0.012)
         curves, lock = hair_grow.gather(curves, cut.lock * self.scale, cut.cling * (0.4 + 0.6 * edge), generator)
+        outward = None if min(cut.stand) > 0.9 else self.field(curves)[1]
         start = 0.10 if max(cut.length) > 0.15 else 0.02  # long hair leaves the scalp smooth
         for (size, turn), coil in ((cut.wave, False), (cut.coil, True)):
             if size > 0:
                 amount = size * (0.5 + 0.5 * edge)
-                curves = hair_grow.wave(curves, reach, lock, amount, turn, generator, coil, start)
+                curves = hair_grow.wave(curves, reach, lock, amount, turn, generator, coil, start, outward)
         curves = hair_grow.roughen(curves, reach, cut.rough, cut.wild, generator)
         curves[:, 1:] = self.field.push_out(curves[:, 1:], 0.0008)
         width = cut.width * generator.uniform(0.7, 1.3, len(roots)) * (0.40 + 0.60 * edge)
@@ -191,8 +192,8 @@ class _Hair:
         upright = roots.normal + [0.0, 0.7, 0.0] * roots.top[:, None] * (cut.stand[0] < 0.9)
         upright = upright / np.linalg.norm(upright, axis=1, keepdims=True)
         if cut.parting is not None:  # hair lies flat beside its parting
-            beside = np.exp(-(((hand(self.seed) * roots.place[:, 0] - cut.parting) / 0.014) ** 2)) * roots.top
-            stand = stand * (1 - 0.6 * beside)
+            beside = np.exp(-(((hand(self.seed) * roots.place[:, 0] - cut.parting) / 0.020) ** 2)) * roots.top
+            stand = stand * (1 - 0.95 * beside)
         goal = None
         if cut.tie is not None:
             goal = self._tie() + generator.normal(0, 0.004, (len(roots), 3))

@@ -186,7 +186,7 @@ STYLES: Final[dict[str, Cut | None]] = {
     "long_wavy": replace(LONG, comb=partial(parted, x=0.024), wave=(0.010, 0.11), cling=0.7, lift=(0.012, 0.013),
                          stand=(0.0, 0.3), parting=0.024, points=22, strands=2600, width=0.0025),
     "long_curly": replace(LONG, comb=partial(parted, x=0.012), length=(0.34, 0.40), end=-0.20, coil=(0.011, 0.060),
-                          cling=0.9, lift=(0.016, 0.018), stand=(0.1, 0.4), swell=0.05, points=28, strands=2000,
+                          cling=0.9, lift=(0.022, 0.020), stand=(0.1, 0.3), swell=0.05, points=28, strands=2000,
                           width=0.0024, lock=0.015, parting=0.012),
     "ponytail": replace(LONG, comb=swept, length=(0.24, 0.26), lift=(0.0022, 0.0045), end=None,
                         tie=(0.0, 0.045, -0.196), knot="tail", parting=None, strands=3600, points=10,

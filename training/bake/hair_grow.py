@@ -199,22 +199,27 @@ def gather(curves: Array, size: float, strength: Array | float, generator: np.ra
 
 def wave(
     curves: Array, reach: Array, lock: Array, amount: Array | float, length: float, generator: np.random.Generator,
-    coil: bool = False, start: float = 0.03,
+    coil: bool = False, start: float = 0.03, outward: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Waves (in one plane a lock) or coils (round) strands: ``amount`` metres wide, one turn every ``length``."""
+    """Waves or coils strands: ``amount`` metres wide, one turn every ``length``, each lock in step.
+
+    With ``outward`` (n, points, 3) hair lies on the head: it swings along it rather than away from it.
+    """
     locks = int(lock.max()) + 1
     phase = generator.uniform(0, 2 * np.pi, locks)[lock] + generator.normal(0, 0.45, len(curves))
     pitch = length * generator.uniform(0.85, 1.2, locks)[lock]
-    turn = generator.uniform(0, 2 * np.pi, locks)[lock]
     hand = np.where(generator.random(locks) < 0.5, -1.0, 1.0)[lock]
     way = along(curves.shape[1])[None] * reach[:, None]
-    angle = hand[:, None] * 2 * np.pi * way / pitch[:, None] + phase[:, None]
+    angle = (hand[:, None] * 2 * np.pi * way / pitch[:, None] + phase[:, None])[..., None]
     size = np.broadcast_to(np.asarray(amount, float).reshape(-1, 1), (len(curves), 1)) * ease(way, 0.0, start)
-    _, one, two = frames(curves)
-    if coil:
-        return curves + size[..., None] * (np.cos(angle)[..., None] * one + np.sin(angle)[..., None] * two)
-    across = np.cos(turn)[:, None, None] * one + np.sin(turn)[:, None, None] * two
-    return np.asarray(curves + (size * np.sin(angle))[..., None] * across)
+    tangent, one, two = frames(curves)
+    rise = 1.0
+    if outward is not None:
+        one = np.cross(tangent, outward)
+        one = one / np.maximum(np.linalg.norm(one, axis=2, keepdims=True), 0.3)
+        two, rise = outward, 0.5 if coil else 0.2
+    swing = np.cos(angle) * one + rise * np.sin(angle if coil else angle + 0.6) * two
+    return np.asarray(curves + size[..., None] * swing)
 
 
 def roughen(curves: Array, reach: Array, amount: float, wild: float, generator: np.random.Generator) -> Array:
