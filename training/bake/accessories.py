@@ -48,8 +48,8 @@ class Frame:
 GLASSES: Final[dict[str, Frame | None]] = {
     "none": None,
     "round": Frame(0.0232, 0.0222, 2.05, wide=0.0009, deep=0.0009),
-    "rectangular": Frame(0.0262, 0.0178, 3.4, wide=0.0016, deep=0.0014),
-    "cat_eye": Frame(0.0262, 0.0195, 2.5, lift=0.0055, wide=0.0017, deep=0.0014),
+    "rectangular": Frame(0.0262, 0.0178, 3.4, wide=0.0020, deep=0.0017),
+    "cat_eye": Frame(0.0262, 0.0195, 2.5, lift=0.0055, wide=0.0021, deep=0.0017),
     "half_rim": Frame(0.0262, 0.0172, 2.9, wide=0.0015, deep=0.0013, half=True),
 }
 EARRINGS: Final = ("none", "stud", "hoop", "drop")
@@ -153,8 +153,10 @@ def _side(person: Person, place: Array, sign: float) -> Array:
     body = np.arange(prior.BODY)
     high = body[(person.rest[: prior.BODY, 1] > -0.06) & (sign * person.rest[: prior.BODY, 0] > 0.03)]
     skin = person.rest[np.setdiff1d(high, _face()[1])].astype(float)
-    _, near = cKDTree(skin[:, 1:]).query(place, k=4)
-    return np.asarray((sign * skin[near, 0]).max(1))
+    tree = cKDTree(skin[:, 1:])
+    rows = tree.query_ball_point(place, 0.0085)  # sockets and the inner mouth lie below: only the outermost counts
+    far = tree.query(place)[1]
+    return np.array([(sign * skin[[*near, one], 0]).max() for near, one in zip(rows, far, strict=True)])
 
 
 def _temple(person: Person, rim: Array, side: float, frame: Frame) -> tuple[Array, Array, Array]:
@@ -176,7 +178,7 @@ def _temple(person: Person, rim: Array, side: float, frame: Frame) -> tuple[Arra
     bend = path[-1] + drop
     path = np.concatenate([[hinge], path, bend])
     size = np.full(len(path), 0.0010)
-    return path, size, np.r_[np.full(3, 1.25 * frame.wide), np.full(len(path) - 3, max(0.9 * frame.wide, 0.0011))]
+    return path, size, np.r_[np.full(3, 1.4 * frame.wide), np.full(len(path) - 3, max(1.1 * frame.wide, 0.0011))]
 
 
 def _tube(rig: Rig, path: Array, wide: Array, deep: Array, rect: Rect, closed: bool = False, sides: int = 6) -> Part:

@@ -66,10 +66,17 @@ def _leaf(
         rows.append((fold + t * (edge - fold), t, height))
     rows += [(edge, 1.0, 0.0020), (fold + 0.8 * (edge - fold), 0.8, 0.0006)]
     places = [about_neck(angle + side * lean * t * front, reach) for reach, t, _ in rows]
-    lifts = np.concatenate([np.full(len(angle), height * (lift if height > 0 else 1.0)) for *_, height in rows])
+    lifts = np.stack([np.full(len(angle), height * (lift if height > 0 else 1.0)) for *_, height in rows])
+    lifts[-2:, [0, -1]] = lifts[[-3, -5]][:, [0, -1]]  # both ends are closed
     return outward_rows(
         Sheet(
-            "collar", (len(rows), len(angle)), sparse.vstack(places).tocsr(), lifts, rect, bridge=(4, 9), even=(0, 3)
+            "collar",
+            (len(rows), len(angle)),
+            sparse.vstack(places).tocsr(),
+            lifts.ravel(),
+            rect,
+            bridge=(4, 9),
+            even=(0, 3),
         ),
         6,
     )
@@ -85,10 +92,12 @@ def outward_rows(sheet: Sheet, row: int) -> Sheet:
     return turned_over(sheet)
 
 
-def _strip(x: Array, y: Array, lift: Array, rect: Rect, name: str = "placket", span: float = 0.065) -> Sheet:
+def _strip(
+    x: Array, y: Array, lift: Array, rect: Rect, name: str = "placket", span: float = 0.065, even: int = 0
+) -> Sheet:
     """A sheet over the front at template x, y (R, C), lifted by ``lift`` (R, C)."""
     made = Sheet(
-        name, (x.shape[0], x.shape[1]), before(x.ravel(), y.ravel()), lift.ravel(), rect, even=(6, 0), span=span
+        name, (x.shape[0], x.shape[1]), before(x.ravel(), y.ravel()), lift.ravel(), rect, even=(even, 0), span=span
     )
     return outward_rows(made, max(x.shape[0] // 2 - 1, 0))
 
@@ -154,7 +163,8 @@ def lapels(cut: Cut) -> list[Sheet]:
     x = roll[:, None] + across * width[:, None] / lean
     down = y[:, None] - across * width[:, None] * cut.open / lean
     rise = np.tile(lift, (len(up), 1)) * (0.45 + 0.55 * ease(up, 0.0, 0.2))[:, None]
-    sheets = [_strip(side * x, down, rise, trims.PLAIN, "lapel", 0.2) for side in (1.0, -1.0)]
+    rise[[0, -1]] = -0.0005  # both ends are closed
+    sheets = [_strip(side * x, down, rise, trims.PLAIN, "lapel", 0.2, 6) for side in (1.0, -1.0)]
     edge_x = np.array([-0.050, -0.030, 0.0, 0.018, 0.0215, 0.0220])
     edge_lift = np.array([0.0, 0.0012, 0.0026, 0.0030, 0.0026, -0.0005])
     edge_y = np.linspace(tip + 0.012, HEM, 18)
@@ -178,7 +188,7 @@ def hood(cut: Cut) -> list[Sheet]:
     gap = np.radians(24.0)
     angle = np.linspace(gap, 2 * np.pi - gap, 39)
     away = np.minimum(angle, 2 * np.pi - angle)
-    back, begun = ease(away, 1.1, 2.7), 0.30 + 0.70 * ease(away, gap, gap + 0.8)
+    back, begun = ease(away, 1.1, 2.7), 0.04 + 0.96 * ease(away, gap, gap + 0.8)
     seam = np.where(np.cos(angle) > 0, cut.front, cut.back) * np.cos(angle) ** 2 + cut.side * np.sin(angle) ** 2
     rough = noise(np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1), 3.1, 2, 81) - 0.5
     rows, lifts, offsets = [], [], []
