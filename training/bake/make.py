@@ -118,7 +118,7 @@ def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:
     layer = paint_skin(identity, seed, paint_hair.scalp_cover(everywhere.place, everywhere.ears, identity, seed))
     canvas.painted |= everywhere.covered
     canvas.albedo[everywhere.covered, :3] = layer.colour
-    canvas.surface[everywhere.covered] = np.stack([layer.light, layer.gloss, layer.blood, layer.strand], axis=1)
+    canvas.surface[everywhere.covered, :3] = np.stack([layer.light, layer.gloss, layer.blood], axis=1)
     canvas.height[everywhere.covered] = layer.height
     paint_hands(canvas, identity, seed)
     for part in parts:

@@ -22,15 +22,14 @@ CAVITY: Final = 0.42  # how much darker the bottom of the deepest fold is
 
 @dataclass
 class Paint:
-    """What lies on n texels: linear colour (n, 3); light, gloss, subsurface, strand (n,) in
-    [0, 1]; height (n,) in metres."""
+    """What lies on n texels: linear colour (n, 3); light, gloss, subsurface (n,) in [0, 1];
+    height (n,) in metres. Hair painted on skin is dull: the strand channel would make it shine like hair."""
 
     colour: Array
     light: Array
     gloss: Array
     blood: Array
     height: Array
-    strand: Array
 
 
 def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
@@ -67,13 +66,10 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     blood: Array = np.full(len(place), 0.84, np.float32)
     gloss[front], blood[front] = _sheen(skin, identity, pores, brow, beard)
     gloss = (gloss - 0.20 * cover) * _grain(place, 700, 1, seed + 9, 0.78, 1.22)
-    blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.45 * dark)
+    blood = (blood - 0.25 * skin.ears) * (1 - 0.85 * cover) * (1 - 0.72 * dark)
     bumps = np.zeros(len(place), np.float32)
     bumps[front] = height
-    strand = cover.astype(np.float32)
-    strand[front] = np.maximum(strand[front], np.maximum(brow, 0.8 * beard))
-    strand = np.round(strand * 6) / 6  # a pack's size: few levels compress well
-    return Paint(colour, light, np.where(wet > 0.5, 0.40, gloss), blood * (1 - 0.4 * wet), bumps * (1 - wet), strand)
+    return Paint(colour, light, np.where(wet > 0.5, 0.40, gloss), blood * (1 - 0.4 * wet), bumps * (1 - wet))
 
 
 def melanin(identity: Identity) -> float:
@@ -162,7 +158,7 @@ def _sheen(skin: SkinMap, identity: Identity, pores: Array, brow: Array, beard: 
     zone, lip, lids = skin.zone, skin.lips[skin.face], skin.lids[skin.face]
     oily = np.clip(zone["nose"] + 0.55 * zone["forehead"] + 0.30 * zone["cheek"] + 0.3 * zone["chin"], 0, 1)
     gloss = 0.21 + (0.10 - 0.04 * identity.wrinkles) * oily + (0.13 + 0.10 * identity.makeup) * lip + 0.04 * lids
-    gloss = gloss - 0.10 * beard
+    gloss = gloss - 0.14 * np.clip(beard, 0, 1)
     gloss = gloss * (1 - 0.6 * zone["wing"]) * (1 + np.clip(pores / 2.5e-4, -0.35, 0.2) * (1 - lip))
     gloss = np.maximum(gloss - 0.22 * brow, 0.62 * zone["lid_edge"])
     return gloss.astype(np.float32), ((0.84 + 0.10 * zone["nose"]) * (1 - 0.7 * brow)).astype(np.float32)
