@@ -131,13 +131,13 @@ def _wrinkles(x: Array, y: Array, sleeve: Array, piece: Array, seed: int) -> Arr
     """(n,) 0..1: soft ridges; across the sleeve near the elbow, slanting from the armpits, few on the chest."""
     bend = noise(np.stack([x, y, 0.4 * piece], axis=1), 9.0, 2, seed + 65) - 0.5
     across = noise(np.stack([0.35 * x + 0.03 * bend, y + 0.05 * bend, piece], axis=1), 48.0, 2, seed + 66)
-    out = np.sqrt(x * x + 0.02**2)  # the two sides wrinkle alike but for the bend, without a crease between them
+    out = np.sqrt((x - 0.03) ** 2 + 0.02**2)  # away from a line beside the middle, without a crease along it
     side = noise(
-        np.stack([(out - 0.7 * y) * 0.3 + 0.05 * bend, 0.8 * (y + 0.7 * out) + 0.05 * bend, piece], axis=1),
+        np.stack([(out - 0.7 * y) * 0.3 + 0.10 * bend, 0.8 * (y + 0.7 * out) + 0.10 * bend, piece], axis=1),
         34.0, 2, seed + 67,
     )  # fmt: skip
     elbow = np.exp(-(((y - 0.20) / 0.09) ** 2))
-    trunk = 0.35 + 0.65 * ease(np.abs(x), 0.06, 0.16) * ease(y, 0.24, 0.36)
+    trunk = 0.25 + 0.75 * ease(np.abs(x), 0.06, 0.16) * ease(y, 0.24, 0.36)
     ridge = np.where(sleeve, across, side)
     return ease(ridge, 0.30, 0.80) * np.where(sleeve, (0.30 + 0.70 * elbow) * ease(y, 0.0, 0.10), trunk)
 
