@@ -103,7 +103,7 @@ MAYA: Final = Identity(
     wrinkles=0.03, blemishes=0.1, curl=0.3, top="blouse", earrings="drop", brow_arch=0.5, brow_tilt=-0.05, crease=0.8,
 )  # fmt: skip
 KOFI: Final = Identity(
-    id="kofi", name="Kofi", description="A man of forty-two with close-cropped hair, stubble and a jacket.",
+    id="kofi", name="Kofi", description="A man of forty-two with close-cropped hair, a goatee and a jacket.",
     phenotype={"gender": 0.04, "age": 0.74, "muscle": 0.60, "weight": 0.46, "height": 0.58, "proportions": 0.7,
                "cupsize": 0.5, "firmness": 0.5, "african": 0.92, "asian": 0.02, "caucasian": 0.06},
     local={"mouth-angles-up": 0.30, "mouth-scale-horiz-incr": 0.12, "eyebrows-trans-up": -0.1, "head-fat-incr": -0.25,
@@ -113,8 +113,8 @@ KOFI: Final = Identity(
            **mirrored(eye_scale_incr=0.24, eye_height2_incr=0.20, cheek_bones_incr=0.3, cheek_volume_incr=-0.2)},
     rest=SMILE, skin=(0.385, 0.253, 0.186), lip=(0.345, 0.212, 0.186), hair=(0.055, 0.047, 0.045),
     hair_tip=(0.10, 0.085, 0.08), iris=(0.150, 0.088, 0.052), cloth=(0.30, 0.31, 0.34), trim=(0.26, 0.27, 0.30),
-    style="buzz", neckline="crew", room=((0.70, 0.66, 0.60), (0.42, 0.39, 0.36)), stubble=0.7, brow=1.1, lash=0.8,
-    wrinkles=0.20, blemishes=0.2, grey=0.03, curl=0.95, top="jacket", brow_arch=0.2, crease=0.6,
+    style="buzz", neckline="crew", room=((0.70, 0.66, 0.60), (0.42, 0.39, 0.36)), stubble=0.35, brow=1.1, lash=0.8,
+    wrinkles=0.20, blemishes=0.2, grey=0.03, curl=0.95, beard="goatee", top="jacket", brow_arch=0.2, crease=0.6,
 )  # fmt: skip
 MEI: Final = Identity(
     id="mei", name="Mei", description="A woman of thirty-four with long black hair, round glasses and a T-shirt.",
@@ -145,7 +145,7 @@ NORA: Final = Identity(
     blemishes=0.3, grey=0.9, top="shirt", earrings="stud", brow_arch=0.5, brow_tilt=-0.2, crease=0.7, freckles=0.2,
 )  # fmt: skip
 OMAR: Final = Identity(
-    id="omar", name="Omar", description="A man of fifty with greying hair, stubble and a striped shirt.",
+    id="omar", name="Omar", description="A man of fifty with greying hair, a short beard and a striped shirt.",
     phenotype={"gender": 0.04, "age": 0.79, "muscle": 0.52, "weight": 0.50, "height": 0.54, "proportions": 0.68,
                "cupsize": 0.5, "firmness": 0.5, "african": 0.12, "asian": 0.08, "caucasian": 0.80},
     local={"mouth-angles-up": 0.30, "mouth-scale-horiz-incr": 0.15, "eyebrows-trans-up": -0.15, "head-fat-incr": -0.25,
@@ -154,8 +154,8 @@ OMAR: Final = Identity(
            **mirrored(eye_scale_incr=0.22, eye_height2_incr=0.2, cheek_bones_incr=0.2, cheek_volume_incr=-0.2)},
     rest=SMILE, skin=(0.790, 0.600, 0.485), lip=(0.64, 0.41, 0.36), hair=(0.085, 0.064, 0.054),
     hair_tip=(0.17, 0.125, 0.10), iris=(0.27, 0.165, 0.09), cloth=(0.82, 0.80, 0.76), trim=(0.78, 0.76, 0.72),
-    style="side_part", neckline="crew", room=((0.64, 0.62, 0.60), (0.38, 0.37, 0.36)), stubble=0.8, brow=1.25, lash=0.8,
-    wrinkles=0.36, blemishes=0.25, grey=0.30, curl=0.2, top="shirt", pattern="stripe", brow_arch=0.2,
+    style="side_part", neckline="crew", room=((0.64, 0.62, 0.60), (0.38, 0.37, 0.36)), stubble=0.5, brow=1.25, lash=0.8,
+    wrinkles=0.36, blemishes=0.25, grey=0.30, curl=0.2, beard="short_boxed", top="shirt", pattern="stripe", brow_arch=0.2,
     brow_tilt=-0.1, crease=0.6,
 )  # fmt: skip
 ZOE: Final = Identity(

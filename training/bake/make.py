@@ -98,13 +98,20 @@ def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...
 
 
 def _strands(person: Person, rig: Rig, identity: Identity, seed: int, detail: str, field: Field) -> list[Part]:
-    """Hair, lashes, brows and beard, opaque ones first; they come after the body, which both details share."""
+    """Hair, lashes, brows and beard, opaque ones first; they come after the body, which both details share.
+
+    Packs have their brows and beards painted: the engine's few wide cards look worse there than good paint.
+    """
     hair = hair_parts(person, rig, identity, seed, detail, field)
-    lashes = lash_strands(person, rig, identity, seed) if detail == "studio" else lash_parts(person, rig)
-    return [
-        *(part for part in hair if part.layer == 0), *lashes, *brow_parts(person, rig, identity, seed, detail),
-        *beard_parts(person, rig, identity, seed, detail), *(part for part in hair if part.layer == 1),
-    ]  # fmt: skip
+    if detail == "studio":
+        face = [
+            *lash_strands(person, rig, identity, seed), *brow_parts(person, rig, identity, seed, detail),
+            *beard_parts(person, rig, identity, seed, detail),
+        ]  # fmt: skip
+    else:
+        face = lash_parts(person, rig)
+    solid, blended = ([part for part in hair if part.layer == layer] for layer in (0, 1))
+    return [*solid, *face, *blended]
 
 
 def paint(parts: list[Part], identity: Identity, seed: int) -> Canvas:

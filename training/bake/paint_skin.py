@@ -99,11 +99,11 @@ def _face(colour: Array, skin: SkinMap, identity: Identity, seed: int, deep: Arr
 
     beard = beard * (0.75 + 0.35 * noise(place, 140, 2, seed + 12))
     grown = linear(identity.beard_colour or identity.hair)
-    shade = (grown + 0.8 * identity.grey * (linear(GREY) - grown)) * 0.55 + colour * np.array(
-        [0.36, 0.40, 0.44], np.float32
-    )
-    dots = 0.26 + 0.70 * ease(noise(place, 1700, 1, seed + 6), 0.42, 0.78)
-    colour += np.clip(beard * dots, 0, 0.95)[:, None] * (shade - colour)
+    grown = grown + 0.8 * identity.grey * (linear(GREY) - grown)
+    full = ease(beard, 0.45, 0.75)[:, None] * (identity.beard != "none")
+    shade = (0.55 + 0.30 * full) * grown + (1 - 0.7 * full) * colour * np.array([0.36, 0.40, 0.44], np.float32)
+    dots = (0.26 + 0.70 * ease(noise(place, 1700, 1, seed + 6), 0.42, 0.78)) * (1 + 0.6 * full[:, 0])
+    colour += np.clip(beard * dots, 0, 0.93)[:, None] * (shade - colour)
 
     colour *= _tint(0.75 * zone["lid_edge"], (0.55, 0.36, 0.34))  # wet lid margin
     lash = np.maximum(0.88 * zone["lash_upper"], 0.34 * zone["lash_lower"]) * min(identity.lash, 1.0)
