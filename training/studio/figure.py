@@ -21,6 +21,7 @@ Array = NDArray[Any]
 SKIN, WET, EYE, HAIR, CLOTH, POLISHED = range(1, 7)
 STRAND, CLOTHED, BARE, LABELS = 16, 32, 48, 64
 COVERED: Final = ("torso", "arms", "hands")
+CASTING: Final = (36_000, 18_000)  # strand triangles that cast the key's shadow, and the rim's
 TYPICAL: Final = 0.34  # luminance of a face that needs no correction
 FLESH: Final = 0.06  # subsurface above this is skin
 MATERIAL: Final = {
@@ -65,7 +66,8 @@ class Figure:
         own = np.zeros(self.vertices, np.float32)  # a number in [0, 1) that the vertices of one strand share
         own[strand] = ((number * GOLDEN) % 1.0)[:, None]
         self.index = context.buffer(np.ascontiguousarray(faces, np.int32).tobytes())
-        self.thin = [_indices(context, strand[number % every == 0]) for every in (2, 4)]
+        spread = np.random.default_rng(0).permutation(int(number.max()) + 1)[number] if len(number) else number
+        self.thin = [_indices(context, strand[spread % max(2, round(len(strand) / most)) == 0]) for most in CASTING]
         self.own = context.buffer(own.tobytes())
         self.position = context.buffer(reserve=self.vertices * 12)
         self.normal = context.buffer(reserve=self.vertices * 12)

@@ -102,6 +102,8 @@ class Photographer:
         corners = context.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32).tobytes())
         passes = [self._sort, *self._light.values(), self._resolve, self._scatter, self._develop]
         self._screen = {p.name: context.vertex_array(p.program, [(corners, "2f", "corner")]) for p in passes}
+        # Strands cover most samples: one level of detail in place of two saves a tenth of a frame's time.
+        self._one_level = context.sampler(filter=(context.LINEAR_MIPMAP_NEAREST, context.LINEAR))
         self._figure: Figure | None = None
         self._meshes: dict[str, Any] = {}
         self._light_now: Light | None = None
@@ -234,7 +236,9 @@ class Photographer:
             if group.kind in ("surface", "hull"):
                 self._meshes["shadow"].render(vertices=group.length, first=group.first)
         if lamp in self._meshes:
+            self._one_level.use(0)
             self._meshes[lamp].render()
+            self._one_level.clear(0)
         return to_map
 
     def _survey(self, vertices: F32, camera: Camera) -> None:
@@ -262,10 +266,16 @@ class Photographer:
                 continue
             if group.kind == "strand":
                 context.disable(context.CULL_FACE)
+                self._one_level.use(0)
+                self._one_level.use(1)
             else:
                 context.enable(context.CULL_FACE)
+                self._one_level.clear(0)
+                self._one_level.clear(1)
             self._draw[group.kind].set(label=group.label / 255.0, cut=float(group.kind == "strand"))
             self._meshes[group.kind].render(vertices=group.length, first=group.first)
+        self._one_level.clear(0)
+        self._one_level.clear(1)
 
     def _illuminate(self, camera: Camera, light: Light, to_key: F32, to_rim: F32) -> None:
         """Lights every sample by the shader of its material."""
