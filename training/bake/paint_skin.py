@@ -49,7 +49,8 @@ def paint_skin(identity: Identity, seed: int, cover: Array) -> Paint:
     front = skin.face
     x, y, _ = skin.front.T
     brow = np.clip(paint_brows(np.abs(x), y, identity, seed) * skin.zone["front"], 0, 0.92)
-    beard = np.maximum(skin.zone["beard"] * identity.stubble, 0.75 * beard_zone(skin.front, identity.beard))
+    bare_lips = 1 - ease(skin.lips[front], 0.1, 0.5)
+    beard = np.maximum(skin.zone["beard"] * identity.stubble, 0.75 * beard_zone(skin.front, identity.beard) * bare_lips)
     colour[front] = _face(colour[front], skin, identity, seed, deep, dark, beard)
     colour[front] += brow[:, None] * (brow_colour(identity) - colour[front])
     light = np.ones(len(place), np.float32)
