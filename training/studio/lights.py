@@ -316,7 +316,8 @@ def _evening(rng: np.random.Generator) -> Light:
     side = float(rng.choice([-1, 1]))
     warm, dusk = blackbody(rng.uniform(3200, 4000)), blackbody(rng.uniform(6000, 7800))
     key = Lamp(aim(side * rng.uniform(25, 58), rng.uniform(12, 34)), scaled(warm, 1.7), rng.uniform(0.16, 0.3))
-    fill = Lamp(aim(-side * rng.uniform(50, 90), rng.uniform(-5, 15)), scaled(dusk, rng.uniform(0.12, 0.4)), 0.5)
+    bounce = _mix(warm, dusk, 0.55)
+    fill = Lamp(aim(-side * rng.uniform(50, 90), rng.uniform(-5, 15)), scaled(bounce, rng.uniform(0.15, 0.4)), 0.5)
     rim = Lamp(aim(-side * rng.uniform(125, 160), rng.uniform(5, 30)), scaled(_mix(warm, dusk, 0.4),
                rng.uniform(0.4, 1.3)), 0.2)  # fmt: skip
     wall = scaled(_mix(warm, dusk, 0.25), rng.uniform(0.22, 0.34))

@@ -40,7 +40,7 @@ void main() {
     float nv = clamp(dot(n, s.view), 0.0, 1.0), fresnel = 0.025 + 0.975 * pow(1.0 - nv, 5.0) * 0.6;
     float upward = dot(toward.xy, lid_up);  // what the upper lid and the lashes hide of the room
     float seen = mix(1.0, lid.x, 0.75) * mix(0.35, 1.0, s.surface.r) * mix(0.55, 1.0, lit);
-    sum += mirrored(toward, 0.0) * fresnel * seen * mix(0.75, 1.25, within) * (1.0 - 0.5 * smoothstep(0.5, 0.9, upward));
+    sum += mirrored(toward, 0.0) * fresnel * seen * mix(0.8, 1.8, within) * (1.0 - 0.5 * smoothstep(0.5, 0.9, upward));
     // The tear film climbs the lower lid and catches the key.
     float tear = (1.0 - lid.y) * clamp(dot(normalize(n - vec3(0.0, 0.9, 0.0) * 0.6 + s.view * 0.4), lamp_direction[0]) + 0.2, 0.0, 1.0);
     sum += (lamp_colour[0] * 0.16 * lit + ambient(s.view) * 0.10) * tear;
