@@ -61,7 +61,7 @@ class Figure:
         avatar = person.fine
         self.vertices = len(avatar.rest)
         faces, self.groups = grouped(avatar)
-        self.shadow_runs = [group for group in self.groups if group.kind != "eye"]
+        self.casting = [group for group in self.groups if group.kind in ("surface", "hull")]
         strand, number = _strands(faces, self.groups)
         own = np.zeros(self.vertices, np.float32)  # a number in [0, 1) that the vertices of one strand share
         own[strand] = ((number * GOLDEN) % 1.0)[:, None]

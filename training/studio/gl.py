@@ -105,7 +105,7 @@ class Target:
 
 
 def picture(
-    context: Any, array: NDArray[Any], *, mipmaps: bool = False, repeat: bool = False, anisotropy: float = 1.0
+    context: Any, array: NDArray[Any], *, mipmaps: bool = False, repeat: bool = False
 ) -> Any:  # fmt: skip
     """A texture of (h, w, C) uint8 (read as 0..1), float16 or float32, filtered linearly."""
     import moderngl
@@ -118,6 +118,5 @@ def picture(
     if mipmaps:
         texture.build_mipmaps()
         texture.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
-        texture.anisotropy = anisotropy
     texture.repeat_x = texture.repeat_y = repeat
     return texture

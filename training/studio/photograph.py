@@ -232,9 +232,8 @@ class Photographer:
         self._figure.albedo.use(0)
         for kind in ("shadow", "shadow_strand"):
             self._draw[kind].set(to_map=to_map)
-        for group in self._figure.shadow_runs:
-            if group.kind in ("surface", "hull"):
-                self._meshes["shadow"].render(vertices=group.length, first=group.first)
+        for group in self._figure.casting:
+            self._meshes["shadow"].render(vertices=group.length, first=group.first)
         if lamp in self._meshes:
             self._one_level.use(0)
             self._meshes[lamp].render()
