@@ -11,7 +11,7 @@ pytest.importorskip("scipy", reason="baking needs scipy: pip install visavis[tra
 
 from training.bake import atlas, brush, mesh, occlusion
 from training.bake.identities import IDENTITIES
-from training.bake.simplify import simplify
+from training.bake.simplify import merged, merges
 
 needs_prior = pytest.mark.skipif(
     importlib.util.find_spec("anny") is None, reason="the prior 'anny' is not installed: pip install visavis[train]"
@@ -58,7 +58,7 @@ def test_flatten_keeps_edge_lengths_without_turning_a_triangle_over() -> None:
 
 def test_simplify_reaches_its_target_and_leaves_a_closed_surface() -> None:
     points, faces = sphere(14, 18)
-    few = simplify(points, faces, np.ones(len(points), bool), 200)
+    few, _ = merged(faces, merges(points, faces, np.ones(len(points), bool), 200))
     assert len(few) <= 200
     edges = np.sort(np.concatenate([few[:, [0, 1]], few[:, [1, 2]], few[:, [2, 0]]]), axis=1)
     assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
@@ -70,7 +70,7 @@ def test_simplify_reaches_its_target_and_leaves_a_closed_surface() -> None:
 def test_simplify_leaves_vertices_that_may_not_go() -> None:
     points, faces = sphere(10, 14)
     stays = points[:, 1] > 0
-    few = simplify(points, faces, ~stays, 180)
+    few, _ = merged(faces, merges(points, faces, ~stays, 180))
     assert set(np.flatnonzero(stays)) <= set(few.ravel().tolist())
 
 

@@ -17,7 +17,7 @@ from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
 from training.bake.rig import Rig, fit_sphere
-from training.bake.simplify import merges
+from training.bake.simplify import merged, merges
 
 Array = NDArray[Any]
 PLACES = {
@@ -183,16 +183,15 @@ def skin_part(person: Person, rig: Rig, hidden: Array, scalp_shown: bool) -> Par
     present = np.zeros(len(into), bool)
     present[faces] = True
     into = np.where(present[into], into, np.arange(len(into)))  # merged into skin that is gone: stays
-    few = into[faces]
-    left = (few[:, 0] != few[:, 1]) & (few[:, 1] != few[:, 2]) & (few[:, 2] != few[:, 0])
+    few, left = merged(faces, into)
     _, same, count = np.unique(np.sort(whole.vertex[few], axis=1), axis=0, return_inverse=True, return_counts=True)
-    left &= count[same.ravel()] == 1  # two faces back to back across a texture seam enclose nothing
-    used, local = mesh.compact(few[left], len(into))
+    single = count[same.ravel()] == 1  # two faces back to back across a texture seam enclose nothing
+    used, local = mesh.compact(few[single], len(into))
     vertex, coordinate = whole.vertex[used], whole.coordinate[used]
     return Part(
-        name="skin", rest=person.rest[vertex].astype(float), faces=local, uv=whole.uv[used], region=region[left],
-        weight=rig.weights(person, vertex), paint=person.template[vertex].astype(float), weld=mesh.first_of(vertex),
-        deltas=person.deltas[:, vertex], residual=lip_residual()[:, vertex],
+        name="skin", rest=person.rest[vertex].astype(float), faces=local, uv=whole.uv[used],
+        region=region[left][single], weight=rig.weights(person, vertex), paint=person.template[vertex].astype(float),
+        weld=mesh.first_of(vertex), deltas=person.deltas[:, vertex], residual=lip_residual()[:, vertex],
         channel={"vertex": vertex, "mpfb": prior.template()[1][coordinate]},
     )  # fmt: skip
 

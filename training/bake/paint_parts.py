@@ -1,4 +1,4 @@
-"""Paint for everything but skin: eyes, mouth, lashes, hair, cloth. Each fills its rectangle of the atlas."""
+"""The canvas all paint goes on, and the paint of eyes and mouth, each in its rectangle of the atlas."""
 
 from __future__ import annotations
 
@@ -134,23 +134,3 @@ def tongue_colour(place: Array, seed: int) -> tuple[Array, Array]:
     tone = linear((0.77, 0.44, 0.43)) * (0.80 + 0.36 * bumps - 0.16 * groove)[:, None]
     deep = ease(-place[:, 2], -0.012, 0.030)
     return tone * (1 - 0.35 * deep)[:, None], 0.95 - 0.70 * deep
-
-
-def cloth_colour(place: Array, flat: Array, identity: Identity, seed: int) -> Array:
-    """Linear colour (n, 3) of knitted cloth at template positions (n, 3): soft mottling.
-
-    ``flat`` (n,) in [0, 1] says how squarely a texel lies in the frontal layout; stretched ones stay plain.
-    """
-    steady = ease(flat, 0.25, 0.6)
-    tone = 1 + 0.12 * (noise(place, 38, 3, seed + 60) - 0.5) * ease(flat, 0.1, 0.4)
-    tone = tone * (1 + steady * 0.14 * (noise(place, 300, 2, seed + 61) - 0.5))
-    return linear(identity.cloth) * tone[:, None]
-
-
-def paint_trim(canvas: Canvas, identity: Identity, seed: int) -> None:
-    """Ribbed knit of collar and cuffs, seamless along u."""
-    u, v = _grid(atlas.TRIM)
-    rib = 0.5 + 0.5 * np.cos(2 * np.pi * 72 * u)
-    tone = (0.72 + 0.34 * rib) * (0.95 + 0.1 * _noise2(u * 300, v * 40, 1, seed + 62))
-    light = (0.62 + 0.38 * rib) * (1 - 0.45 * ease(v, 0.62, 0.95)) * (1 - 0.35 * ease(-v, -0.14, 0.0))
-    canvas.fill(atlas.TRIM, linear(identity.trim) * tone[..., None], light=light, gloss=0.02)

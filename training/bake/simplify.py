@@ -11,24 +11,12 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def simplify(points: Array, faces: Array, removable: Array, target: int) -> Array:
-    """Faces (f', 3) over the same points, after removing ``removable`` vertices until f' <= ``target``.
+def merges(points: Array, faces: Array, removable: Array, target: int) -> Array:
+    """(n,) the vertex that each vertex becomes when ``removable`` ones go until <= ``target`` faces are left.
 
     A vertex is merged into the neighbour that costs least in quadric error (Garland and Heckbert 1997);
     open edges stay. No attribute is touched: texture, weights and face actions remain valid.
     """
-    return merged(faces, merges(points, faces, removable, target))
-
-
-def merged(faces: Array, into: Array) -> Array:
-    """The faces (f', 3) that are left of ``faces`` when every vertex v becomes ``into[v]``."""
-    few = into[faces]
-    apart = (few[:, 0] != few[:, 1]) & (few[:, 1] != few[:, 2]) & (few[:, 2] != few[:, 0])
-    return np.asarray(few[apart], np.int32)
-
-
-def merges(points: Array, faces: Array, removable: Array, target: int) -> Array:
-    """(n,) the vertex that each vertex has become after :func:`simplify`; itself where it stays."""
     mesh = _Mesh(points.astype(float), faces, removable)
     into_of = np.arange(len(points))
     heap = [(*mesh.best(v), v) for v in np.flatnonzero(mesh.free).tolist()]
@@ -53,6 +41,13 @@ def merges(points: Array, faces: Array, removable: Array, target: int) -> Array:
     while (into_of != into_of[into_of]).any():  # a vertex may have been merged into one that was merged later
         into_of = into_of[into_of]
     return into_of
+
+
+def merged(faces: Array, into: Array) -> tuple[Array, Array]:
+    """(what is left (f', 3) of ``faces`` (f, 3) when every vertex v becomes ``into[v]``, which of them (f,) are left)."""
+    few = into[faces]
+    left = (few[:, 0] != few[:, 1]) & (few[:, 1] != few[:, 2]) & (few[:, 2] != few[:, 0])
+    return np.asarray(few[left], np.int32), left
 
 
 class _Mesh:
