@@ -44,7 +44,7 @@ def merges(points: Array, faces: Array, removable: Array, target: int) -> Array:
 
 
 def merged(faces: Array, into: Array) -> tuple[Array, Array]:
-    """(what is left (f', 3) of ``faces`` (f, 3) when every vertex v becomes ``into[v]``, which of them (f,) are left)."""
+    """(faces (f', 3) left of (f, 3) when every vertex v becomes ``into[v]``, which of the old ones (f,) they are)."""
     few = into[faces]
     left = (few[:, 0] != few[:, 1]) & (few[:, 1] != few[:, 2]) & (few[:, 2] != few[:, 0])
     return np.asarray(few[left], np.int32), left
