@@ -12,7 +12,7 @@ from training.bake import trims
 from training.bake.atlas import Rect
 from training.bake.brush import ease, noise
 from training.bake.pattern import HEM, Cut
-from training.bake.trims import Sheet, about_neck, before, outward, turned_over
+from training.bake.trims import Sheet, about_neck, before, outward
 
 Array = NDArray[Any]
 BUTTON: Final = ((1.0, 0.0012), (0.97, 0.0036), (0.80, 0.0042), (0.0, 0.0036))  # (share of its radius, lift)
@@ -68,7 +68,7 @@ def _leaf(
     places = [about_neck(angle + side * lean * t * front, reach) for reach, t, _ in rows]
     lifts = np.stack([np.full(len(angle), height * (lift if height > 0 else 1.0)) for *_, height in rows])
     lifts[-2:, [0, -1]] = lifts[[-3, -5]][:, [0, -1]]  # both ends are closed
-    return outward_rows(
+    return outward(
         Sheet(
             "collar",
             (len(rows), len(angle)),
@@ -82,16 +82,6 @@ def _leaf(
     )
 
 
-def outward_rows(sheet: Sheet, row: int) -> Sheet:
-    """As trims.outward, judged by the faces below one row."""
-    count, columns = sheet.shape
-    some = slice(row * columns, (row + 2) * columns)
-    strip = Sheet(sheet.name, (2, columns), sheet.rows[some], sheet.lift[some], sheet.rect)
-    if outward(strip) is strip:
-        return sheet
-    return turned_over(sheet)
-
-
 def _strip(
     x: Array, y: Array, lift: Array, rect: Rect, name: str = "placket", span: float = 0.065, even: int = 0
 ) -> Sheet:
@@ -99,7 +89,7 @@ def _strip(
     made = Sheet(
         name, (x.shape[0], x.shape[1]), before(x.ravel(), y.ravel()), lift.ravel(), rect, even=(even, 0), span=span
     )
-    return outward_rows(made, max(x.shape[0] // 2 - 1, 0))
+    return outward(made, max(x.shape[0] // 2 - 1, 0))
 
 
 def placket(cut: Cut) -> list[Sheet]:
@@ -146,7 +136,7 @@ def _buttons(
         rows = sparse.vstack([before(px, py) for px, py, _ in ring]).tocsr()
         lifts = np.concatenate([np.full(8, h + lift) for *_, h in ring])
         sheet = Sheet("button", (len(ring), 8), rows, lifts, rect, True)
-        out.append(outward_rows(sheet, 1))
+        out.append(outward(sheet, 1))
     return out
 
 
@@ -206,7 +196,7 @@ def hood(cut: Cut) -> list[Sheet]:
         "hood", (len(rows), len(angle)), sparse.vstack(rows).tocsr(), np.concatenate(lifts), trims.PLAIN,
         offset=np.concatenate(offsets),
     )  # fmt: skip
-    return [outward_rows(sheet, 8)]
+    return [outward(sheet, 8)]
 
 
 def cords(cut: Cut) -> list[Sheet]:

@@ -180,20 +180,22 @@ def edges(cut: Cut) -> dict[str, Array]:
         place = made.template[loop]
         middle = place.mean(0)
         if np.abs(cut.neck(place)).mean() < 0.006:
-            out["neck"] = _resample(place, 96, 1)
+            tip = int(np.hypot(place[:, 0], place[:, 1] - (cut.vee or -1.0)).argmin())
+            out["neck"] = _resample(np.roll(place, -tip, axis=0), 96, 1)
         elif np.abs(cut.cuff(place)).mean() < 0.006:
             out["left" if middle[0] > 0 else "right"] = _resample(place, 24, 3)
     return out
 
 
 def _resample(loop: Array, count: int, rounds: int) -> Array:
-    """``count`` evenly spaced points of a closed loop, a little smoothed."""
+    """``count`` evenly spaced points of a closed loop, a little smoothed but for the first: it may be a V's tip."""
     closed = np.concatenate([loop, loop[:1]])
     length = np.r_[0, np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))]
     at = np.linspace(0, length[-1], count, endpoint=False)
     ring = np.stack([np.interp(at, length, column) for column in closed.T], axis=1)
     for _ in range(rounds):
         ring = 0.5 * ring + 0.25 * (np.roll(ring, 1, 0) + np.roll(ring, -1, 0))
+        ring[0] = loop[0]
     return ring
 
 
@@ -222,22 +224,21 @@ def band(
     region = "torso" if edge == "neck" else "arms"
     return outward(Sheet(
         name, (len(profile), len(ring)), sparse.vstack(rows).tocsr(), np.concatenate(lifts), rect, True, region=region,
-        even=(0, 1 if edge == "neck" else 0),
-    ))  # fmt: skip
+        even=(0, 1 if edge == "neck" and cut.vee is None else 0),
+    ), 1)  # fmt: skip
 
 
-def outward(sheet: Sheet) -> Sheet:
-    """The sheet with its columns in the order that makes its first rows face out of the cloth."""
+def outward(sheet: Sheet, row: int) -> Sheet:
+    """The sheet with its columns in the order that makes the two rows of faces below ``row`` look out of the cloth."""
     count, columns = sheet.shape
-    cloth = fabric.base()
-    normal = sheet.rows @ mesh.vertex_normals(cloth.template, cloth.faces)
-    points = (sheet.rows @ cloth.template + sheet.lift[:, None] * normal + sheet.offset).reshape(count, columns, 3)
-    across, down = np.diff(points[:, :], axis=1)[:-1], np.diff(points, axis=0)[:, :-1]
-    facing = (np.cross(down, across) * normal.reshape(count, columns, 3)[:-1, :-1]).sum(-1)
-    top = max(count // 2, 1)
-    if facing[:top].sum() > 0:
-        return sheet
-    return turned_over(sheet)
+    cloth, some = fabric.base(), slice(row * columns, (row + 2) * columns)
+    normal = (sheet.rows[some] @ mesh.vertex_normals(cloth.template, cloth.faces)).reshape(2, columns, 3)
+    offset = sheet.offset[some].reshape(2, columns, 3) if isinstance(sheet.offset, np.ndarray) else sheet.offset
+    points = (sheet.rows[some] @ cloth.template).reshape(2, columns, 3)
+    points = points + sheet.lift[some].reshape(2, columns, 1) * normal + offset
+    across, down = np.diff(points, axis=1)[0], np.diff(points, axis=0)[0, :-1]
+    facing = (np.cross(down, across) * normal[0, :-1]).sum()
+    return sheet if facing > 0 else turned_over(sheet)
 
 
 def turned_over(sheet: Sheet) -> Sheet:

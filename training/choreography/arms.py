@@ -96,9 +96,10 @@ class Skeleton(NamedTuple):
 
 
 def _average() -> Skeleton:
+    """An adult in between, measured on the prior's default: for motion that is made for nobody in particular."""
     heights = np.linspace(-0.22, -0.64, BANDS)
     front = np.interp(heights, [-0.64, -0.50, -0.34, -0.22], [0.015, 0.01, 0.04, -0.02])
-    shoulder, elbow, wrist = np.array([0.156, -0.222, -0.095]), np.array([0.174, -0.478, -0.092]), np.zeros(3)
+    shoulder, elbow = np.array([0.156, -0.222, -0.095]), np.array([0.174, -0.478, -0.092])
     wrist = np.array([0.190, -0.640, 0.055])
     fingers, palm = np.array([0.06, -0.63, 0.775]), np.array([-0.97, -0.22, -0.10])
     palm -= (palm @ fingers) / (fingers @ fingers) * fingers
@@ -127,7 +128,7 @@ def solve(arm: Array, body: Skeleton) -> dict[str, Array]:
     reach = goal - body.shoulder
     rise = np.arccos(np.clip(-reach[1] / max(float(np.linalg.norm(reach)), 1e-9), -1, 1))
     collar: Array = np.array([0.0, -0.3, 1.0]) * (shrug + LIFT * _soft(rise - LIFT_FROM - 0.6))
-    lifted = axis_angle(collar)
+    lifted = _rotation(collar)
     shoulder = body.clavicle + lifted @ (body.shoulder - body.clavicle)
     for _ in range(4):
         elbow, wrist = _bend(shoulder, goal, swivel, body)
@@ -139,10 +140,10 @@ def solve(arm: Array, body: Skeleton) -> dict[str, Array]:
     hinge, hinge0 = _unit(np.cross(upper, lower)), _unit(np.cross(upper0, lower0))
     whole = _frame(upper, hinge) @ _frame(upper0, hinge0).T
     bend = np.arccos(np.clip(upper @ lower, -1, 1)) - np.arccos(np.clip(upper0 @ lower0, -1, 1))
-    fore = whole @ axis_angle(hinge0 * bend)
+    fore = whole @ _rotation(hinge0 * bend)
     twist = _turn_about(lower0, body.palm, fore.T @ palm)
-    local = axis_angle(lower0 * twist) @ axis_angle(np.cross(body.fingers, body.palm) * flex)
-    local = local @ axis_angle(-body.palm * tilt)
+    local = _rotation(lower0 * twist) @ _rotation(np.cross(body.fingers, body.palm) * flex)
+    local = local @ _rotation(-body.palm * tilt)
     return {
         "clavicle": collar, "shoulder": _log(lifted.T @ whole), "elbow": hinge0 * bend, "wrist": _log(local),
         "hand": arm[9:12],
@@ -166,8 +167,7 @@ def _bend(shoulder: Array, goal: Array, swivel: float, body: Skeleton) -> tuple[
     x = (a * a - b * b + far * far) / (2 * far)
     hang = np.array([0.28, -0.62, -0.75])
     hang = _unit(hang - (hang @ along) * along)
-    hang = axis_angle(np.asarray(along * swivel, np.float32)) @ hang if swivel else hang
-    # a positive swivel lifts the elbow outward whichever way the arm points
+    hang = _rotation(along * swivel) @ hang if swivel else hang
     return shoulder + along * x + hang * np.sqrt(max(a * a - x * x, 0.0)), shoulder + along * far
 
 
@@ -190,6 +190,11 @@ def _soft(x: float) -> float:
 
 def _unit(vector: Array) -> Array:
     return vector / max(float(np.linalg.norm(vector)), 1e-9)
+
+
+def _rotation(vector: Array) -> Array:
+    """(3, 3) by axis-angle (3,)."""
+    return axis_angle(vector)
 
 
 def _frame(first: Array, normal: Array) -> Array:
