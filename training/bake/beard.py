@@ -41,9 +41,8 @@ BEARDS: Final[dict[str, Beard | None]] = {
     "short_boxed": Beard(moustache=0.9, chin=1.0, ring=0.9, jaw=1.0, length=0.006, longer=0.003, strands=4800),
     "full": Beard(moustache=1.0, chin=1.0, ring=1.0, jaw=1.0, length=0.011, longer=0.016, strands=5600),
 }
-POINTS: Final = {"pack": 3, "studio": 4}
-PACK_SHARE: Final = 0.17  # of the strands, each so much wider
-WIDTH: Final = {"pack": 0.0055, "studio": 0.0006}
+POINTS: Final = 4
+WIDTH: Final = 0.0006
 
 
 def beard_zone(place: Array, style: str) -> Array:
@@ -72,13 +71,13 @@ def beard_zone(place: Array, style: str) -> Array:
 
 
 def beard_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail: str) -> list[Part]:
-    """The beard's strands, if there is one."""
+    """The beard's strands for the studio, if there is one."""
     beard = BEARDS[identity.beard]
-    if beard is None:
+    if beard is None or detail == "pack":  # a pack's beard is paint: cards this short would be dots
         return []
     generator = np.random.default_rng([seed, 12])
     faces, uv = _lower_face()
-    count = int(beard.strands * (PACK_SHARE if detail == "pack" else 1.0))
+    count = beard.strands
 
     def chance(place: Array, mpfb: Array) -> Array:
         return (
@@ -89,11 +88,11 @@ def beard_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail:
 
     roots = Skin(person, rig, faces).scatter(count, chance, uv, generator)
     length = _length(roots, beard) * generator.uniform(0.65, 1.15, len(roots.point)) * generator.normal(1.0, 0.06)
-    curves = _curves(roots, length, identity.curl, POINTS[detail], generator)
-    width = WIDTH[detail] * generator.uniform(0.75, 1.3, len(curves)) * (0.7 + 0.3 * ease(length, 0.004, 0.012))
+    curves = _curves(roots, length, identity.curl, POINTS, generator)
+    width = WIDTH * generator.uniform(0.75, 1.3, len(curves)) * (0.7 + 0.3 * ease(length, 0.004, 0.012))
     columns = ribbons.face_columns("beard", len(curves), generator)
     outward = np.repeat(roots.normal[:, None], curves.shape[1], axis=1)
-    roll = generator.normal(0, 0.5 if detail == "studio" else 0.15, len(curves))
+    roll = generator.normal(0, 0.5, len(curves))
     part = ribbons.ribbons("beard", curves, width, outward, columns, roots.weight[:, :1], roll)
     return [roots.follow(part)]
 

@@ -19,27 +19,29 @@ from training.bake.prior import Person
 from training.bake.rig import Rig
 
 Array = NDArray[Any]
-POINTS: Final = 4  # along a lash
-BROWS: Final = {"pack": (60, 0.0016, 3), "studio": (300, 0.00024, 4)}  # hairs a side, metres wide, points along one
+POINTS: Final = 4  # along a hair
+BROWS: Final = (300, 0.00024)  # hairs a side, metres wide
 LASHES: Final = (("2", 105, 0.95), ("1", 46, 0.5))  # strip, hairs an eye, how far over the strip they reach
 
 
 def brow_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail: str) -> list[Part]:
-    """Both brows as one part of region "brows"."""
+    """Both brows as one part of region "brows"; a pack's are paint."""
+    if detail == "pack":
+        return []
     generator = np.random.default_rng([seed, 13])
-    count, width, points = BROWS[detail]
+    count, width = BROWS
     count = int(count * np.clip(identity.brow, 0.3, 1.6))
     template, _, groups = prior.template()
     faces = groups["body"].faces[islands()["head"]]
     middle = template[faces].mean(1)
     faces = faces[(middle[:, 1] > 0.008) & (middle[:, 1] < 0.045) & (middle[:, 2] > -0.03)]
     skin = Skin(person, rig, faces)
-    flat = np.concatenate([_brow_hairs(count, points, side, identity, generator) for side in (1.0, -1.0)])
+    flat = np.concatenate([_brow_hairs(count, side, identity, generator) for side in (1.0, -1.0)])
     roots = skin.at(*skin.locate(skin.template[:, :2], flat.reshape(-1, 2)))
-    s = along(points)[None]
+    s = along(POINTS)[None]
     rise = 0.00015 + 0.0009 * generator.uniform(0.4, 1.2, (len(flat), 1)) * s * (1.25 - s)
     lifted = roots.point + rise.reshape(-1, 1) * roots.normal
-    curves, outward = lifted.reshape(-1, points, 3), roots.normal.reshape(-1, points, 3)
+    curves, outward = lifted.reshape(-1, POINTS, 3), roots.normal.reshape(-1, POINTS, 3)
     part = ribbons.ribbons(
         "brows", curves, width * generator.uniform(0.7, 1.3, len(curves)), outward,
         ribbons.face_columns("brow", len(curves), generator), roots.weight[:, :1],
@@ -48,14 +50,14 @@ def brow_parts(person: Person, rig: Rig, identity: Identity, seed: int, detail: 
     return [roots.follow(part).with_region("brows")]
 
 
-def _brow_hairs(count: int, points: int, side: float, identity: Identity, generator: np.random.Generator) -> Array:
-    """Hairs as template (x, y) points (count, points, 2): upright inside, lying toward the temple outside."""
+def _brow_hairs(count: int, side: float, identity: Identity, generator: np.random.Generator) -> Array:
+    """Hairs as template (x, y) points (count, POINTS, 2): upright inside, lying toward the temple outside."""
     u = generator.beta(1.45, 1.3, count)
     spread = generator.normal(0, 0.46, count).clip(-1.05, 1.05)
     x, middle, half = brow_line(u, identity)
     lean = brow_lean(u) - 0.42 * spread + generator.normal(0, 0.15, count)
     length = np.interp(u, [0, 0.2, 0.8, 1.0], [0.0042, 0.0066, 0.0062, 0.0042]) * generator.uniform(0.7, 1.15, count)
-    s = along(points)[None]
+    s = along(POINTS)[None]
     turned = lean[:, None] - 0.35 * s  # hairs bend down toward their tips
     ahead = length[:, None] * s
     x, y = x[:, None] + ahead * np.cos(turned), (middle + spread * half)[:, None] + ahead * np.sin(turned)

@@ -8,25 +8,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.bake import hair_grow, mesh, prior, ribbons
-from training.bake.brush import ease, noise
+from training.bake import hair_grow, ribbons
+from training.bake.brush import ease
 from training.bake.hair_cuts import STYLES, Cut, bare, hand, over_forehead, recede
 from training.bake.hair_field import Field
+from training.bake.hair_hull import hull
 from training.bake.hair_knots import knot_curves
 from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
 from training.bake.rig import Rig
-from training.bake.scalp import CENTRE, Roots, Scalp, grow_roots, hairline, scalp_faces
+from training.bake.scalp import Roots, Scalp, grow_roots
 
 Array = NDArray[Any]
-PACK: Final = {"mass": (190, 0.40, 6), "lock": (340, 1.0, 7)}  # ribbons, where in the thickness, points along each
-SHORT_LOCKS: Final = 760  # instead, when hair is too short to need a mass: the painted scalp is one
-MASS_NEEDS: Final = 0.10  # metres of length
-SHELL: Final = 0.95  # how far up in the thickness it lies
-TIE: Final = 0.011  # metres off the head where hair is tied
+PACK: Final = {"mass": (190, 0.40, 6), "lock": (310, 1.0, 7)}  # ribbons, where in the thickness, points along each
+HULL_STRANDS: Final = 900  # strands that tell how far hair reaches
+LONG: Final = 0.10  # metres from which hair hangs and needs a mass
 TINT: Final = 0.009  # metres: shorter hair is left to the painted scalp
-SHELL_NEEDS: Final = 0.010  # metres of thickness from which short hair gets an opaque shell inside
+TIE: Final = 0.011  # metres off the head where hair is tied
 
 
 def hair_parts(
@@ -63,7 +62,7 @@ class _Hair:
         self.person, self.rig, self.identity, self.cut, self.field = person, rig, identity, cut, field
         self.seed, self.generator = seed, np.random.default_rng([seed, 11])
         self.scale = Scalp(person).scale
-        self.rise = 0.0  # how far up in the thickness strands begin
+        self.rooted = 0  # how many of the last strands grow from the scalp
 
     def studio(self) -> list[Part]:
         """Thousands of narrow ribbons."""
@@ -74,58 +73,31 @@ class _Hair:
         return [self._part("hair", curves, width, columns, roll, 1)]
 
     def pack(self) -> list[Part]:
-        """A few hundred wide ones over an opaque mass, or a shell, or the painted scalp."""
+        """An opaque hull with a few hundred soft cards along it; under long hair an opaque mass of strips as well."""
         cut = self.cut
-        long = max(cut.length) > MASS_NEEDS
-        coil = (0.5 * cut.coil[0] if long else 0.0, cut.coil[1])  # short curls are painted on the locks
+        long = max(cut.length) > LONG
+        coil = (0.5 * cut.coil[0] if long else 0.0, cut.coil[1])  # short curls are painted on
         wave = (0.6 * cut.wave[0], cut.wave[1])
-        self.cut = replace(cut, rough=0.4 * cut.rough, wild=0.0, baby=0.0, blunt=0.3 * cut.blunt, wave=wave, coil=coil)
-        if min(cut.stand) > 0.9:  # a cloud: its outside is the shell, the locks only roughen the outline
-            self.cut = replace(self.cut, length=(0.4 * cut.lift[1],) * 2, front=None, back=None)
-            self.rise = 0.70
-        parts = [self._shell()] if not long and max(cut.lift) > SHELL_NEEDS and cut.bare == 0 else []
+        self.cut = replace(cut, rough=0.3 * cut.rough, wild=0.0, baby=0.0, blunt=0.3 * cut.blunt, wave=wave, coil=coil)
+        within = self._strands(HULL_STRANDS, self.generator.uniform(0.6, 1.0, 2 * HULL_STRANDS), 9)[0]
+        line = recede(self.identity)
+        cap = hull(self.person, self.rig, self.field, within[: self.rooted], cut, line, self.scale)
+        parts = [] if cap is None else [cap]
         for name, (count, height, points) in PACK.items():
             if name == "mass" and not long:
                 continue
-            count = count if long else SHORT_LOCKS
-            points = points if long else 4
+            points, count = points if long else 4, int(count * (0.75 if cut.knot else 1.0))
             level = height * self.generator.uniform(0.75, 1.0, 2 * count)
             curves, reach, width, _ = self._strands(count, level, points, trim=0.88 if name == "mass" else 1.0)
             curves, reach, width = (x[reach > TINT] for x in (curves, reach, width))
-            broad = 0.0045 + (0.0175 if name == "mass" else 0.0115) * ease(reach, 0.015, 0.12)
             if not len(curves):
                 continue
-            thin = width / cut.width  # along the hairline, where a wide card would be a blot
-            width = broad * thin * (1.0 if long else np.minimum(thin, 1.0))
+            broad = 0.006 + (0.016 if name == "mass" else 0.010) * ease(reach, 0.015, 0.10)
             columns = getattr(ribbons, f"{name}_columns")(len(curves), self.generator)
             roll = self.generator.normal(0, 0.12, len(curves))
+            width = broad * width / cut.width
             parts.append(self._part(name, curves, width, columns, roll, 0 if name == "mass" else 1))
         return parts
-
-    def _shell(self) -> Part:
-        """The scalp's own faces, raised into the hair: opaque, so that nothing shines through a cloud of curls."""
-        faces, _ = scalp_faces()
-        used, local = np.unique(faces, return_inverse=True)
-        place = prior.template()[0][used].astype(float)
-        local = local.reshape(-1, 3).astype(np.int32)
-        point = self.person.rest[used].astype(float)
-        depth = hairline(place, recede(self.identity))
-        out = point - CENTRE * self.scale
-        top = ease(out[:, 1] / np.linalg.norm(out, axis=1), 0.18, 0.72)
-        lift = (self.cut.lift[0] + (self.cut.lift[1] - self.cut.lift[0]) * top) * ease(depth, 0.0, 0.05)
-        normal = mesh.smooth(mesh.vertex_normals(point, local), local, 8)
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        lift = lift * (0.88 + 0.24 * noise(place, 75, 2, self.seed))
-        rest = mesh.smooth(point + (SHELL * self.scale * lift - 0.002)[:, None] * normal, local, 1)
-        above = np.stack(
-            [0.5 + 2.4 * place[:, 0], 0.5 + 2.2 * (place[:, 2] + 0.08) - 1.6 * (place[:, 1] - 0.05)], axis=1
-        )
-        unit = above.clip(0.03, 0.97) * [ribbons.FUZZ, 1.0]
-        weight = ribbons.hang_weights(self.rig, rest, self.scale)
-        return Part(
-            name="shell", rest=rest, faces=local, uv=ribbons.MASS.place(unit.clip(0, 1)), region=np.zeros(0, np.uint8),
-            weight=weight, paint=np.c_[unit, depth], normal=normal,
-        ).with_region("hair")  # fmt: skip
 
     def _part(self, name: str, curves: Array, width: Array, columns: Any, roll: Array, layer: int) -> Part:
         outward = self.field(curves)[1]
@@ -136,7 +108,7 @@ class _Hair:
         """(curves (n, points, 3), lengths, widths, levels) of about ``count`` strands."""
         cut, generator = self.cut, self.generator
         roots = self._thin(grow_roots(self.person, count, recede(self.identity), generator))
-        level = level[: len(roots)]
+        level, self.rooted = level[: len(roots)], len(roots)
         growth = self._growth(roots, level)
         growth.length *= trim
         growth.end += 0.1 * (1 - trim)
@@ -198,7 +170,7 @@ class _Hair:
         if cut.tie is not None:
             goal = self._tie() + generator.normal(0, 0.004, (len(roots), 3))
         return hair_grow.Growth(
-            root=roots.point + (self.rise * lift * edge - 0.0008)[:, None] * roots.normal, normal=upright,
+            root=roots.point - 0.0008 * roots.normal, normal=upright,
             comb=comb, length=length,
             stand=stand.clip(0, 1), droop=cut.droop,
             held=cut.held * (1 + 0.6 * roots.front * roots.top), veil=self._veil(roots),

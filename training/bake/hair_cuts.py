@@ -15,7 +15,8 @@ from training.bake.identities import Identity
 from training.bake.scalp import CROWN, Roots
 
 Array = NDArray[Any]
-MALE_RECEDE: Final = 0.002  # metres a man's hairline lies higher at the temples
+MALE_RECEDE: Final = 0.001
+FEMALE_RECEDE: Final = -0.006
 Comb = Callable[[Roots], Array]  # where each hair is combed to, (n, 3), of any length
 
 
@@ -58,10 +59,10 @@ class Cut:
 
 
 def recede(identity: Identity) -> float:
-    """How much higher the hairline lies at the temples, metres on the template."""
+    """How much higher the hairline lies than the template's, metres: lower for women, higher at men's temples."""
     cut = STYLES[identity.style]
-    male = MALE_RECEDE * ease(0.5 - identity.phenotype.get("gender", 0.5), -0.1, 0.1)
-    return float(male) + (cut.recede if cut else 0.0)
+    woman = ease(identity.phenotype.get("gender", 0.5), 0.4, 0.6)
+    return float(MALE_RECEDE + (FEMALE_RECEDE - MALE_RECEDE) * woman) + (cut.recede if cut else 0.0)
 
 
 def bare(place: Array, amount: float) -> Array:
@@ -109,7 +110,8 @@ def parted(roots: Roots, x: float = 0.02, back: float = 0.45) -> Array:
     fore = ease(roots.place[:, 2], -0.035, 0.0)  # up and back first, so that nothing falls over the face
     top = np.stack([side * (1 - 0.45 * fore), -0.1 + 0.45 * fore, -back - 0.65 * fore], axis=1)
     low = np.stack([0.15 * side, np.full(len(roots), -1.0), -0.35 - 0.3 * roots.front], axis=1)
-    flow = roots.top[:, None] * top + (1 - roots.top[:, None]) * low
+    mix = np.maximum(roots.top, fore)[:, None]
+    flow = mix * top + (1 - mix) * low
     behind = ease(-roots.place[:, 2], 0.115, 0.16)[:, None]
     return flow * (1 - behind) + behind * np.stack(
         [0.25 * side, np.full(len(roots), -1.0), np.full(len(roots), -0.6)], axis=1
@@ -122,7 +124,8 @@ def combed_over(roots: Roots, x: float = 0.032, ahead: float = 0.1, rise: float 
     away = np.where(side * (roots.place[:, 0] - x) > 0, side, -side)
     over = np.stack([away, np.full(len(roots), rise), ahead - 0.7 * (1 - roots.front)], axis=1)
     low = np.array([0.0, -1.0, -0.45])
-    return roots.top[:, None] * over + (1 - roots.top[:, None]) * low
+    mix = np.maximum(roots.top, ease(roots.place[:, 2], -0.035, 0.0))[:, None]
+    return np.asarray(mix * over + (1 - mix) * low)
 
 
 def upright(roots: Roots) -> Array:

@@ -85,12 +85,15 @@ def _mass(canvas: Canvas, identity: Identity, seed: int) -> None:
     hair = np.arange(rect.width)[None] + 3.0 * (_noise(v * 3, np.arange(rect.width) / 24.0, seed) - 0.5)
     which = np.clip(hair / 1.6, 0, rect.width).astype(int)
     own = generator.normal(0, 1, rect.width + 1)
-    greys = generator.random(rect.width + 1) < identity.grey
-    tone = hair_colour(identity, v, own[which], None, greys[which])
+    tone = hair_colour(replace(identity, grey=0.0), v, 0.45 * own[which], None, np.zeros(1, bool))
+    share = np.clip(identity.grey + 0.20 * own[which] * np.sqrt(identity.grey * (1 - identity.grey)), 0, 1)
+    tone = tone + share[..., None] * (grey_tone(identity) - tone)
     cloud = int(ribbons.FUZZ * rect.width)
     puffs = _noise(v[:, :cloud] * 70, np.arange(cloud) / 1.8, seed + 1)[..., None]
     tone[:, :cloud] = tone.mean(1, keepdims=True) * (0.45 + 1.1 * puffs)
-    canvas.fill(rect, 0.85 * tone, light=0.75 * (0.6 + 0.4 * ease(v, 0.0, 0.3)), gloss=0.10, strand=1.0)
+    canvas.fill(
+        rect, 0.95 * tone, light=0.95 * (0.72 + 0.28 * ease(v, 0.0, 0.35)), gloss=0.8 * gloss(identity), strand=1.0
+    )
 
 
 def _noise(x: Array, y: Array, seed: int) -> Array:
@@ -108,7 +111,7 @@ def hair_colour(
     tone = (root + (tip - root) * mix) * np.exp(0.24 * own)[..., None]
     if grey is None:
         grey = np.full(1, generator is not None and generator.random() < identity.grey)
-    return np.asarray(np.where(grey[..., None], linear(GREY) * np.exp(0.10 * own)[..., None], tone), np.float32)
+    return np.asarray(np.where(grey[..., None], grey_tone(identity) * np.exp(0.10 * own)[..., None], tone), np.float32)
 
 
 def scalp_cover(place: Array, ears: Array, identity: Identity, seed: int) -> Array:
@@ -130,6 +133,11 @@ def scalp_cover(place: Array, ears: Array, identity: Identity, seed: int) -> Arr
         cover = cover * (1 - 0.42 * ease(-place[:, 2], -0.012, 0.004) * (place[:, 1] > 0.05) * np.exp(-(away**2)))
     thick = 0.97 if max(cut.length) > 0.012 else 0.92
     return np.asarray(cover * np.clip(thick + 0.5 * fine * (1.2 - cover), 0, 1))
+
+
+def grey_tone(identity: Identity) -> Array:
+    """Linear colour of a grey hair: while few are grey they keep some pigment."""
+    return np.asarray(linear(GREY) * (0.35 + 0.65 * identity.grey))
 
 
 def gloss(identity: Identity) -> float:

@@ -80,7 +80,7 @@ def hairline(place: Array, recede: float = 0.0) -> Array:
     """Metres (n,) inside the hairline at template positions (n, 3); ``recede`` raises it at the temples."""
     side, back = np.abs(place[:, 0]), -place[:, 2]
     front = 0.064 + recede - 0.30 * np.clip(side - 0.026, 0, None) - 3.0 * np.clip(side - 0.045, 0, None) ** 1.5
-    front = front + 2.0 * recede * np.exp(-(((side - 0.042) / 0.012) ** 2))
+    front = front + 2.0 * max(recede, 0.0) * np.exp(-(((side - 0.042) / 0.012) ** 2))
     line = np.interp(back, SIDE_LINE[:, 0], SIDE_LINE[:, 1])
     blend = np.clip((back - 0.012) / 0.040, 0, 1)
     blend = blend * blend * (3 - 2 * blend)
