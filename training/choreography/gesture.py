@@ -57,11 +57,11 @@ def pose_joints(name: str, body: Skeleton = AVERAGE) -> Array:
 RATE: Final = 25.0  # frames a second
 SPEED: Final = 1.15  # metres a second a hand may reach, for an arm of LENGTH
 PUSH: Final = 12.0  # metres per second squared, likewise
-LENGTH: Final = 0.45
+LENGTH: Final = 0.53
 APEX: Final = 0.04  # seconds a stroke ends before the stressed vowel
 GAP: Final = 0.55  # seconds between strokes, at least
 TOGETHER: Final = 1.7  # seconds between strokes within which the hands stay up
-METRES: Final = np.array([0.155, LENGTH, LENGTH])  # of one unit of side, up, front
+METRES: Final = np.array([0.175, LENGTH, LENGTH])  # of one unit of side, up, front
 # Where beats happen: the pose that is held, and how a stroke moves from there (side, up, front).
 BEATS: Final = (
     (Arm(1.25, -0.36, 0.40, 0.10, (-0.60, 0.70, 0.10), -0.10, 0.0, 0.18, 0.25, 0.08), (0.25, -0.10, 0.10)),
