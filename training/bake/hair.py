@@ -196,6 +196,6 @@ class _Hair:
             return np.full(len(roots), -9.0)
         end = self.cut.end + 0.007 * (1 - self.cut.blunt) * self.generator.normal(0, 1, len(roots))
         if self.cut.brow is not None:
-            over = self.cut.brow + 0.004 * self.generator.normal(0, 1, len(roots))
+            over = self.cut.brow + 0.0025 * self.generator.normal(0, 1, len(roots))
             end = np.where(over_forehead(roots), over, end)
         return np.asarray(end * self.scale)
