@@ -117,7 +117,7 @@ KOFI: Final = Identity(
     wrinkles=0.20, blemishes=0.2, grey=0.03, curl=0.95, beard="goatee", top="jacket", brow_arch=0.2, crease=0.6,
 )  # fmt: skip
 MEI: Final = Identity(
-    id="mei", name="Mei", description="A woman of thirty-four with long black hair, round glasses and a T-shirt.",
+    id="mei", name="Mei", description="A woman of thirty-four with a black bob, round glasses and a T-shirt.",
     phenotype={"gender": 0.97, "age": 0.70, "muscle": 0.42, "weight": 0.36, "height": 0.46, "proportions": 0.68,
                "cupsize": 0.28, "firmness": 0.6, "african": 0.02, "asian": 0.92, "caucasian": 0.06},
     local={"mouth-angles-up": 0.30, "mouth-scale-horiz-incr": 0.14, "eyebrows-trans-up": -0.1, "head-fat-incr": -0.2,
@@ -127,7 +127,7 @@ MEI: Final = Identity(
            **mirrored(eye_scale_incr=0.30, eye_height2_incr=0.26, cheek_bones_incr=0.15, cheek_volume_incr=-0.1)},
     rest=SMILE, skin=(0.845, 0.678, 0.565), lip=(0.72, 0.41, 0.40), hair=(0.060, 0.052, 0.052),
     hair_tip=(0.115, 0.095, 0.090), iris=(0.175, 0.105, 0.062), cloth=(0.84, 0.83, 0.80), trim=(0.80, 0.79, 0.76),
-    style="long_straight", neckline="round", room=((0.74, 0.76, 0.76), (0.50, 0.53, 0.54)), brow=0.85, makeup=0.35,
+    style="bob", neckline="round", room=((0.74, 0.76, 0.76), (0.50, 0.53, 0.54)), brow=0.85, makeup=0.35,
     wrinkles=0.05, blemishes=0.1, top="tshirt", glasses="round", brow_arch=0.25, brow_tilt=-0.15, crease=0.3,
 )  # fmt: skip
 NORA: Final = Identity(
@@ -142,7 +142,7 @@ NORA: Final = Identity(
     rest=SMILE, skin=(0.872, 0.705, 0.612), lip=(0.72, 0.43, 0.41), hair=(0.34, 0.27, 0.21),
     hair_tip=(0.50, 0.44, 0.38), iris=(0.36, 0.42, 0.46), cloth=(0.46, 0.57, 0.70), trim=(0.43, 0.54, 0.67),
     style="pixie", neckline="round", room=((0.78, 0.75, 0.70), (0.52, 0.50, 0.47)), brow=0.9, makeup=0.3, wrinkles=0.55,
-    blemishes=0.3, grey=0.9, top="shirt", earrings="stud", brow_arch=0.5, brow_tilt=-0.2, crease=0.7, freckles=0.2,
+    blemishes=0.3, grey=0.7, top="shirt", earrings="stud", brow_arch=0.5, brow_tilt=-0.2, crease=0.7, freckles=0.2,
 )  # fmt: skip
 OMAR: Final = Identity(
     id="omar", name="Omar", description="A man of fifty with greying hair, a short beard and a striped shirt.",
@@ -155,8 +155,8 @@ OMAR: Final = Identity(
     rest=SMILE, skin=(0.790, 0.600, 0.485), lip=(0.64, 0.41, 0.36), hair=(0.085, 0.064, 0.054),
     hair_tip=(0.17, 0.125, 0.10), iris=(0.27, 0.165, 0.09), cloth=(0.82, 0.80, 0.76), trim=(0.78, 0.76, 0.72),
     style="side_part", neckline="crew", room=((0.64, 0.62, 0.60), (0.38, 0.37, 0.36)), stubble=0.5, brow=1.25, lash=0.8,
-    wrinkles=0.36, blemishes=0.25, grey=0.30, curl=0.2, beard="short_boxed", top="shirt", pattern="stripe", brow_arch=0.2,
-    brow_tilt=-0.1, crease=0.6,
+    wrinkles=0.36, blemishes=0.25, grey=0.12, curl=0.2, beard="short_boxed", top="shirt", pattern="stripe",
+    brow_arch=0.2, brow_tilt=-0.1, crease=0.6,
 )  # fmt: skip
 ZOE: Final = Identity(
     id="zoe", name="Zoe", description="A woman of twenty-four with a dark bun and a mustard hoodie.",
