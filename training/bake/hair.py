@@ -18,7 +18,7 @@ from training.bake.identities import Identity
 from training.bake.mesh import Part
 from training.bake.prior import Person
 from training.bake.rig import Rig
-from training.bake.scalp import Roots, Scalp, grow_roots
+from training.bake.scalp import Roots, grow_roots, head_scale
 
 Array = NDArray[Any]
 PACK: Final = {"mass": (190, 0.40, 6), "lock": (310, 1.0, 7)}  # ribbons, where in the thickness, points along each
@@ -61,7 +61,7 @@ class _Hair:
     def __init__(self, person: Person, rig: Rig, identity: Identity, cut: Cut, field: Field, seed: int) -> None:
         self.person, self.rig, self.identity, self.cut, self.field = person, rig, identity, cut, field
         self.seed, self.generator = seed, np.random.default_rng([seed, 11])
-        self.scale = Scalp(person).scale
+        self.scale = head_scale(person)
         self.rooted = 0  # how many of the last strands grow from the scalp
 
     def studio(self) -> list[Part]:

@@ -1,4 +1,4 @@
-"""The skull as hair sees it: a smooth radius over directions, and how deep inside the hairline a point is."""
+"""The scalp: the hairline, how deep inside it a point lies, and where hairs have their roots."""
 
 from __future__ import annotations
 
@@ -25,55 +25,9 @@ SIDE_LINE: Final = np.array(
 )  # fmt: skip
 
 
-class Scalp:
-    """Skull of one person without its ears. Points are in the engine's coordinates, metres."""
-
-    def __init__(self, person: Person, recede: float = 0.0) -> None:
-        from scipy.spatial import cKDTree
-
-        self.scale = float(person.rest[: prior.BODY, 1].max()) / TEMPLATE_TOP
-        self.centre = CENTRE * self.scale
-        self.recede = recede
-        faces = prior.template()[2]["body"].faces[islands()["head"]]
-        vertices = np.unique(faces)
-        uv = prior.template()[1]
-        group = prior.template()[2]["body"]
-        coordinate = np.zeros(len(person.rest), int)
-        coordinate[group.faces[islands()["head"]]] = group.uv_faces[islands()["head"]]
-        place = uv[coordinate[vertices]]
-        ears = prior.mask("ears")[((1 - place[:, 1]) * 2047).astype(int), (place[:, 0] * 2047).astype(int)] > 0.2
-        offset = person.rest[vertices[~ears]] - self.centre
-        radius = np.linalg.norm(offset, axis=1)
-        self._tree, self._radius = cKDTree(offset / radius[:, None]), radius
-
-    def radius(self, direction: Array) -> Array:
-        """Skull radius (n,) along unit directions (n, 3) from the centre."""
-        distance, near = self._tree.query(direction, k=8)
-        weight = np.exp(-((distance / 0.065) ** 2)) + 1e-9
-        return (weight * self._radius[near]).sum(1) / weight.sum(1)
-
-    def lift(self, direction: Array, height: Array | float) -> Array:
-        """Points (n, 3) a ``height`` above the skull along ``direction`` (n, 3), of any length."""
-        unit = direction / np.linalg.norm(direction, axis=1, keepdims=True)
-        return self.centre + unit * (self.radius(unit) + height)[:, None]
-
-    def depth(self, points: Array) -> Array:
-        """Metres inside the hairline (negative outside), for points (n, 3) near the skull."""
-        place = points / self.scale
-        return self.depth_on_template(place) * self.scale
-
-    def bearing(self, place: Array) -> Array:
-        """Angle (n,) around the crown in radians, for template positions: hair grows along its rays."""
-        crown = CROWN - CENTRE
-        crown /= np.linalg.norm(crown)
-        right = np.cross([0.0, 0.0, 1.0], crown)
-        right /= np.linalg.norm(right)
-        offset = place - CENTRE
-        return np.arctan2(offset @ right, offset @ np.cross(right, crown))
-
-    def depth_on_template(self, place: Array) -> Array:
-        """The same for template positions (n, 3): paint is laid out on the template."""
-        return hairline(place, self.recede)
+def head_scale(person: Person) -> float:
+    """Size of a person's head as a multiple of the template's."""
+    return float(person.rest[: prior.BODY, 1].max()) / TEMPLATE_TOP
 
 
 def hairline(place: Array, recede: float = 0.0) -> Array:
