@@ -23,7 +23,7 @@ def test_an_avatar_is_loaded_once() -> None:
 
 
 def test_an_unknown_avatar_is_refused_with_those_that_are_there() -> None:
-    with pytest.raises(AvatarError, match="ada, leo"):
+    with pytest.raises(AvatarError, match="ada, kofi, leo"):
         Engine().open("nobody")
 
 

@@ -31,6 +31,7 @@ SLEEVE = 0.185  # metres from the middle, on the template, where an arm begins
 CHEST = -0.45  # metres: skin of the trunk below this height is never shown
 THINNING = 2  # version of the thinning kept on disk
 KEPT = 0.36  # share of the triangles that stay where thinning is allowed
+CORNER_OVERLAP = 0.0009  # and further toward the corners, which a smile opens
 LIP_OVERLAP = 0.0004  # metres the resting lips press into each other: no gap from any view
 
 
@@ -143,14 +144,15 @@ def _close_lips(rest: Array, person: Person) -> Array:
     high = np.interp(rest[:, 0], rest[upper, 0], rest[upper, 1])
     low = np.interp(rest[:, 0], rest[lower, 0], rest[lower, 1])
     corner = np.abs(rest[seam, 0]).max()
-    inside = np.clip((corner + 0.002 - x) / 0.006, 0.0, 1.0)
-    gap = (high - low + LIP_OVERLAP) * inside
+    inside = np.clip((corner + 0.003 - x) / 0.004, 0.0, 1.0)
+    overlap = LIP_OVERLAP + CORNER_OVERLAP * np.clip(x / corner * 3 - 2, 0.0, 1.0)
+    gap = (high - low + overlap) * inside
     depth = np.interp(rest[:, 0], rest[lower, 0], rest[lower, 2])
     line = np.where(share > 0.5, low, high)
     away = (rest[:, 1] - line) ** 2 + (0.6 * (rest[:, 2] - depth)) ** 2
     fade = np.exp(-away / 0.0075**2) * (x < corner + 0.004)
     move = np.zeros_like(rest)
-    move[:, 1] = gap * fade * np.where(share > 0.5, 0.55, -0.45) * np.clip(np.abs(share - 0.5) * 4, 0, 1)
+    move[:, 1] = gap * fade * np.where(share > 0.5, 0.55, -0.45) * np.clip(np.abs(share - 0.5) * 6, 0, 1)
     move[prior.BODY :] = 0.0
     return move
 
