@@ -13,7 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine.motion.frame import ACTION_INDEX, Motion
 from engine.motion.generator import Compose
+from engine.motion.head import FOLLOW
 from engine.motion.lips import VISEMES
+from engine.parts import EYE_CONTACT_LIMIT
 from engine.render.camera import FRAMINGS
 from engine.viewpoint import Viewpoint
 from training.choreography.arms import Skeleton
@@ -32,7 +34,6 @@ VIEWS: Final = ((-70, 0), (-45, 0), (-20, 0), (0, 0), (20, 0), (45, 0), (70, 0),
 GESTURES: Final = tuple(name for name in POSES if name != "rest")[:8]
 LABEL: Final = 18  # pixels
 SMILE: Final = {"mouthSmileLeft": 0.22, "mouthSmileRight": 0.22, "cheekSquintLeft": 0.12, "cheekSquintRight": 0.12}
-EYES_FOLLOW: Final = np.radians(30)  # how far eyes turn to the camera
 
 
 class Tile(NamedTuple):
@@ -139,8 +140,10 @@ def _from(yaw: float, pitch: float, framing: str) -> Viewpoint:
 
 
 def _watching(motion: Motion, view: Viewpoint) -> Motion:
-    """The eyes look into the camera as far as eyes comfortably turn."""
-    motion.gaze[:] = np.clip([view.yaw, view.pitch], -EYES_FOLLOW, EYES_FOLLOW)
+    """Head and eyes turn to the camera together, as far as a person comfortably does (engine/motion/head.py)."""
+    yaw, pitch = np.clip([view.yaw, view.pitch], -EYE_CONTACT_LIMIT, EYE_CONTACT_LIMIT) * (1.0, 0.7)
+    motion.head[:2] = -FOLLOW * pitch, FOLLOW * yaw
+    motion.gaze[:] = (1.0 - FOLLOW) * yaw, (1.0 - FOLLOW) * pitch
     return motion.clipped()
 
 
