@@ -26,7 +26,8 @@ TONGUE = np.arange(13380, 13606)
 EYE_L, EYE_R = np.arange(14598, 14670), np.arange(14670, 14742)
 LOWER_TEETH, UPPER_TEETH = np.arange(14992, 15060), np.arange(15060, 15128)
 MISSING = "baking needs the parametric human 'anny': pip install visavis[train]"
-ARM_DOWN = np.radians(38.0)  # turns the prior's A pose into hanging arms
+SHOULDER_DOWN = np.radians(8.0)  # the prior's A pose lifts the shoulders
+ARM_DOWN = np.radians(38.0)  # turns the prior's A pose into hanging arms, shoulders and all
 FOREARM_DOWN = np.radians(28.0)  # and its forearms, which point forward, down
 
 
@@ -178,10 +179,11 @@ def _arms_down() -> Any:
 
     model = _model()
     pose = torch.eye(4)[None, None].repeat(1, model.bone_count, 1, 1)
-    cosine, sine = np.cos(ARM_DOWN), np.sin(ARM_DOWN)
-    for name, side in (("upperarm01.L", 1.0), ("upperarm01.R", -1.0)):
-        turn = [[cosine, 0, side * sine], [0, 1, 0], [-side * sine, 0, cosine]]
-        pose[0, model.bone_labels.index(name), :3, :3] = torch.tensor(turn, dtype=torch.float32)
+    for bone, angle in (("clavicle", SHOULDER_DOWN), ("upperarm01", ARM_DOWN - SHOULDER_DOWN)):
+        for name, side in ((f"{bone}.L", 1.0), (f"{bone}.R", -1.0)):
+            cosine, sine = np.cos(angle), side * np.sin(angle)
+            turn = [[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]
+            pose[0, model.bone_labels.index(name), :3, :3] = torch.tensor(turn, dtype=torch.float32)
     cosine, sine = np.cos(FOREARM_DOWN), np.sin(FOREARM_DOWN)
     turn = [[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]
     for name in ("lowerarm01.L", "lowerarm01.R"):
