@@ -26,13 +26,13 @@ PLACES = {
 }  # fmt: skip
 LID_ACTIONS = ("cheekSquint", "eyeSquint", "eyeWide", "eyeBlink", "eyeLookDown", "eyeLookUp", "eyeLookIn", "eyeLookOut")
 LID_THICKNESS = 0.0006  # metres of lid over the eyeball, at least
-LIDS_MEET = 0.95  # the prior's blink drives the upper lid past the lower one
+LID_OVERLAP = 0.0008  # metres the closed lids press into each other
 SLEEVE = 0.185  # metres from the middle, on the template, where an arm begins
 CHEST = -0.45  # metres: skin of the trunk below this height is never shown
 THINNING = 2  # version of the thinning kept on disk
 KEPT = 0.36  # share of the triangles that stay where thinning is allowed
 CORNER_OVERLAP = 0.0009  # and further toward the corners, which a smile opens
-LIP_OVERLAP = 0.0004  # metres the resting lips press into each other: no gap from any view
+LIP_OVERLAP = 0.0005  # metres the resting lips press into each other: no gap from any view
 
 
 @cache
@@ -85,9 +85,24 @@ def resting(person: Person, identity: Identity) -> Person:
     # What is already in the rest shape must not be added again: full weight still means the full action.
     deltas = person.deltas * (1.0 - weights)[:, None, None]
     for side in ("Left", "Right"):
-        deltas[ACTION_INDEX[f"eyeBlink{side}"]] *= LIDS_MEET
+        blink = deltas[ACTION_INDEX[f"eyeBlink{side}"]]
+        blink *= _lids_meet(rest, blink, 1.0 if side == "Left" else -1.0)[:, None]
     rest, deltas = _clear_eyes(rest.astype(np.float32), deltas)
     return replace(person, rest=rest, deltas=deltas)
+
+
+def _lids_meet(rest: Array, blink: Array, side: float) -> Array:
+    """(N,) how much of the prior's blink closes this person's eye: some lids stay open under it, others go too far."""
+    edge = lid_edge()
+    edge = edge[side * rest[edge, 0] > 0]
+    drop = -blink[edge, 1]
+    upper, lower = edge[drop > 0.30 * drop.max()], edge[drop < 0.15 * drop.max()]
+    upper, lower = (rows[np.argsort(rest[rows, 0])] for rows in (upper, lower))
+    line = np.interp(rest[upper, 0], rest[lower, 0], rest[lower, 1] + blink[lower, 1])
+    share = (rest[upper, 1] - line + LID_OVERLAP) / -blink[upper, 1]
+    most = share[-blink[upper, 1] > 0.45 * drop.max()].max()  # the corners, which hardly move, say little
+    share = np.convolve(np.pad(np.minimum(share, most), 2, mode="edge"), np.full(5, 0.2), mode="valid")
+    return np.interp(rest[:, 0], rest[upper, 0], np.clip(0.5 * (share + most), 0.85, 1.4))
 
 
 def _clear_eyes(rest: Array, deltas: Array) -> tuple[Array, Array]:
