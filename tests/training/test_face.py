@@ -35,7 +35,7 @@ def regions(guide: Guide, yaw: float = 0.0, **actions: float) -> dict[str, int]:
     """Pixels of each region in the head framing."""
     motion = Motion.rest()
     for name, weight in actions.items():
-        for side in ([""] if name in ACTION_INDEX else ["Left", "Right"]):
+        for side in [""] if name in ACTION_INDEX else ["Left", "Right"]:
             motion.face[ACTION_INDEX[name + side]] = weight
     drawn = guide.draw(motion, Viewpoint(yaw, 0.0, guide.framing.distance)).region
     return dict(zip(REGIONS, np.bincount(drawn.ravel(), minlength=len(REGIONS)).tolist(), strict=True))
