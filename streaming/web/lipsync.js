@@ -4,9 +4,10 @@
 
 const EVERY_MS = 250; // between two looks
 const LOOKS = 9; // the median of this many decides
-const SLACK_MS = 25; // nobody sees less (ITU-R BT.1359: 45 early to 125 late is not noticed)
+const SLACK_MS = 15; // nobody sees less (ITU-R BT.1359: 45 early to 125 late is not noticed)
 const SETTLE_MS = 1500; // jitter buffers find their size first
-const STEP_MS = 40; // the most one step moves
+const SPARE_MS = 8; // further inside the slack than this, a wait is shortened
+const STEP_MS = 40; // the most one step adds
 const LIMIT_MS = 400;
 const OPUS_MS = 6.5; // a decoder's output is late by this (RFC 7845, section 4.2: 312 samples)
 const WRAP = 2 ** 32;
@@ -56,12 +57,13 @@ export class LipSync {
     if (this.skews.length < LOOKS) return;
     const late = median(this.skews); // of the voice
     this.skews.shift();
-    if (Math.abs(late) <= SLACK_MS) return;
-    const step = Math.min(Math.abs(late), STEP_MS);
-    const { pictures, voice } = this;
-    // First what was added is taken away, then the other side is asked to wait.
-    if (late > 0) voice.jitterBufferTarget > 0 ? this.#wait(pictures.jitterBufferTarget, voice.jitterBufferTarget - step) : this.#wait(pictures.jitterBufferTarget + step, 0);
-    else pictures.jitterBufferTarget > 0 ? this.#wait(pictures.jitterBufferTarget - step, voice.jitterBufferTarget) : this.#wait(0, voice.jitterBufferTarget + step);
+    const { pictures: { jitterBufferTarget: p }, voice: { jitterBufferTarget: v } } = this;
+    const over = late - SLACK_MS, under = -late - SLACK_MS;
+    // What was added to the one is taken back before the other is asked to wait, and as soon as it can be spared.
+    if (over > 0) v > 0 ? this.#wait(p, v - Math.min(over, STEP_MS)) : this.#wait(p + Math.min(over, STEP_MS), 0);
+    else if (under > 0) p > 0 ? this.#wait(p - Math.min(under, STEP_MS), v) : this.#wait(0, v + Math.min(under, STEP_MS));
+    else if (p > 0 && over < -SPARE_MS) this.#wait(p + over, v);
+    else if (v > 0 && under < -SPARE_MS) this.#wait(p, v + under);
   }
 
   close() { clearInterval(this.timer); }
