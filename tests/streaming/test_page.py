@@ -155,8 +155,8 @@ LIPSYNC = """async (skewMs) => {
 def test_whichever_comes_first_is_made_to_wait_until_lips_and_voice_meet(page: Any, skew: float) -> None:
     first, last, pictures, voice = page.evaluate(LIPSYNC, skew)
     assert first == pytest.approx(skew)
-    assert abs(last) <= 25
-    assert min(pictures, voice) == 0 and (max(pictures, voice) == 0 if abs(skew) <= 25 else pictures + voice > 0)
+    assert abs(last) <= 15
+    assert min(pictures, voice) == 0 and (max(pictures, voice) == 0 if abs(skew) <= 15 else pictures + voice > 0)
 
 
 def test_drag_wheel_and_keys_move_the_camera_and_double_click_resets(page: Any, engine: DoubleEngine) -> None:
