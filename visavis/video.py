@@ -29,7 +29,9 @@ class Mp4Writer:
         self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
         self._video = self._container.add_stream("h264", rate=FPS)
         self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
-        self._video.options = {"crf": str(crf), "preset": "veryfast"}
+        # With threads, x264 under load gives other bits for the same pictures; one keeps up with the engine.
+        one = "threads=1:lookahead-threads=1"
+        self._video.options = {"crf": str(crf), "preset": "veryfast", "x264-params": one}
         self._video.codec_context.time_base = Fraction(1, FPS)
         self._sound = self._container.add_stream("aac", rate=VOICE_RATE, layout="mono")
         self._sound.bit_rate = 128_000
