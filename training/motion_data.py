@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from engine.audio.logmel import LogMel
+from engine.audio.logmel import FLOOR, LogMel
 from engine.clock import FRAME, HOP, HOPS_PER_FRAME, SAMPLE_RATE
 from engine.motion.lips import VISEMES
 from training.choreography.mouth import MouthTargets, mouth_targets
@@ -22,6 +22,7 @@ from training.speech.phones import PHONES, Shape, Span, paint, shapes
 
 Array = NDArray[np.float32]
 
+SILENCE = float(np.log10(FLOOR) + 3.0) / 2  # log-mel of a silent bin
 GAP_SECONDS = (0.0, 0.8)  # extra pause between sentences, on top of their own edges
 NONSPEECH_SHARE = 0.14  # of the streams hold no speech at all: room, hum, tones, clicks
 CHANNEL_SHARE = 0.55  # of the streams pass through a random channel
@@ -98,7 +99,7 @@ class Streams(IterableDataset[tuple[Tensor, ...]]):
         if rng.random() < 0.4:  # a band lost, as SpecAugment (Park et al. 2019)
             low = int(rng.integers(0, 70))
             mel = mel.copy()
-            mel[:, low : low + int(rng.integers(2, 10))] = -1.0
+            mel[:, low : low + int(rng.integers(2, 10))] = SILENCE
         return Sample(mel, sample.pose, sample.contact, sample.viseme, sample.phone)
 
     def _sentences(self, size: int, rng: np.random.Generator) -> tuple[Array, list[Span]]:

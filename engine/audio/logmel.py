@@ -16,7 +16,7 @@ BINS: Final = 80
 WINDOW: Final = 400  # samples: 25 ms
 FFT: Final = 512
 LOW_HZ, HIGH_HZ = 40.0, 7600.0
-FLOOR: Final = 1e-5  # power floor, about -50 dBFS of white noise: room hiss reads as silence
+FLOOR: Final = 1e-7  # power floor, about -70 dBFS of white noise: the hush inside a closure is heard
 
 
 @dataclass(slots=True)
@@ -34,8 +34,8 @@ class LogMel:
     """Log-mel filterbank energies, causal: hop t sees samples up to 160 (t + 1) and none after.
 
     Periodic Hann window of 25 ms, 512-point FFT, power, triangular Slaney-mel filters 40-7600 Hz
-    (Slaney, Auditory Toolbox, 1998; area-normalised), log10(max(power, 1e-5)) scaled by (x + 3) / 2
-    so that speech falls in about [-1, 1.5].
+    (Slaney, Auditory Toolbox, 1998; area-normalised), log10(max(power, 1e-7)) scaled by (x + 3) / 2
+    so that speech falls in about [-1, 1.5] and silence is -2.
     """
 
     def __init__(self) -> None:

@@ -26,6 +26,7 @@ SPEECH_OFF: Final = 0.35
 SPEECH_HANG: Final = 0.24  # seconds below SPEECH_OFF before speech is over
 ACCENT_RISE: Final = 0.16  # log-mel units above the slow envelope that make an accent
 ACCENT_GAP: Final = 0.45  # seconds between accents, at least
+HISS: Final = -1.0  # log-mel below which a room is silent
 BREATHS: Final = 0.25  # per second at rest (12-20 a minute in adults)
 
 
@@ -127,7 +128,7 @@ def _hear(speech: float, mel: Array, state: BehaviourState, dt: float) -> None:
         state.speaking = True
     elif state.quiet_for > SPEECH_HANG:
         state.speaking = False
-    loudness = float(mel.mean())
+    loudness = float(np.maximum(mel, HISS).mean())
     state.level += (loudness - state.level) * (1.0 - math.exp(-dt / 0.06))
     state.envelope += (loudness - state.envelope) * (1.0 - math.exp(-dt / 0.8))
 

@@ -98,7 +98,7 @@ class LipSync:
             raise ValueError(f"lips take log-mel {expected}, got {mel.shape}")
         batch = mel.shape[0]
         buffers = self._program.inputs(batch)
-        buffers["mel"][...] = mel
+        buffers["mel"][...] = np.maximum(mel, -1.0)  # motion_v1 was trained on a higher floor
         buffers["state"][...] = state.memory
         outputs = self._program.run(batch)
         state.memory[...] = outputs["next_state"]
