@@ -45,7 +45,7 @@ def condition(
         raise ValueError(f"lookahead must be 0 to {MOST_LOOKAHEAD} frames, got {lookahead}")
     manner = np.asarray(style, np.float32)
     if manner.shape != (len(STYLE),) or not ((manner >= 0.0) & (manner <= 1.0)).all():
-        raise ValueError(f"style is {len(STYLE)} numbers in [0, 1] ({', '.join(STYLE)}), got {style}")
+        raise ValueError(f"style is {len(STYLE)} numbers in [0, 1] ({', '.join(STYLE)}), got {manner.tolist()}")
     row = np.zeros(CONDITION, np.float32)
     row[EMOTION_INDEX[emotion]] = intensity
     row[SPEAKING_AT], row[LISTENING_AT], row[LOOKAHEAD_AT] = speaking, listening, lookahead / MOST_LOOKAHEAD

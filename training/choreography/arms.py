@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from engine.avatar import REGIONS, Avatar
 from engine.motion.frame import JOINT_INDEX, J
-from kernels.skin.reference import axis_angle
 
 Array = NDArray[Any]
 REACH: Final = 0.985  # of the whole arm's length: elbows never lock
@@ -113,107 +112,121 @@ AVERAGE: Final = _average()
 
 
 def joints(left: Array, right: Array, body: Skeleton = AVERAGE) -> Array:
-    """(J, 3) of Motion.joints from both arms, packed (SIZE,) as by Arm.pack. Spine and neck stay zero."""
-    out = np.zeros((J, 3), np.float32)
+    """(..., J, 3) of Motion.joints from both arms, packed (..., SIZE) as by Arm.pack. Spine and neck stay zero."""
+    out = np.zeros((*np.shape(left)[:-1], J, 3), np.float32)
     for side, arm, mirror in (("l", left, np.ones(3)), ("r", right, np.array([1.0, -1.0, -1.0]))):
         for name, vector in solve(arm, body).items():
-            out[JOINT_INDEX[f"{name}_{side}"]] = vector if name == "hand" else vector * mirror
+            out[..., JOINT_INDEX[f"{name}_{side}"], :] = vector if name == "hand" else vector * mirror
     return out
 
 
 def solve(arm: Array, body: Skeleton) -> dict[str, Array]:
-    """Axis-angles (3,) of clavicle, shoulder, elbow and wrist, and the hand row, of a packed left arm."""
-    swivel, palm, flex, tilt, shrug = arm[3], arm[4:7], arm[7], arm[8], arm[12]
+    """Axis-angles (..., 3) of clavicle, shoulder, elbow and wrist, and the hand row, of packed left arms (..., SIZE)."""
+    swivel, palm, flex, tilt = arm[..., 3], arm[..., 4:7], arm[..., 7:8], arm[..., 8:9]
     goal = _place(arm, body)
     reach = goal - body.shoulder
-    rise = np.arccos(np.clip(-reach[1] / max(float(np.linalg.norm(reach)), 1e-9), -1, 1))
-    collar: Array = np.array([0.0, -0.3, 1.0]) * (shrug + LIFT * _soft(rise - LIFT_FROM - 0.6))
+    rise = np.arccos(np.clip(-_unit(reach)[..., 1], -1, 1))
+    collar: Array = np.array([0.0, -0.3, 1.0]) * (arm[..., 12] + LIFT * _soft(rise - LIFT_FROM - 0.6))[..., None]
     lifted = _rotation(collar)
     shoulder = body.clavicle + lifted @ (body.shoulder - body.clavicle)
     for _ in range(4):
         elbow, wrist = _bend(shoulder, goal, swivel, body)
-        push = _inside(elbow, wrist, body)
-        goal = goal + push[1]
-        swivel = swivel + push[0]
+        turn, push = _inside(elbow, wrist, body)
+        goal = goal + push
+        swivel = swivel + turn
     upper, lower = _unit(elbow - shoulder), _unit(wrist - elbow)
     upper0, lower0 = _unit(body.elbow - body.shoulder), _unit(body.wrist - body.elbow)
     hinge, hinge0 = _unit(np.cross(upper, lower)), _unit(np.cross(upper0, lower0))
     whole = _frame(upper, hinge) @ _frame(upper0, hinge0).T
-    bend = np.arccos(np.clip(upper @ lower, -1, 1)) - np.arccos(np.clip(upper0 @ lower0, -1, 1))
-    fore = whole @ _rotation(hinge0 * bend)
-    twist = _turn_about(lower0, body.palm, fore.T @ palm)
+    bend = np.arccos(np.clip(_dot(upper, lower), -1, 1)) - np.arccos(np.clip(upper0 @ lower0, -1, 1))
+    fore = whole @ _rotation(hinge0 * bend[..., None])
+    twist = _turn_about(lower0, body.palm, _apply(np.swapaxes(fore, -1, -2), palm))
     local = _rotation(lower0 * twist) @ _rotation(np.cross(body.fingers, body.palm) * flex)
     local = local @ _rotation(-body.palm * tilt)
     return {
-        "clavicle": collar, "shoulder": _log(lifted.T @ whole), "elbow": hinge0 * bend, "wrist": _log(local),
-        "hand": arm[9:12],
+        "clavicle": collar, "shoulder": _log(np.swapaxes(lifted, -1, -2) @ whole), "elbow": hinge0 * bend[..., None],
+        "wrist": _log(local), "hand": arm[..., 9:12],
     }  # fmt: skip
 
 
 def _place(arm: Array, body: Skeleton) -> Array:
     """The wrist's place in metres."""
-    height = body.shoulder[1] + arm[1] * body.length
-    return np.array([arm[0] * body.shoulder[0], height, body.chest(height) + arm[2] * body.length])
+    height = body.shoulder[1] + arm[..., 1] * body.length
+    depth = body.chest(height) + arm[..., 2] * body.length
+    return np.stack([arm[..., 0] * body.shoulder[0], height, depth], axis=-1)
 
 
-def _bend(shoulder: Array, goal: Array, swivel: float, body: Skeleton) -> tuple[Array, Array]:
+def _bend(shoulder: Array, goal: Array, swivel: Array, body: Skeleton) -> tuple[Array, Array]:
     """(elbow, wrist) of an arm that reaches for ``goal``; the elbow hangs down and back, turned by ``swivel``."""
     a = float(np.linalg.norm(body.elbow - body.shoulder))
     b = float(np.linalg.norm(body.wrist - body.elbow))
-    offset = goal - shoulder
-    far = float(np.linalg.norm(offset))
-    along: Array = offset / max(far, 1e-9)
-    far = float(np.clip(far, 0.42 * (a + b), REACH * (a + b)))
+    along = _unit(goal - shoulder)
+    far = np.clip(np.linalg.norm(goal - shoulder, axis=-1), 0.42 * (a + b), REACH * (a + b))[..., None]
     x = (a * a - b * b + far * far) / (2 * far)
     hang = np.array([0.28, -0.62, -0.75])
-    hang = _unit(hang - (hang @ along) * along)
-    hang = _rotation(along * swivel) @ hang if swivel else hang
-    return shoulder + along * x + hang * np.sqrt(max(a * a - x * x, 0.0)), shoulder + along * far
+    hang = _unit(hang - _dot(along, hang)[..., None] * along)
+    hang = _apply(_rotation(along * swivel[..., None]), hang)
+    return shoulder + along * x + hang * np.sqrt(np.maximum(a * a - x * x, 0.0)), shoulder + along * far
 
 
-def _inside(elbow: Array, wrist: Array, body: Skeleton) -> tuple[float, Array]:
+def _inside(elbow: Array, wrist: Array, body: Skeleton) -> tuple[Array, Array]:
     """(more swivel, (3,) shift of the wrist) that bring the forearm and hand out of the torso."""
     hand = wrist + _unit(wrist - elbow) * 0.08
-    points = np.stack([elbow + t * (wrist - elbow) for t in (0.3, 0.55, 0.8, 1.0)] + [hand])
-    within = np.clip((body.waist + FLESH - np.abs(points[:, 0])) / 0.06, 0.0, 1.0)
-    below = np.clip((body.shoulder[1] + 0.05 - points[:, 1]) / 0.05, 0.0, 1.0)
-    lack = (body.chest(points[:, 1]) + FLESH - points[:, 2]) * within * below
-    push = np.array([0.0, 0.0, max(float(lack.max()), 0.0)])
-    side = body.waist + 0.6 * FLESH - elbow[0]
-    return 1.2 * max(side, 0.0), push
+    points = np.stack([elbow + t * (wrist - elbow) for t in (0.3, 0.55, 0.8, 1.0)] + [hand], axis=-2)
+    within = np.clip((body.waist + FLESH - np.abs(points[..., 0])) / 0.06, 0.0, 1.0)
+    below = np.clip((body.shoulder[1] + 0.05 - points[..., 1]) / 0.05, 0.0, 1.0)
+    lack = (body.chest(points[..., 1]) + FLESH - points[..., 2]) * within * below
+    push = np.array([0.0, 0.0, 1.0]) * np.maximum(lack.max(-1), 0.0)[..., None]
+    side = body.waist + 0.6 * FLESH - elbow[..., 0]
+    return 1.2 * np.maximum(side, 0.0), push
 
 
-def _soft(x: float) -> float:
+def _soft(x: Array) -> Array:
     """A ramp with a round corner."""
-    return 0.5 * (x + float(np.sqrt(x * x + 0.04)))
+    return 0.5 * (x + np.sqrt(x * x + 0.04))
+
+
+def _dot(one: Array, other: Array) -> Array:
+    return (one * other).sum(-1)
 
 
 def _unit(vector: Array) -> Array:
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+    return vector / np.maximum(np.sqrt(_dot(vector, vector)), 1e-9)[..., None]
+
+
+def _apply(turn: Array, vector: Array) -> Array:
+    """Rotations (..., 3, 3) of vectors (..., 3)."""
+    return (turn @ vector[..., None])[..., 0]
 
 
 def _rotation(vector: Array) -> Array:
-    """(3, 3) by axis-angle (3,)."""
-    return axis_angle(vector)
+    """(..., 3, 3) by axis-angle (..., 3): Rodrigues' formula, as kernels.skin.reference.axis_angle."""
+    angle = np.sqrt(_dot(vector, vector))[..., None, None]
+    x, y, z = np.moveaxis(vector, -1, 0) / np.maximum(angle[..., 0, 0], 1e-12)
+    o = np.zeros_like(x)
+    cross = np.stack([o, -z, y, z, o, -x, -y, x, o], axis=-1).reshape(*vector.shape[:-1], 3, 3)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
 
 
 def _frame(first: Array, normal: Array) -> Array:
-    """(3, 3) rotation whose first two columns are these perpendicular unit vectors."""
-    return np.stack([first, normal, np.cross(first, normal)], axis=1)
+    """(..., 3, 3) rotation whose first two columns are these perpendicular unit vectors."""
+    return np.stack([first, normal, np.cross(first, normal)], axis=-1)
 
 
-def _turn_about(axis: Array, start: Array, goal: Array) -> float:
-    """Angle about ``axis`` that brings ``start`` nearest to ``goal``, within TWIST; soft where it is undefined."""
+def _turn_about(axis: Array, start: Array, goal: Array) -> Array:
+    """Angle about ``axis`` (3,) that brings ``start`` (3,) nearest to ``goal`` (..., 3), within TWIST; soft where it
+    is undefined. Axis-angle (..., 3)'s factor, with a last axis of one."""
     across = start - (start @ axis) * axis
-    wanted = goal - (goal @ axis) * axis
-    angle = np.arctan2(np.cross(across, wanted) @ axis, across @ wanted)
-    sure = min(float(np.linalg.norm(wanted)) / max(float(np.linalg.norm(goal)), 1e-9) / 0.35, 1.0)
-    return float(np.clip(angle, -TWIST, TWIST) * sure)
+    wanted = goal - (goal @ axis)[..., None] * axis
+    angle = np.arctan2(np.cross(across, wanted) @ axis, wanted @ across)
+    size = np.sqrt(_dot(wanted, wanted)) / np.maximum(np.sqrt(_dot(goal, goal)), 1e-9)
+    return np.asarray(np.clip(angle, -TWIST, TWIST) * np.minimum(size / 0.35, 1.0))[..., None]
 
 
 def _log(turn: Array) -> Array:
-    """Axis-angle (3,) of a rotation (3, 3) of less than half a turn."""
-    vector = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
-    sine, cosine = 0.5 * float(np.linalg.norm(vector)), 0.5 * (float(np.trace(turn)) - 1.0)
-    angle = float(np.arctan2(sine, cosine))
-    return vector * (angle / (2 * sine) if sine > 1e-7 else 0.5)
+    """Axis-angle (..., 3) of rotations (..., 3, 3) of less than half a turn."""
+    parts = [turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0], turn[..., 1, 0] - turn[..., 0, 1]]
+    vector = np.stack(parts, axis=-1)
+    sine, cosine = 0.5 * np.sqrt(_dot(vector, vector)), 0.5 * (np.trace(turn, axis1=-2, axis2=-1) - 1.0)
+    angle = np.arctan2(sine, cosine)
+    return vector * np.where(sine > 1e-7, angle / (2 * np.maximum(sine, 1e-7)), 0.5)[..., None]

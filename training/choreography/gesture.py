@@ -97,7 +97,7 @@ class Gestures:
             self._perform(unit, rest, keys, rng)
         keys.append(Key(max(times[-1] if frames else 0.0, keys[-1].time) + 10.0, rest))
         path = _follow(keys, times) + _sway(times, rng)
-        out = np.stack([joints(left, right, self.body) for left, right in path]) if frames else np.zeros((0, J, 3))
+        out = joints(path[:, 0], path[:, 1], self.body)
         self._lean(out, path - rest)
         return np.asarray(out, np.float32)
 
