@@ -121,7 +121,7 @@ def joints(left: Array, right: Array, body: Skeleton = AVERAGE) -> Array:
 
 
 def solve(arm: Array, body: Skeleton) -> dict[str, Array]:
-    """Axis-angles (..., 3) of clavicle, shoulder, elbow and wrist, and the hand row, of packed left arms (..., SIZE)."""
+    """Axis-angles (..., 3) of clavicle, shoulder, elbow and wrist, and the hand row, of left arms (..., SIZE)."""
     swivel, palm, flex, tilt = arm[..., 3], arm[..., 4:7], arm[..., 7:8], arm[..., 8:9]
     goal = _place(arm, body)
     reach = goal - body.shoulder

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.motion.frame import JOINT_INDEX, J
+from engine.motion.frame import JOINT_INDEX
 from training.choreography.arms import AVERAGE, SIZE, Arm, Skeleton, joints
 
 Array = NDArray[Any]
