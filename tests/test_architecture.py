@@ -18,7 +18,9 @@ MAY_IMPORT = {
 }
 OURS = set(MAY_IMPORT) | {"bench", "tests"}
 NOT_INSTALLED = {"torch", "scipy", "PIL", "matplotlib", "anny", "onnx", "openvino", "cv2", "pocketsphinx", "piper"}
-TORCH_MODULES = {"engine/motion/generator.py"}  # network definitions, for training and exporters alone
+TORCH_MODULES = {  # network definitions, for training and exporters alone
+    f"engine/motion/{name}.py" for name in ("generator", "acoustic", "codec", "performer")
+}
 EXTRAS = {"pyaudio", "pyvirtualcam", "cuda"}
 
 
