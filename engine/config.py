@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.motion.behaviour import BehaviourConfig
+from engine.motion.condition import AVERAGE_STYLE
+from engine.motion.manner import Manner
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +14,29 @@ class MotionConfig:
     """Voice to motion."""
 
     lookahead: int = 0  # frames of 40 ms the lips wait for: 0, 1 or 2; the voice is delayed to match
+
+
+@dataclass(frozen=True, slots=True)
+class MannerConfig:
+    """How a session begins; page, protocol and command line change it (engine/motion/manner.py)."""
+
+    emotion: str = "neutral"  # neutral happy sad angry surprised fearful disgusted contempt
+    intensity: float = 0.65  # of the emotion: mild .35, moderate .65, strong 1
+    gaze: str = "free"  # "free" wanders as people do, "viewer" holds the viewer's eyes
+    head: float = 1.0  # how far the head moves, 0 to 1.5; 1 as generated
+    gesture: float = 1.0  # how far arms and hands move, 0 to 1.5
+    style: tuple[float, ...] = AVERAGE_STYLE  # energy, head, brows, gesture: how lively, each in [0, 1]
+    temperature: float = 1.0  # how varied, 0 (always the likeliest) to 2
+
+    def __post_init__(self) -> None:
+        self.manner()
+
+    def manner(self) -> Manner:
+        """The Manner of these values. Raises ValueError, naming the field, for what cannot be done."""
+        return Manner(
+            self.emotion, self.intensity, self.gaze, self.head, self.gesture, self.style,
+            temperature=self.temperature,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +79,6 @@ class EngineConfig:
     avatar: AvatarConfig = AvatarConfig()
     motion: MotionConfig = MotionConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
+    manner: MannerConfig = MannerConfig()
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()

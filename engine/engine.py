@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +16,18 @@ from engine.audio.vad import Vad
 from engine.avatar import Avatar, Meta
 from engine.clock import VOICE_FRAME
 from engine.config import EngineConfig
-from engine.motion.behaviour import Behaviour
+from engine.motion.actor import Actor
 from engine.motion.lips import LipSync
+from engine.motion.manner import Manner
+from engine.motion.perform import LearnedPerformer, Performer, RulesPerformer
 from engine.parts import Parts
 from engine.render.geometric import GeometricRenderer
 from engine.session import Session
 from engine.viewpoint import ViewSpring
 from kernels.yuv import to_i420
+
+if TYPE_CHECKING:
+    from engine.motion.semantics import SemanticEncoder
 
 
 class Engine:
@@ -34,6 +40,7 @@ class Engine:
             if not folder.is_dir():
                 raise ValueError(f'avatar.folders: "{folder}" is not a folder; make it, or take it out of the list')
         self._loaded: dict[Path, Avatar] = {}
+        self._encoder: SemanticEncoder | None = None
         self._lock = threading.Lock()
 
     @property
@@ -53,13 +60,27 @@ class Engine:
                 self._loaded[path] = packs.load(path)
             return self._loaded[path]
 
+    def meaning(self, text: str) -> tuple[float, ...]:
+        """What ``text`` means, for ``Manner.meaning``; slow, so not for the thread that steps a session.
+
+        Raises ValueError for a text without words, and when the extra ``text`` is not installed.
+        """
+        from engine.motion.semantics import SemanticEncoder
+
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = SemanticEncoder()
+            return tuple(float(value) for value in self._encoder.encode(text))
+
     def renderer(self, avatar: str, framing: str | None = None) -> GeometricRenderer:
         """A renderer for ``avatar`` with buffers of its own."""
         render = self.config.render
         return GeometricRenderer(self.avatar(avatar), (render.height, render.width), framing or render.framing)
 
-    def open(self, avatar: str | None = None, *, seed: int = 0, framing: str | None = None) -> Session:
-        """A new session of ``avatar``, or of the default one.
+    def open(
+        self, avatar: str | None = None, *, seed: int = 0, framing: str | None = None, manner: Manner | None = None
+    ) -> Session:
+        """A new session of ``avatar``, or of the default one, beginning in ``manner``, or in the configured one.
 
         The same audio, controls and seed give the same Motion, bit for bit.
         """
@@ -70,13 +91,17 @@ class Engine:
             Vad(),
             LipSync(lookahead=config.motion.lookahead),
             DelayLine(config.motion.lookahead * VOICE_FRAME),
-            Behaviour(config.behaviour),
+            Actor(self._performer(), config.motion.lookahead),
             ViewSpring(config.view.half_life),
             self.renderer(avatar or self.default_avatar, framing),
             to_i420,
             config.view.eye_contact,
         )
-        return Session(parts, seed=seed)
+        return Session(parts, seed=seed, manner=manner or config.manner.manner())
+
+    def _performer(self) -> Performer:
+        learned = self.config.behaviour.performer == "learned"
+        return LearnedPerformer() if learned else RulesPerformer(self.config.behaviour)
 
     def warm_up(self) -> None:
         """Compiles the kernels and runs every network once, so that no viewer waits for it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,15 @@ from engine.audio.logmel import LogMel
 from engine.audio.resample import Decimator
 from engine.audio.vad import Vad
 from engine.clock import VOICE_FRAME
-from engine.motion.behaviour import Behaviour
+from engine.motion.actor import Actor, Places
 from engine.motion.lips import LipSync
+from engine.motion.manner import Manner
+from engine.render import camera
 from engine.render.geometric import GeometricRenderer
 from engine.viewpoint import SpringState, Viewpoint, ViewSpring
 
-EYE_CONTACT_LIMIT = math.radians(28)  # beyond this a person stops following with head and eyes
+EYES: Final = np.array([0.0, 0.0, 0.0])  # avatar space begins between the eyes
+EYE_CONTACT_LIMIT: Final = math.radians(28)  # beyond this a person stops following with head and eyes
 
 
 @dataclass(slots=True)
@@ -32,7 +35,7 @@ class Parts:
     vad: Vad
     lips: LipSync
     delay: DelayLine
-    behaviour: Behaviour
+    actor: Actor
     spring: ViewSpring
     renderer: GeometricRenderer
     to_i420: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
@@ -43,13 +46,15 @@ class Parts:
         """Frames that the lips wait for."""
         return self.delay.delay // VOICE_FRAME
 
-    def toward(self, view: Viewpoint) -> tuple[float, float]:
-        """Yaw and pitch, in radians, from the avatar's front toward the camera, as far as it cares to follow."""
-        yaw, pitch = self.eye_contact * view.yaw, self.eye_contact * view.pitch
+    def places(self, view: Viewpoint) -> Places:
+        """Where the camera is from the avatar's front, and how far toward it the avatar cares to follow."""
         limit = EYE_CONTACT_LIMIT
-        return min(max(yaw, -limit), limit), min(max(pitch, -limit), limit)
+        yaw, pitch = self.eye_contact * view.yaw, self.eye_contact * view.pitch
+        near = min(max(yaw, -limit), limit), min(max(pitch, -limit), limit)
+        x, y, z = camera.place(view, self.renderer.framing) - EYES
+        return Places(near, (math.atan2(x, z), math.atan2(y, math.hypot(x, z))))
 
-    def initial_state(self, seed: int) -> dict[str, Any]:
+    def initial_state(self, seed: int, manner: Manner) -> dict[str, Any]:
         """The state of every part before the first sample, by field name of SessionState."""
         return {
             "decimator": self.decimator.initial_state(),
@@ -57,7 +62,7 @@ class Parts:
             "vad": self.vad.initial_state(),
             "lips": self.lips.initial_state(),
             "delay": self.delay.initial_state(),
-            "behaviour": self.behaviour.initial_state(seed),
+            "actor": self.actor.initial_state(seed, manner),
             "view": SpringState(self.renderer.default_viewpoint()),
             "render": self.renderer.initial_state(),
         }

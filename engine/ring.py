@@ -61,6 +61,12 @@ class SampleRing:
         self._read += n
         return out
 
+    def skip(self, n: int) -> None:
+        """Forgets the next ``n`` samples. Raises BufferError when fewer are there."""
+        if n > self.available:
+            raise BufferError(f"the ring holds {self.available} samples, asked to skip {n}")
+        self._read += n
+
 
 class FrameRing:
     """Preallocated I420 pictures, handed out in turn.

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from engine.audio.logmel import LogMelState
 from engine.audio.resample import DecimatorState
 from engine.audio.vad import VadState
 from engine.clock import FRAME, FRAME_SECONDS, VOICE_FRAME, VOICE_RATE, frame_pts
-from engine.motion.behaviour import BehaviourState
+from engine.motion.actor import ActorState
 from engine.motion.frame import Motion
 from engine.motion.lips import LipState
+from engine.motion.manner import Manner
 from engine.parts import Parts
 from engine.render.geometric import GeometricRenderer, RenderState
 from engine.ring import FrameRing, SampleRing
@@ -36,6 +38,32 @@ class Controls:
 
     viewpoint: Viewpoint
     seq: int = 0
+    manner: Manner = field(default_factory=Manner)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something else that moves the avatar: a file, a camera. ``motion`` gives frame i's Motion, None to let go.
+
+    With ``lips`` the mouth is its own too; without, the voice speaks and everything else is the source's.
+    """
+
+    motion: Callable[[int], Motion | None]
+    lips: bool = True
+
+
+@dataclass(slots=True)
+class Moved:
+    """One frame before it is painted: what is known of it once it is heard. See Frame for the fields."""
+
+    pts: int
+    voice: Samples
+    motion: Motion
+    viewpoint: Viewpoint
+    speaking: float
+    viseme: Samples
+    controls: Controls
+    interrupted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +83,7 @@ class Frame:
     viseme: Samples  # (15,) posterior
     control_seq: int
     stages: dict[str, float]
+    interrupted: bool = False  # the voice is cut and the mouth shut until new speech begins
 
 
 @dataclass(slots=True)
@@ -66,23 +95,26 @@ class SessionState:
     vad: VadState
     lips: LipState
     delay: DelayState
-    behaviour: BehaviourState
+    actor: ActorState
     view: SpringState
     render: RenderState
     heard: int = 0  # frames of voice taken in
     painted: int = 0  # frames given out
     speech: float = 0.0
+    gate: bool = True  # whether the voice goes out
+    interrupts: int = 0  # the last one that dropped the voice that waited
 
 
 class Session:
     """Not thread-safe: one thread calls ``step``, one (the same or another) calls ``push_voice``."""
 
-    def __init__(self, parts: Parts, *, seed: int = 0) -> None:
+    def __init__(self, parts: Parts, *, seed: int = 0, manner: Manner | None = None) -> None:
         self.parts = parts
         self.inbox = SampleRing(INBOX_SECONDS * VOICE_RATE)
         self.frames = FrameRing(RING_SLOTS, *parts.renderer.size)
-        self.state = SessionState(**parts.initial_state(seed))
-        self.controls = Controls(parts.renderer.default_viewpoint())
+        self.controls = Controls(parts.renderer.default_viewpoint(), manner=manner or Manner())
+        self.state = SessionState(**parts.initial_state(seed, self.controls.manner))
+        self.source: Source | None = None
 
     @property
     def ready(self) -> bool:
@@ -98,6 +130,12 @@ class Session:
         """Sets what the next frame shows. Raises ValueError for a viewpoint that is not finite."""
         self.controls = replace(controls, viewpoint=controls.viewpoint.clamped())
 
+    def interrupt(self) -> None:
+        """Stops the mouth within 100 ms, cuts the voice and drops what of it waits, until new speech begins: voice
+        after a pause."""
+        manner = self.controls.manner
+        self.controls = replace(self.controls, manner=replace(manner, interrupts=manner.interrupts + 1))
+
     def look_now(self) -> None:
         """Puts the camera where the controls want it, without the spring's way there (a file, not a live viewer)."""
         self.state.view = SpringState(self.controls.viewpoint)
@@ -111,7 +149,25 @@ class Session:
     def step(self) -> Frame | None:
         """The next 40 ms: hear, move, look, paint. None while the voice (or its lookahead) is not there yet."""
         parts, state, stages = self.parts, self.state, Stages()
+        moved = self.move(stages)
+        if moved is None:
+            return None
+        picture, state.render = parts.renderer.step(moved.motion, moved.viewpoint, state.render, stages)
+        i420 = parts.to_i420(picture.rgb, self.frames.claim())
+        stages.mark("yuv")
+        return Frame(
+            moved.pts, i420, moved.voice, moved.motion, moved.viewpoint, moved.speaking, moved.viseme,
+            moved.controls.seq, stages.times, moved.interrupted,
+        )  # fmt: skip
+
+    def move(self, stages: Stages | None = None) -> Moved | None:
+        """The next 40 ms without a picture. None while the voice (or its lookahead) is not there yet."""
+        parts, state, stages = self.parts, self.state, stages or Stages()
         while self.ready:
+            controls = self.controls
+            self._drop(controls.manner.interrupts)
+            if not self.ready:
+                break
             voice = self.inbox.read(VOICE_FRAME)[None]
             sound, state.decimator = parts.decimator.step(voice, state.decimator)
             mel, state.logmel = parts.logmel.step(sound, state.logmel)
@@ -119,33 +175,51 @@ class Session:
             chances, state.vad = parts.vad.step(sound, state.vad)
             state.speech = float(chances.max(initial=0.0)) if chances.size else state.speech
             stages.mark("vad")
-            lips, state.lips = parts.lips.step(mel, state.lips)
+            view, state.view = parts.spring.step(controls.viewpoint, state.view, FRAME_SECONDS)
+            moved = self._act(mel, view, controls)
             voice, state.delay = parts.delay.step(voice, state.delay)
             state.heard += 1
+            stages.mark("motion")
             if state.heard <= parts.lookahead:
                 continue  # the line is still filling
-            controls = self.controls
-            view, state.view = parts.spring.step(controls.viewpoint, state.view, FRAME_SECONDS)
-            motion, state.behaviour = parts.behaviour.step(
-                lips.face[0], state.speech, mel[0], parts.toward(view), state.behaviour
-            )
-            stages.mark("motion")
-            picture, state.render = parts.renderer.step(motion, view, state.render, stages)
-            i420 = parts.to_i420(picture.rgb, self.frames.claim())
-            stages.mark("yuv")
+            motion, viseme = moved
+            open_gate = not state.actor.turn.hushed
+            voice, state.gate = _gate(voice[0], state.gate, open_gate), open_gate
             pts, state.painted = frame_pts(state.painted), state.painted + 1
-            return Frame(
-                pts,
-                i420,
-                voice[0],
-                motion,
-                view,
-                state.speech,
-                lips.viseme[0].copy(),
-                controls.seq,
-                stages.times,
-            )
+            return Moved(pts, voice, motion, view, state.speech, viseme, controls, not open_gate)
         return None
+
+    def _act(self, mel: Samples, view: Viewpoint, controls: Controls) -> tuple[Motion, Samples]:
+        """Motion and viseme posterior of the frame that the lookahead has reached. mel (1, 4, 80)."""
+        parts, state, manner = self.parts, self.state, controls.manner
+        state.actor = parts.actor.prepare(manner, state.speech, parts.places(view), state.actor)
+        lips, state.lips = parts.lips.step(mel, state.lips)
+        index = state.heard - parts.lookahead
+        outside = self.source.motion(index) if self.source is not None and index >= 0 else None
+        if outside is not None and self.source is not None and self.source.lips:
+            face, contact = outside.face, None
+        else:
+            face, contact = lips.face[0], None
+        motion, state.actor = parts.actor.step(face, contact, state.speech, mel[0], manner, state.actor, outside)
+        return motion, lips.viseme[0].copy()
+
+    def _drop(self, interrupts: int) -> None:
+        """An interruption takes the voice that waits with it."""
+        if interrupts != self.state.interrupts:
+            self.state.interrupts = interrupts
+            frames = self.inbox.available // VOICE_FRAME
+            if frames > 1:  # the last frame stays: time goes on
+                self.inbox.skip((frames - 1) * VOICE_FRAME)
+
+
+def _gate(voice: Samples, was_open: bool, is_open: bool) -> Samples:
+    """The voice (n,) as it came in, silence, or a fade of 10 ms between the two."""
+    if was_open and is_open:
+        return voice
+    if was_open == is_open:
+        return np.zeros_like(voice)
+    rising: Samples = np.minimum(np.arange(len(voice)) / (VOICE_RATE // 100), 1.0).astype(np.float32)
+    return voice * (rising if is_open else np.float32(1.0) - rising)
 
 
 assert VOICE_FRAME == FRAME * 3

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from engine.config import AvatarConfig, EngineConfig, MotionConfig, RenderConfig, ViewConfig
+from engine.config import AvatarConfig, EngineConfig, MannerConfig, MotionConfig, RenderConfig, ViewConfig
 from engine.motion.behaviour import BehaviourConfig
 from streaming.config import ServerConfig, StreamConfig
 
@@ -27,6 +27,7 @@ class Config:
     avatar: AvatarConfig = AvatarConfig()
     motion: MotionConfig = MotionConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
+    manner: MannerConfig = MannerConfig()
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()
     server: ServerConfig = ServerConfig()
@@ -35,7 +36,7 @@ class Config:
     @property
     def engine(self) -> EngineConfig:
         """The sections that the engine reads."""
-        return EngineConfig(self.avatar, self.motion, self.behaviour, self.view, self.render)
+        return EngineConfig(self.avatar, self.motion, self.behaviour, self.manner, self.view, self.render)
 
 
 def load(path: Path | None) -> Config:

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from engine.clock import FRAME_SECONDS
 from engine.motion.blink import BlinkState, blink_step
-from engine.motion.frame import ACTION_INDEX, JOINT_INDEX, J, Motion, R
+from engine.motion.frame import ACTION_INDEX, JOINT_INDEX, J, K, Motion, R
 from engine.motion.gaze import GazeState, gaze_step
 from engine.motion.head import HeadState, head_step
+from engine.motion.performance import FACE_AT, GAZE_AT, HEAD_AT, JOINTS_AT, PERFORMANCE
+from engine.motion.turn import SPEECH_HANG, SPEECH_OFF, SPEECH_ON
 
 Array = NDArray[np.float32]
 
-SPEECH_ON: Final = 0.5  # VAD probability that starts speech, and the lower one that may end it
-SPEECH_OFF: Final = 0.35
-SPEECH_HANG: Final = 0.24  # seconds below SPEECH_OFF before speech is over
+PERFORMERS: Final = ("rules", "learned")
 ACCENT_RISE: Final = 0.16  # log-mel units above the slow envelope that make an accent
 ACCENT_GAP: Final = 0.45  # seconds between accents, at least
 HISS: Final = -1.0  # log-mel below which a room is silent
@@ -32,13 +32,22 @@ BREATHS: Final = 0.25  # per second at rest (12-20 a minute in adults)
 
 @dataclass(frozen=True, slots=True)
 class BehaviourConfig:
-    """How much of each behaviour; 1 is the measured human amount, 0 switches it off."""
+    """Who acts what is not lips, and how much of each behaviour; 1 is the measured human amount, 0 switches it off.
 
+    ``performer``: "rules" is this module, "learned" the network of engine/motion/perform.py (of which ``blink``,
+    ``gaze``, ``head``, ``breath`` and ``smile`` say nothing).
+    """
+
+    performer: str = "rules"
     blink: float = 1.0
     gaze: float = 1.0
     head: float = 1.0
     breath: float = 1.0
     smile: float = 0.1  # action weight while not speaking
+
+    def __post_init__(self) -> None:
+        if self.performer not in PERFORMERS:
+            raise ValueError(f'performer must be one of {", ".join(PERFORMERS)}, got "{self.performer}"')
 
 
 @dataclass(slots=True)
@@ -85,6 +94,15 @@ class Behaviour:
         self._express(face, lids, accent, state, dt)
         motion = Motion(face, np.zeros(R, np.float32), self._eyes(head, toward, state), head, self._body(state, dt))
         return motion.clipped(), state
+
+    def perform(self, speech: float, mel: Array, state: BehaviourState) -> Array:
+        """The same life as ``step`` gives it, (PERFORMANCE,): the face without lips, the gaze relative to the viewer's
+        direction, the head as if the viewer were in front."""
+        motion, state = self.step(np.zeros(K, np.float32), speech, mel, (0.0, 0.0), state)
+        row = np.empty(PERFORMANCE, np.float32)
+        row[FACE_AT], row[HEAD_AT], row[JOINTS_AT] = motion.face, motion.head, motion.joints.ravel()
+        row[GAZE_AT] = state.gaze.yaw * self.config.gaze, state.gaze.pitch * self.config.gaze
+        return row
 
     def _eyes(self, head: Array, toward: tuple[float, float], state: BehaviourState) -> Array:
         # The eyes hold the viewer while the head moves under them (vestibulo-ocular reflex).

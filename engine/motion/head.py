@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.motion.spring import step
+
 Array = NDArray[np.float32]
 
 TALK_SPREAD: Final = np.radians([1.9, 2.6, 1.5])  # pitch, yaw, roll: deviation of the wandering targets
@@ -51,8 +53,8 @@ def head_step(
     if accent:
         state.nod_target = NOD * float(rng.uniform(0.5, 1.2))
     aim = state.target + FOLLOW * np.array([-toward[1], toward[0], 0.0])
-    state.angle, state.rate = _spring(state.angle, state.rate, aim, WANDER_HALF_LIFE, dt)
-    nod, rate = _spring(np.array([state.nod]), np.array([state.nod_rate]), np.array([state.nod_target]),
+    state.angle, state.rate = step(state.angle, state.rate, aim, WANDER_HALF_LIFE, dt)
+    nod, rate = step(np.array([state.nod]), np.array([state.nod_rate]), np.array([state.nod_target]),
                         NOD_HALF_LIFE, dt)  # fmt: skip
     state.nod, state.nod_rate = float(nod[0]), float(rate[0])
     if state.nod > 0.6 * state.nod_target:
@@ -61,14 +63,3 @@ def head_step(
     # The skull turns about the neck: a little sideways and forward travel comes with the rotation.
     travel = (0.03 * yaw, -0.015 * abs(pitch), 0.02 * pitch)
     return np.array([pitch, yaw, roll, *travel], np.float32)
-
-
-def _spring(
-    x: NDArray[np.float64], v: NDArray[np.float64], target: NDArray[np.float64], half_life: float, dt: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Exact step of a critically damped spring."""
-    omega = 1.6783469900166605 / half_life
-    offset = x - target
-    drift = v + omega * offset
-    decay = math.exp(-omega * dt)
-    return target + (offset + drift * dt) * decay, (v - omega * drift * dt) * decay

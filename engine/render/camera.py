@@ -59,11 +59,18 @@ def camera(viewpoint: Viewpoint, frame: Framing, size: tuple[int, int]) -> Camer
     right = np.array([cy, 0.0, -sy])
     outward = np.array([sy * cp, sp, cy * cp])
     up = np.cross(outward, right)
-    eye = target(viewpoint, frame) + outward * viewpoint.distance
+    eye = place(viewpoint, frame)
     rotation = np.stack([right, -up, -outward])
     focal = 0.5 * height / math.tan(0.5 * frame.field)
     translation = -rotation @ eye
     return Camera(rotation.astype(np.float32), translation.astype(np.float32), focal, (0.5 * width, 0.5 * height))
+
+
+def place(viewpoint: Viewpoint, frame: Framing) -> NDArray[np.float64]:
+    """The world point that the camera looks from."""
+    sy, cy = math.sin(viewpoint.yaw), math.cos(viewpoint.yaw)
+    sp, cp = math.sin(viewpoint.pitch), math.cos(viewpoint.pitch)
+    return target(viewpoint, frame) + np.array([sy * cp, sp, cy * cp]) * viewpoint.distance
 
 
 def target(viewpoint: Viewpoint, frame: Framing) -> NDArray[np.float64]:

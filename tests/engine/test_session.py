@@ -4,7 +4,10 @@ import pytest
 from engine.clock import FRAME, VOICE_FRAME
 from engine.config import EngineConfig, MotionConfig, RenderConfig
 from engine.engine import Engine
-from engine.session import Controls, Frame, Session
+from engine.motion.frame import ACTION_INDEX, Motion
+from engine.motion.lips import lip_gap
+from engine.motion.manner import Manner
+from engine.session import Controls, Frame, Session, Source
 from engine.viewpoint import Viewpoint
 
 SMALL = RenderConfig(width=64, height=64)
@@ -122,3 +125,64 @@ def test_sessions_do_not_touch_each_other(engine: Engine) -> None:
                 if keep:
                     mixed.append((frame, frame.i420.copy()))
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(alone, mixed, strict=True))
+
+
+def test_an_interruption_cuts_the_voice_and_shuts_the_mouth_until_new_speech(engine: Engine) -> None:
+    session = engine.open(seed=1, manner=Manner(actions=(("browInnerUp", 0.5),)))
+    play(session, voice(8), 960)
+    session.push_voice(voice(10))
+    session.interrupt()
+    frame = session.step()
+    assert frame is not None and frame.interrupted and session.inbox.available == 0  # what waited is dropped
+    assert np.abs(frame.voice[480:]).max() == 0.0 < np.abs(frame.voice[:240]).max()  # faded, not cut
+    quiet = play(session, np.zeros(20 * VOICE_FRAME, np.float32), 960)
+    assert all(np.abs(f.voice).max() == 0.0 and f.interrupted for f, _ in quiet)
+    assert lip_gap(quiet[2][0].motion.face) < 0.3
+    assert quiet[-1][0].motion.face[ACTION_INDEX["browInnerUp"]] == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_manner_changes_one_session_and_not_another(engine: Engine) -> None:
+    one, other, alone = engine.open(seed=2), engine.open(seed=2), engine.open(seed=2)
+    one.control(Controls(one.controls.viewpoint, manner=Manner(emotion="happy", intensity=1.0, gaze=(0.4, 0.0))))
+    samples = voice(12)
+    changed, untouched, reference = (play(session, samples, 960) for session in (one, other, alone))
+    assert np.array_equal(untouched[-1][0].motion.pack(), reference[-1][0].motion.pack())
+    smile = ACTION_INDEX["mouthSmileLeft"]
+    assert changed[-1][0].motion.face[smile] > untouched[-1][0].motion.face[smile] + 0.1
+
+
+def test_another_source_may_move_the_avatar_and_let_go(engine: Engine) -> None:
+    still = Motion.rest()
+    session = engine.open(seed=2)
+    session.source = Source(lambda index: still if index < 3 else None)
+    frames = play(session, voice(6), 960)
+    assert all(np.array_equal(f.motion.pack(), still.pack()) for f, _ in frames[:3])
+    assert not np.array_equal(frames[-1][0].motion.pack(), still.pack())
+
+
+def test_motion_without_a_picture_is_the_same_motion(engine: Engine) -> None:
+    painted = play(engine.open(seed=4), voice(8), 960)
+    session, moved = engine.open(seed=4), []
+    session.push_voice(voice(8))
+    while (frame := session.move()) is not None:
+        moved.append(frame)
+    assert [f.pts for f in moved] == [f.pts for f, _ in painted]
+    assert all(np.array_equal(a.motion.pack(), b.motion.pack()) for a, (b, _) in zip(moved, painted, strict=True))
+
+
+def test_a_session_remembers_little(engine: Engine) -> None:
+    session = engine.open()
+    play(session, voice(4), 1920)
+    seen: set[int] = set()
+
+    def size(thing: object) -> int:
+        if id(thing) in seen:
+            return 0
+        seen.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            return thing.nbytes
+        fields = getattr(thing, "__dataclass_fields__", {})
+        return sum(size(getattr(thing, name)) for name in fields)
+
+    state = session.state
+    assert size(state) - size(state.render) <= 2 * 2**20

@@ -1,0 +1,137 @@
+"""Actor: lips, performance, manner and the viewer's place to one Motion, one video frame a step.
+
+Composition only: lips come from the lip network, the rest from a performer (engine/motion/perform.py) or, when
+something else moves the avatar, from outside. Where the viewer is, what is set by hand and interruptions come in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.clock import FRAME_SECONDS
+from engine.motion.blend import MOUTH, blend
+from engine.motion.frame import ACTIONS, JOINT_INDEX, J, Motion, R
+from engine.motion.manner import PITCH_LIMIT, YAW_LIMIT, Manner, MannerState
+from engine.motion.perform import SILENT, Heard, Performer
+from engine.motion.performance import FACE_AT, GAZE_AT, HEAD_AT, JOINTS_AT
+from engine.motion.spring import Spring
+from engine.motion.turn import TurnState, turn_step
+
+Array = NDArray[np.float32]
+
+HEAD_FOLLOWS: Final = (0.25, 0.45)  # share of the way to its aim that the head turns: gaze free, gaze held
+HEAD_HALF_LIFE: Final = 0.22  # seconds
+WANDER_HELD: Final = 0.3  # of the performer's gaze shifts that stays when the gaze is held: fixations, not aversions
+EYE_LIMITS: Final = (0.6, 0.4)  # radians
+TRUNK: Final = (JOINT_INDEX["spine"], JOINT_INDEX["neck"])
+# What of the mouth another source's lips say; a smile or a frown of it is an expression.
+SAID: Final = MOUTH & np.array([not name.startswith(("mouthSmile", "mouthFrown")) for name in ACTIONS])
+ARMS: Final = np.array([not name.startswith(("spine", "neck", "clavicle")) for name in JOINT_INDEX])
+
+
+@dataclass(slots=True)
+class ActorState:
+    """Everything the actor remembers. ``follow``: pitch and yaw of the head toward its aim, in radians."""
+
+    manner: MannerState
+    performer: Any
+    turn: TurnState = field(default_factory=TurnState)
+    follow: Spring = field(default_factory=lambda: Spring.at(np.zeros(2)))
+    seed: int | None = None  # the last one that a Manner asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the viewer is from the avatar's front, yaw and pitch in radians: ``near`` as far as a person cares to
+    follow by himself, ``viewer`` exactly."""
+
+    near: tuple[float, float] = (0.0, 0.0)
+    viewer: tuple[float, float] = (0.0, 0.0)
+
+
+class Actor:
+    """One session's actor. ``lookahead``: frames by which lips are behind what is heard."""
+
+    def __init__(self, performer: Performer, lookahead: int = 0) -> None:
+        self.performer = performer
+        self.lookahead = lookahead
+
+    def initial_state(self, seed: int, manner: Manner | None = None) -> ActorState:
+        """A state whose randomness is wholly given by ``seed``."""
+        manner = manner or Manner()
+        chosen = seed if manner.seed is None else manner.seed
+        state = ActorState(MannerState.start(manner), self.performer.initial_state(chosen))
+        state.seed, state.turn.interrupts = manner.seed, manner.interrupts
+        return state
+
+    def prepare(self, manner: Manner, speech: float, places: Places, state: ActorState) -> ActorState:
+        """Moves turn and manner on by one frame, before the lips are made."""
+        aim = _aim(manner, places)
+        state.turn = turn_step(state.turn, speech, manner.interrupts, FRAME_SECONDS)
+        state.manner.follow(manner, aim, FRAME_SECONDS)
+        share = HEAD_FOLLOWS[0] + (HEAD_FOLLOWS[1] - HEAD_FOLLOWS[0]) * state.manner.held
+        state.follow.follow([-share * aim[1], share * aim[0]], HEAD_HALF_LIFE, FRAME_SECONDS)
+        if manner.seed is not None and manner.seed != state.seed:
+            state.performer.rng = np.random.Generator(np.random.Philox(manner.seed))
+        state.seed = manner.seed
+        return state
+
+    def step(
+        self, lips: Array, contact: Array | None, speech: float, mel: Array, manner: Manner, state: ActorState,
+        outside: Motion | None = None,
+    ) -> tuple[Motion, ActorState]:  # fmt: skip
+        """One frame, after ``prepare``. lips (K,), contact (2,) or None, ``speech`` in [0, 1], mel (4, 80).
+
+        ``outside`` moves everything but the lips instead of the performer: its gaze, head and joints are taken as they
+        are, and of its face what lips do not say (``lips`` may be its own face: then all of it is its own).
+        """
+        turn = state.turn
+        hushed = turn.hushed
+        heard = Heard(
+            np.full_like(mel, SILENT) if hushed else mel, 0.0 if hushed else speech,
+            state.manner.condition(manner, turn.speaking, self.lookahead), state.manner.emotion, manner.temperature,
+        )  # fmt: skip
+        row, state.performer = self.performer.step(heard, state.performer)
+        if outside is None:
+            head, gaze = self._look(row, state)
+            joints = row[JOINTS_AT].reshape(J, 3).copy()
+            joints[ARMS] *= np.float32(state.manner.gesture)
+            expression, lip = row[FACE_AT], np.zeros(R, np.float32)
+        else:
+            head, gaze, joints, lip = outside.head, outside.gaze, outside.joints, outside.lip
+            expression = np.zeros_like(lips) if lips is outside.face else np.where(SAID, np.float32(0.0), outside.face)
+        share, weight = state.manner.actions()
+        face = blend(lips, expression, level=turn.level, hush=turn.hush, contact=contact, share=share, weight=weight)
+        return Motion(face, lip, gaze, head, joints).clipped(), state
+
+    def _look(self, row: Array, state: ActorState) -> tuple[Array, Array]:
+        """Head (6,) and eyes (2,): the eyes hold their target while head and trunk move under them (vestibulo-ocular
+        reflex)."""
+        pitch, yaw = (float(value) for value in state.follow.value)
+        head = row[HEAD_AT] * np.float32(state.manner.head)
+        # The skull turns about the neck: a little sideways and forward travel comes with the rotation.
+        head += np.array([pitch, yaw, 0.0, 0.03 * yaw, 0.0, 0.02 * pitch], np.float32)
+        trunk = row[JOINTS_AT].reshape(J, 3)[list(TRUNK)].sum(0)
+        free = 1.0 - (1.0 - WANDER_HELD) * state.manner.held
+        aim, wander = state.manner.aim.value, row[GAZE_AT] * np.float32(free)
+        eyes = [aim[0] + wander[0] - head[1] - trunk[1], aim[1] + wander[1] + head[0] + trunk[0]]
+        limit = np.array(EYE_LIMITS)
+        return head, np.clip(eyes, -limit, limit).astype(np.float32)
+
+
+def _aim(manner: Manner, places: Places) -> tuple[float, float]:
+    if manner.gaze == "free":
+        return places.near
+    if manner.gaze == "viewer":
+        yaw, pitch = places.viewer
+        return _clamp(yaw, YAW_LIMIT), _clamp(pitch, PITCH_LIMIT)
+    assert isinstance(manner.gaze, tuple)
+    return manner.gaze
+
+
+def _clamp(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)
