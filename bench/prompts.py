@@ -111,6 +111,6 @@ def _decode(path: Path) -> NDArray[np.float32]:
 
 
 def _aligned(name: str, text: str, pcm: NDArray[np.float32]) -> Prompt | None:
-    spans = align((np.clip(pcm, -1, 1) * 32767).astype(np.int16), text)
+    aligned = align((np.clip(pcm, -1, 1) * 32767).astype(np.int16), text)
     pcm = np.pad(pcm, (0, -pcm.size % FRAME))
-    return None if spans is None else Prompt(name, text, pcm, spans)
+    return None if aligned is None else Prompt(name, text, pcm, aligned.spans)

@@ -1,10 +1,12 @@
+import struct
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from training.speech.align import MissingPackage, dictionary, words
+from training.speech.align import dictionary, words
 from training.speech.text import held_out, script, sentences
+from training.speech.tools import MissingPackage
 
 needs_aligner = pytest.mark.skipif(find_spec("pocketsphinx") is None, reason="pocketsphinx is not installed")
 
@@ -21,12 +23,37 @@ def test_sentences_keeps_clean_lines_only(tmp_path: Path) -> None:
         "The cat sat on the mat. It was 12 o'clock.\n\t\t-- Nobody\n%\nZxqwv is not a word here.\n%\nToo short.\n"
     )
     (tmp_path / "jokes.dat").write_bytes(b"\0binary")
-    assert sentences(tmp_path) == ["The cat sat on the mat."]
+    assert sentences(folder=tmp_path) == ["The cat sat on the mat."]
+
+
+def test_a_foreign_sentence_is_in_its_own_letters(tmp_path: Path) -> None:
+    (tmp_path / "cs").mkdir()
+    page = "P\u0159\u00edli\u0161 \u017elu\u0165ou\u010dk\u00fd k\u016f\u0148. Das ist sch\u00f6n gro\u00df.\n%\nDva.\n"
+    (tmp_path / "cs" / "quotes").write_bytes(page.encode())
+    (tmp_path / "brasil").write_text("Tudo isso \u00e9 nosso.\n%\n", encoding="utf-8")
+    (tmp_path / "jokes").write_text("The cat sat on the mat.\n%\n")
+    assert sentences("cs", tmp_path) == ["P\u0159\u00edli\u0161 \u017elu\u0165ou\u010dk\u00fd k\u016f\u0148."]
+    assert sentences("pt-br", tmp_path) == ["Tudo isso \u00e9 nosso."]
+    with pytest.raises(ValueError, match="no text in language 'es'"):
+        sentences("es", tmp_path)
+
+
+def test_program_messages_are_read_without_their_marks(tmp_path: Path) -> None:
+    folder = tmp_path / "fi" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    original, translated = b"_Open the old file", b"_Avaa vanha tiedosto"
+    head = struct.pack("<7I", 0x950412DE, 0, 1, 28, 36, 0, 0)
+    table = struct.pack("<4I", len(original), 44, len(translated), 45 + len(original))
+    (folder / "x.mo").write_bytes(head + table + original + b"\0" + translated + b"\0")
+    (folder / "broken.mo").write_bytes(b"not a catalogue")
+    assert sentences("fi", locales=tmp_path) == ["Avaa vanha tiedosto"]
+    with pytest.raises(MissingPackage, match="no translated messages"):
+        sentences("sv", locales=tmp_path)
 
 
 def test_without_text_the_package_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingPackage, match="fortunes"):
-        sentences(tmp_path)
+        sentences(folder=tmp_path)
 
 
 def test_validation_is_a_property_of_the_words() -> None:

@@ -1,22 +1,33 @@
-"""Forced alignment of a known sentence with its audio (pocketsphinx, offline, 10 ms grid)."""
+"""Forced alignment of a known sentence with its audio (pocketsphinx, offline, 10 ms grid).
+
+The acoustic model is English. Other languages are aligned by it too, each phone as the nearest English one
+(``pronounce.py``); docs/model_cards/speech.md says how far their times can be trusted.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.speech.phones import PHONE_INDEX, Span
+from training.speech.phones import PHONE_INDEX, Span, Word
+from training.speech.pronounce import pronounce
+from training.speech.tools import MissingPackage
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
 
+ENGLISH = "en"
 
-class MissingPackage(RuntimeError):
-    """A tool that only data making needs is not installed; the message names the package."""
+
+class Aligned(NamedTuple):
+    """Phones and words of one recording."""
+
+    spans: list[Span]
+    words: list[Word]
 
 
 def words(text: str) -> list[str]:
@@ -55,16 +66,14 @@ def forget() -> None:
     _decoder.cache_clear()
 
 
-def align(pcm: NDArray[np.int16], text: str) -> list[Span] | None:
-    """Phones of ``text`` in ``pcm`` (samples,) at 16 kHz, or None when they cannot be matched.
+def align(pcm: NDArray[np.int16], text: str, language: str = ENGLISH) -> Aligned | None:
+    """Phones and words of ``text`` in ``pcm`` (samples,) at 16 kHz, or None when they cannot be matched.
 
-    Raises ValueError when a word is not in the dictionary.
+    Raises ValueError when an English word is not in the dictionary or a foreign one cannot be pronounced.
     """
-    unknown = [word for word in words(text) if word not in dictionary()]
-    if unknown:
-        raise ValueError(f"not in the pronunciation dictionary: {', '.join(unknown)}")
     decoder, raw = _decoder(), np.ascontiguousarray(pcm, np.int16).tobytes()
-    decoder.set_align_text(" ".join(words(text)))
+    keys = _english(text) if language == ENGLISH else _foreign(decoder, text, language)
+    decoder.set_align_text(" ".join(keys))
     _decode(decoder, raw)
     if decoder.hyp() is None:
         return None
@@ -73,8 +82,35 @@ def align(pcm: NDArray[np.int16], text: str) -> list[Span] | None:
     alignment = decoder.get_alignment()
     if alignment is None:
         return None
-    phones = [phone for word in alignment for phone in word]
-    return [Span(p.start, p.start + p.duration, PHONE_INDEX.get(p.name.rstrip("012"), 0)) for p in phones]
+    spans, found = [], []
+    for entry in alignment:
+        if not entry.name.startswith(("<", "[", "+")):
+            spelled = re.sub(r"\(\d+\)$", "", entry.name).partition(":")
+            found.append(Word(entry.start, entry.start + entry.duration, spelled[2] or spelled[0]))
+        spans += [Span(p.start, p.start + p.duration, PHONE_INDEX.get(p.name.rstrip("012"), 0)) for p in entry]
+    return Aligned(spans, found)
+
+
+def _english(text: str) -> list[str]:
+    unknown = [word for word in words(text) if word not in dictionary()]
+    if unknown:
+        raise ValueError(f"not in the pronunciation dictionary: {', '.join(unknown)}")
+    return words(text)
+
+
+def _foreign(decoder: Decoder, text: str, language: str) -> list[str]:
+    """Teaches the decoder the words of ``text``, each under a key no English word has."""
+    keys = []
+    for word in pronounce(text, language):
+        if word.phones:
+            phones = " ".join(word.phones)
+            key = f"{language}.{phones.replace(' ', '_')}:{word.text}"
+            if decoder.lookup_word(key) is None:
+                decoder.add_word(key, phones, True)
+            keys.append(key)
+    if not keys:
+        raise ValueError(f"nothing to pronounce in {text!r} ({language})")
+    return keys
 
 
 def _decode(decoder: Decoder, raw: bytes) -> None:

