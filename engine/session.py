@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.audio.delay import DelayState
+from engine.audio.gate import gate
 from engine.audio.logmel import LogMelState
 from engine.audio.resample import DecimatorState
 from engine.audio.vad import VadState
@@ -184,7 +185,7 @@ class Session:
                 continue  # the line is still filling
             motion, viseme = moved
             open_gate = not state.actor.turn.hushed
-            voice, state.gate = _gate(voice[0], state.gate, open_gate), open_gate
+            voice, state.gate = gate(voice[0], state.gate, open_gate), open_gate
             pts, state.painted = frame_pts(state.painted), state.painted + 1
             return Moved(pts, voice, motion, view, state.speech, viseme, controls, not open_gate)
         return None
@@ -210,16 +211,6 @@ class Session:
             frames = self.inbox.available // VOICE_FRAME
             if frames > 1:  # the last frame stays: time goes on
                 self.inbox.skip((frames - 1) * VOICE_FRAME)
-
-
-def _gate(voice: Samples, was_open: bool, is_open: bool) -> Samples:
-    """The voice (n,) as it came in, silence, or a fade of 10 ms between the two."""
-    if was_open and is_open:
-        return voice
-    if was_open == is_open:
-        return np.zeros_like(voice)
-    rising: Samples = np.minimum(np.arange(len(voice)) / (VOICE_RATE // 100), 1.0).astype(np.float32)
-    return voice * (rising if is_open else np.float32(1.0) - rising)
 
 
 assert VOICE_FRAME == FRAME * 3

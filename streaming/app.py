@@ -14,6 +14,8 @@ from aiohttp import web
 
 from engine.avatar import Meta
 from engine.engine import Engine
+from engine.motion.emotion import EMOTIONS
+from engine.motion.frame import ACTIONS
 from streaming.config import ServerConfig, StreamConfig
 from streaming.guard import RateLimit, client_address, host_fits, origin_fits, token_fits
 from streaming.peer import EngineFailure, Options, Peer
@@ -111,7 +113,8 @@ class Server:
 
     async def _avatars(self, request: web.Request) -> web.StreamResponse:
         found = [_describe(meta) for meta in (await self._packs()).values()]
-        return web.json_response({"avatars": found, "default": self._engine.default_avatar, "framings": list(FRAMINGS)})
+        known = {"framings": list(FRAMINGS), "emotions": list(EMOTIONS), "actions": list(ACTIONS)}
+        return web.json_response({"avatars": found, "default": self._engine.default_avatar, **known})
 
     async def _preview(self, request: web.Request) -> web.StreamResponse:
         meta = await self._pack(request.match_info["id"])

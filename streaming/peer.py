@@ -15,6 +15,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 
+from engine.audio.gate import gate
 from engine.engine import Engine
 from engine.viewpoint import Viewpoint
 from streaming import protocol, signalling
@@ -76,6 +77,8 @@ class Peer:
         self._stamps: list[dict[str, Any]] = []
         self._opened: tuple[str, str, Viewpoint] | None = None
         self._has_voice = self._muted = False
+        self._hushed: int | None = None  # the interruption that cuts the voice that goes back
+        self._open = True  # whether the last of it went back
         self._failure: Exception | None = None
         self._ending: asyncio.Task[None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -127,8 +130,19 @@ class Peer:
 
     def _push(self, voice: Any) -> None:
         if len(voice):
-            self._queue.put_voice(voice)
+            is_open = self._hushed is None
+            self._queue.put_voice(gate(voice, self._open, is_open))
+            self._open = is_open
             self._worker.push(voice)
+
+    def _interrupt(self) -> None:
+        """The voice goes back as it comes in, so it is cut here, until a frame shows that new speech has begun."""
+        self._hushed = self._worker.interrupt()
+
+    def _painted(self, frame: OutFrame) -> None:
+        if self._hushed == frame.interrupts and not frame.stamps["interrupted"]:
+            self._hushed = None
+        self._queue.put(frame)
 
     def _channel(self, channel: RTCDataChannel) -> None:
         if self._control.attach(channel) and channel.label == "control":
@@ -144,6 +158,12 @@ class Peer:
                 self._worker.change("avatar", avatar=name)
             case protocol.SetFraming(name):
                 self._worker.change("framing", framing=name)
+            case protocol.SetManner(_, changes):
+                self._worker.behave(changes)
+            case protocol.SetText(text):
+                self._worker.tell(text)
+            case protocol.Interrupt():
+                self._interrupt()
             case protocol.Mute(on):
                 self._muted = on
             case protocol.Bye():
@@ -155,7 +175,7 @@ class Peer:
 
     def frame(self, frame: OutFrame) -> None:
         """A frame is painted."""
-        self._hand_over(self._queue.put, frame)
+        self._hand_over(self._painted, frame)
 
     def opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
         """The session wears ``avatar`` from the next frame on."""

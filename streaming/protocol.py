@@ -11,10 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engine.motion.emotion import STYLE
+from engine.motion.manner import GAZES, Manner
 from engine.viewpoint import Viewpoint
 
 VERSION: Final = 1
 MAX_BYTES: Final = 4096
+MAX_TEXT: Final = 2000  # characters of the coming speech
 FRAMINGS: Final = ("upper", "head")
 
 
@@ -64,6 +67,26 @@ class Mute:
 
 
 @dataclass(frozen=True, slots=True)
+class SetManner:
+    """How the avatar is to behave from now on: ``changes`` are fields of engine.motion.manner.Manner, checked."""
+
+    about: str
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SetText:
+    """What the coming speech says; empty when it is not known any more."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """The avatar stops speaking at once, until new speech begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Keeps the session alive; ``time`` (client ms) comes back in the pong beside the server's clock."""
 
@@ -75,7 +98,7 @@ class Bye:
     """The client is leaving."""
 
 
-Message = Hello | SetViewpoint | SetAvatar | SetFraming | Mute | Ping | Bye
+Message = Hello | SetViewpoint | SetAvatar | SetFraming | SetManner | SetText | Interrupt | Mute | Ping | Bye
 Fields = dict[str, Any]
 
 
@@ -147,6 +170,41 @@ class _Reader:
             raise self._bad(name, "two numbers", value)
         return self._finite(name, value[0]), self._finite(name, value[1])
 
+    def numbers(self, name: str) -> dict[str, float]:
+        """An object of numbers by name."""
+        value = self._take(name, None)
+        if not isinstance(value, dict):
+            raise self._bad(name, "an object of numbers", value)
+        return {str(key): self._finite(f"{name}.{str(key)[:40]}", number) for key, number in value.items()}
+
+    def has(self, name: str) -> bool:
+        return name in self._fields
+
+    def either(self, name: str, words: tuple[str, ...]) -> str | tuple[float, float]:
+        """One of ``words``, or two numbers."""
+        value = self._take(name, None)
+        if isinstance(value, list) and len(value) == 2:
+            return self._finite(name, value[0]), self._finite(name, value[1])
+        if not isinstance(value, str) or value not in words:
+            expected = ", ".join(f'"{word}"' for word in words)
+            raise self._bad(name, f"{expected} or two numbers", value)
+        return value
+
+    def present(self, names: tuple[str, ...]) -> dict[str, float]:
+        """The numbers that are given, of ``names``; at least one."""
+        found = {name: self.number(name) for name in names if name in self._fields}
+        if not found:
+            raise ProtocolError("bad_field", f'"{self._about}" needs one of {", ".join(names)}', self._about)
+        return found
+
+    def manner(self, **changes: Any) -> SetManner:
+        """Changes that a Manner can take; otherwise the Manner's own words say why not."""
+        try:
+            Manner(**changes)
+        except ValueError as problem:
+            raise ProtocolError("bad_field", str(problem)[:300], self._about) from None
+        return SetManner(self._about, changes)
+
     def finish(self) -> None:
         if self._fields:
             name = next(iter(self._fields))
@@ -189,11 +247,42 @@ def _read_framing(reader: _Reader) -> SetFraming:
     return SetFraming(name)
 
 
+def _read_emotion(reader: _Reader) -> SetManner:
+    return reader.manner(emotion=reader.text("name"), intensity=reader.number("intensity", 0.65))
+
+
+def _read_style(reader: _Reader) -> SetManner:
+    given = reader.present(STYLE)
+    return reader.manner(style=tuple(given.get(name, 0.5) for name in STYLE))
+
+
+def _read_actions(reader: _Reader) -> SetManner:
+    return reader.manner(actions=tuple(reader.numbers("weights").items()))
+
+
+def _read_chance(reader: _Reader) -> SetManner:
+    changes: Fields = {}
+    if reader.has("seed"):
+        changes["seed"] = reader.count("seed")
+    if reader.has("temperature") or not changes:
+        changes["temperature"] = reader.number("temperature")
+    return reader.manner(**changes)
+
+
 _READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
     "hello": lambda reader: Hello(reader.text("client", default="unnamed")),
     "viewpoint": _read_viewpoint,
     "avatar": lambda reader: SetAvatar(reader.text("id")),
     "framing": _read_framing,
+    "emotion": _read_emotion,
+    "gaze": lambda reader: reader.manner(gaze=reader.either("at", GAZES)),
+    "strength": lambda reader: reader.manner(**reader.present(("head", "gesture"))),
+    "style": _read_style,
+    "chance": _read_chance,
+    "actions": _read_actions,
+    "listening": lambda reader: reader.manner(listening=reader.flag("on")),
+    "text": lambda reader: SetText(reader.text("text", MAX_TEXT)),
+    "interrupt": lambda reader: Interrupt(),
     "mute": lambda reader: Mute(reader.flag("on")),
     "ping": lambda reader: Ping(reader.number("t")),
     "bye": lambda reader: Bye(),

@@ -34,6 +34,7 @@ class OutFrame:
     pts: int
     i420: NDArray[np.uint8]
     stamps: dict[str, Any]
+    interrupts: int = 0  # interruptions that it knows of
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO
 from engine.engine import Engine
 from engine.render.geometric import GeometricRenderer
-from engine.session import Controls, Frame, Session
+from engine.session import Frame, Session
 from engine.viewpoint import Viewpoint
 from streaming.marker import OnsetFinder, paint
 from streaming.tracks import OutFrame
 
 log = logging.getLogger(__name__)
 Voice = NDArray[np.float32]
+READERS: Final = ThreadPoolExecutor(1, thread_name_prefix="read")  # turns texts into meanings, one at a time
 OPENERS: Final = ThreadPoolExecutor(1, thread_name_prefix="open")  # loads avatars, one at a time
 STAGES_SHOWN: Final = ("mel", "vad", "motion", "body", "raster", "shade", "yuv")
 
@@ -61,7 +63,10 @@ class SessionWorker:
         self._left_out = 0  # samples it never got
         self._skips: deque[tuple[int, int]] = deque([(0, 0)])  # (samples before it, samples left out by then)
         self._jobs: deque[Callable[[Session], None]] = deque(maxlen=16)
-        self._controls = self._applied = Controls(Viewpoint())
+        self._view: tuple[Viewpoint, int] | None = None  # asked for, not yet shown
+        self._changes: dict[str, Any] = {}  # of the manner, likewise
+        self._interrupts = 0
+        self._texts = 0  # told so far: a meaning that comes late is that of an old text
         self._stopping = False
         self._arrivals: deque[tuple[int, float]] = deque()  # (samples taken by then, server ms)
         self._painted = 0
@@ -95,7 +100,34 @@ class SessionWorker:
 
     def look(self, view: Viewpoint, seq: int) -> None:
         """Asks for a viewpoint from the next frame on."""
-        self._controls = Controls(view, seq)
+        with self._wake:
+            self._view = (view, seq)
+
+    def behave(self, changes: dict[str, Any]) -> None:
+        """Changes fields of the Manner from the next frame on; they have been checked."""
+        with self._wake:
+            self._changes.update(changes)
+
+    def interrupt(self) -> int:
+        """Stops the mouth; frames tell how many interruptions they know. Returns the count."""
+        with self._wake:
+            self._interrupts += 1
+            self._changes["interrupts"] = self._interrupts
+            return self._interrupts
+
+    def tell(self, text: str) -> None:
+        """Says what the coming speech is about, once it is understood; ``Listener.refused`` hears when it is not."""
+        self._texts += 1
+        READERS.submit(self._understand, text, self._texts)
+
+    def _understand(self, text: str, number: int) -> None:
+        try:
+            meaning = self._engine.meaning(text) if text.strip() else None
+        except (ValueError, OSError) as problem:
+            self._listener.refused("text", problem)
+            return
+        if number == self._texts:
+            self.behave({"meaning": meaning})
 
     def change(self, about: str, avatar: str | None = None, framing: str | None = None) -> None:
         """Changes who is seen, or how much of them, once loaded; ``Listener.refused`` hears when that cannot be."""
@@ -149,10 +181,7 @@ class SessionWorker:
             self._arrivals.append((self._taken, arrived))
 
     def _step(self, session: Session) -> OutFrame | None:
-        controls = self._controls
-        if controls is not self._applied:
-            session.control(controls)
-            self._applied = controls
+        self._apply(session)
         wall, start = time.time(), time.monotonic() * 1e3
         frame = session.step()
         if frame is None:
@@ -163,7 +192,19 @@ class SessionWorker:
             onset = self._onsets.step(frame.voice)
             paint(frame.i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
         self._painted += 1
-        return OutFrame(pts, frame.i420, stamps)
+        return OutFrame(pts, frame.i420, stamps, session.controls.manner.interrupts)
+
+    def _apply(self, session: Session) -> None:
+        """Hands the session what was asked for since the last frame."""
+        with self._wake:
+            (view, changes), self._view, self._changes = (self._view, self._changes), None, {}
+        controls = session.controls
+        if view is not None:
+            controls = replace(controls, viewpoint=view[0], seq=view[1])
+        if changes:
+            controls = replace(controls, manner=replace(controls.manner, **changes))
+        if controls is not session.controls:
+            session.control(controls)
 
     def _left_out_before(self, pts: int) -> int:
         """Samples of voice left out before the session's own ``pts``."""
@@ -186,6 +227,7 @@ class SessionWorker:
             "done": time.monotonic() * 1e3,
             "stages": stages,
             "speaking": round(float(frame.speaking), 3),
+            "interrupted": frame.interrupted,
         }
 
     def _prepare(self, about: str, avatar: str | None, framing: str | None) -> None:
@@ -206,7 +248,7 @@ class SessionWorker:
     def _wear(self, session: Session, renderer: GeometricRenderer, avatar: str, framing: str) -> None:
         session.wear(renderer)
         if framing != self._framing:
-            session.control(Controls(renderer.default_viewpoint(), session.controls.seq))
+            session.control(replace(session.controls, viewpoint=renderer.default_viewpoint()))
         self._avatar, self._framing = avatar, framing
         self._tell_opened(session)
 

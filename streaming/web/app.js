@@ -1,6 +1,7 @@
 // The page: wires the controls to a Connection, a voice source, the orbit and the waterfall.
 
 import { ask, Connection, ServerRefusal } from "./connection.js";
+import { MannerPanel } from "./manner.js";
 import { Orbit } from "./orbit.js";
 import { press, radio } from "./radio.js";
 import { audio, decodeFile, decodeSample, meter, microphone, microphones, playback, SourceError } from "./sources.js";
@@ -18,6 +19,7 @@ const state = {
 const waterfall = new Waterfall($("waterfall"), $("total"), $("figures"));
 $("waterfall").title = ROW_NOTES;
 const orbit = new Orbit($("stage"), (view) => { const seq = state.connection?.look(view); bench?.looked(seq); });
+const panel = new MannerPanel((type, fields) => state.connection?.tell(type, fields));
 const video = $("video");
 
 // Words.
@@ -75,6 +77,8 @@ function listenTo(connection) {
     video.play().catch(() => { state.listen = false; reflectListen(); video.play().catch(complain); });
   }));
   connection.addEventListener("hello", mine((hello) => {
+    if (!connection.greeted) panel.repeat();
+    connection.greeted = true;
     state.avatar = hello.avatar;
     state.framing = hello.framing;
     orbit.settle(hello.viewpoint);
@@ -191,7 +195,7 @@ function reflect() {
   $("start").dataset.running = running;
   $("begin").disabled = running;
   $("begin-label").textContent = { mic: "Start talking", file: "Play the file", sample: "Play the sample" }[state.source];
-  $("mute").disabled = !running;
+  $("mute").disabled = $("interrupt").disabled = !running;
   $("mute").setAttribute("aria-pressed", state.muted);
   $("mute").textContent = state.muted ? "Muted" : "Mute";
   press("source", "source", state.source);
@@ -221,6 +225,10 @@ $("mute").onclick = () => {
   state.connection?.mute(state.muted);
   reflect();
 };
+$("interrupt").onclick = () => {
+  state.connection?.tell("interrupt");
+  if (state.source !== "mic") { quiet(); reflect(); } // what was still to be said is not said
+};
 $("listen").onclick = () => {
   state.listenChosen = true;
   state.listen = !state.listen;
@@ -248,7 +256,7 @@ for (const type of ["dragover", "drop", "dragleave"]) {
   });
 }
 addEventListener("keydown", (e) => {
-  if (e.key === "m" && !e.ctrlKey && !e.metaKey && !e.target.closest("input, select") && state.connection) $("mute").click();
+  if (e.key === "m" && !e.ctrlKey && !e.metaKey && !e.target.closest("input, select, textarea") && state.connection) $("mute").click();
 });
 addEventListener("pagehide", () => state.connection?.close());
 addEventListener("resize", () => waterfall.draw());
@@ -260,6 +268,7 @@ async function loadAvatars() {
     const found = await (await ask("v1/avatars", state.token)).json();
     state.avatar ??= found.avatars.some((a) => a.id === found.default) ? found.default : found.avatars[0]?.id ?? null;
     $("avatars").replaceChildren(...found.avatars.map(card));
+    panel.offer(found);
     reflect();
     await Promise.all(found.avatars.map(showPreview));
     reflect();
@@ -294,7 +303,7 @@ function askForToken() {
   };
 }
 
-if (bench) window.visavis = { state, waterfall, orbit, bench };
+if (bench) window.visavis = { state, waterfall, orbit, panel, bench };
 reflect();
 fillDevices();
 await loadAvatars();

@@ -73,6 +73,8 @@ export class Connection extends EventTarget {
   }
   wear(id) { this.#send(this.control, { type: "avatar", id }); }
   frame(name) { this.#send(this.control, { type: "framing", name }); }
+  /** Any other message of the protocol, e.g. tell("emotion", {name, intensity}). */
+  tell(type, fields = {}) { this.#send(this.control, { type, ...fields }); }
   mute(on) { this.#send(this.control, { type: "mute", on }); }
 
   /** A moment of the server's clock, in performance.now() milliseconds; null while the clocks are not paired. */

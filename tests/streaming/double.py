@@ -45,7 +45,8 @@ class DoubleSession:
         self.controls = Controls(renderer.default_viewpoint())
         self.painted = 0
         self.cost_s = cost_s
-        self.fail = False
+        self.fail = self.hushed = self.paused = False
+        self.interrupts = 0
         rng = np.random.default_rng(3)
         self._grain = rng.integers(0, 6, (renderer.side, renderer.side), np.uint8)
 
@@ -69,6 +70,11 @@ class DoubleSession:
             raise RuntimeError("out of paint")
         start = time.perf_counter()
         voice = self.inbox.read(VOICE_FRAME)
+        count, loud = self.controls.manner.interrupts, float(np.abs(voice).max()) > 0.05
+        if count != self.interrupts:
+            self.interrupts, self.hushed, self.paused = count, True, False
+        self.paused = self.paused or not loud
+        self.hushed = self.hushed and not (self.paused and loud)  # until new speech begins, as the real one
         view, renderer, side = self.controls.viewpoint, self.parts.renderer, self.parts.renderer.side
         picture = self.frames.claim()
         luma = picture[:side]
@@ -93,7 +99,8 @@ class DoubleSession:
             "shade": 0.6 * took,
             "yuv": 0.4,
         }
-        return Frame(pts, picture, voice, Motion.rest(), view, 0.0, np.zeros(15, np.float32), self.controls.seq, stages)
+        motion, viseme, seq = Motion.rest(), np.zeros(15, np.float32), self.controls.seq
+        return Frame(pts, picture, voice, motion, view, 0.0, viseme, seq, stages, self.hushed)
 
 
 @dataclass
@@ -127,6 +134,11 @@ class DoubleEngine:
             raise AvatarError("this engine never opens")
         self.opened = [*self.opened[-3:], DoubleSession(self.renderer(avatar, framing), self.cost_s)]
         return self.opened[-1]
+
+    def meaning(self, text: str) -> tuple[float, ...]:
+        if text == "no words":
+            raise ValueError("a text needs words")
+        return (1.0,) + (0.0,) * 31
 
     def warm_up(self) -> None:
         pass

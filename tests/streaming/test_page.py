@@ -195,6 +195,52 @@ def test_avatar_and_framing_change_without_a_new_connection(page: Any, address: 
     assert len(engine.opened) == 1
 
 
+def test_mood_gaze_and_strength_reach_the_engine_and_outlive_the_session(page: Any, engine: DoubleEngine) -> None:
+    page.click("[data-emotion=happy]")  # before there is a session
+    page.click("#begin")
+    live(page)
+    until(page, lambda: engine.opened[-1].controls.manner.emotion == "happy", "the mood was not told")
+    page.fill("#intensity", "0.3")
+    until(page, lambda: engine.opened[-1].controls.manner.intensity == 0.3, "the intensity did not follow")
+    page.click("#more > summary")
+    page.click("[data-gaze=viewer]")
+    until(page, lambda: engine.opened[-1].controls.manner.gaze == "viewer", "the gaze did not follow")
+    page.click("[data-gaze=away]")
+    until(page, lambda: engine.opened[-1].controls.manner.gaze == (0.55, -0.12), "the gaze did not turn away")
+    page.fill("#gesture-strength", "0.5")
+    page.fill("#about", "a very big fish")
+    page.press("#about", "Enter")
+    page.click("#listening")
+    until(page, lambda: engine.opened[-1].controls.manner.listening, "listening did not arrive")
+    until(page, lambda: engine.opened[-1].controls.manner.meaning is not None, "the text did not arrive")
+    page.click("#faces > summary")
+    page.fill("[data-action=jawOpen]", "0.4")
+    until(page, lambda: engine.opened[-1].controls.manner.actions == (("jawOpen", 0.4),), "the action did not arrive")
+    page.click("#start")
+    page.click("#begin")
+    live(page)
+    told = lambda m: m.meaning is not None and m.actions == (("jawOpen", 0.4),)  # noqa: E731
+    until(page, lambda: told(engine.opened[-1].controls.manner), "the new session was not told")
+    manner = engine.opened[-1].controls.manner
+    assert len(engine.opened) == 2 and (manner.emotion, manner.intensity) == ("happy", 0.3)
+    assert (manner.gesture, manner.listening) == (0.5, True)
+    page.click("#release")
+    until(page, lambda: engine.opened[-1].controls.manner.actions == (), "the action was not let go")
+    page.click("[data-emotion=neutral]")
+    until(page, lambda: engine.opened[-1].controls.manner.emotion == "neutral", "the mood stays")
+    assert not page.is_visible("#intensity")
+
+
+def test_interrupt_stops_the_sample_and_the_avatar(page: Any, engine: DoubleEngine) -> None:
+    page.click("[data-source=sample]")
+    page.click("#start")
+    live(page)
+    until(page, lambda: np.abs(engine.opened[-1].inbox._data).max() > 0.1, "the engine never heard the sample")
+    page.click("#interrupt")
+    until(page, lambda: engine.opened[-1].controls.manner.interrupts == 1, "the engine was not told")
+    until(page, lambda: page.is_visible("#again"), "the sample goes on")
+
+
 def test_a_file_that_is_not_sound_is_explained(page: Any, tmp_path: Path) -> None:
     page.click("[data-source=file]")
     bad = tmp_path / "notes.mp3"

@@ -103,6 +103,66 @@ def test_mute_silences_what_the_engine_hears(engine: DoubleEngine) -> None:
     run(work())
 
 
+def test_how_to_behave_reaches_the_session_and_no_other(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: viewer.heard("hello"))
+            mine = engine.opened[-1]
+            other = await Viewer(address).open()
+            await until(lambda: other.heard("hello"))
+            theirs = engine.opened[-1]
+            before = theirs.controls
+            viewer.say("emotion", name="happy", intensity=0.4)
+            viewer.say("gaze", at=[0.3, 0.1])
+            viewer.say("strength", head=0.5)
+            viewer.say("actions", weights={"browInnerUp": 0.9})
+            viewer.say("listening", on=True)
+            viewer.say("text", text="the weather is lovely")
+            await until(lambda: mine.controls.manner.meaning is not None and mine.controls.manner.listening)
+            manner = mine.controls.manner
+            assert (manner.emotion, manner.intensity, manner.gaze) == ("happy", 0.4, (0.3, 0.1))
+            assert (manner.head, manner.gesture, manner.actions) == (0.5, 1.0, (("browInnerUp", 0.9),))
+            viewer.say("text", text="")
+            viewer.say("viewpoint", viewer.pose, yaw=0.2, pitch=0, distance=1, seq=3)
+            await until(lambda: mine.controls.manner.meaning is None and mine.controls.seq == 3)
+            assert mine.controls.manner.emotion == "happy"  # a viewpoint leaves the rest as it is
+            viewer.say("framing", name="head")
+            await until(lambda: viewer.heard("hello")[-1]["framing"] == "head")
+            assert mine.controls.manner.emotion == "happy"
+            viewer.say("text", text="no words")
+            viewer.say("emotion", name="bored")
+            await until(lambda: len(viewer.heard("error")) == 2)
+            assert {(m["about"], m["code"]) for m in viewer.heard("error")} == {
+                ("text", "refused"),
+                ("emotion", "bad_field"),
+            }
+            assert theirs.controls == before
+            await viewer.close()
+            await other.close()
+
+    run(work())
+
+
+def test_an_interruption_cuts_the_voice_until_new_speech(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with serving(engine) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
+            viewer.say("interrupt")
+            await until(lambda: np.abs(np.concatenate(viewer.sounds[-10:])).max() < 50, what="still heard")
+            stamps = [f for m in viewer.heard("stamps") for f in m["frames"]]
+            assert stamps[-1]["interrupted"] and not stamps[0]["interrupted"]
+            assert np.abs(engine.opened[-1].inbox._data).max() > 0.1  # the engine hears on, to find the next speech
+            viewer.say("mute", on=True)  # a pause ...
+            await until(lambda: engine.opened[-1].paused)
+            viewer.say("mute", on=False)  # ... and new speech
+            await until(lambda: np.abs(viewer.sounds[-1]).max() > 1000, what="silent for good")
+            await viewer.close()
+
+    run(work())
+
+
 def test_junk_on_the_control_channel_is_answered_and_harmless(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with serving(engine) as address:

@@ -18,6 +18,10 @@ def message(kind: str, **fields: Any) -> str:
     return json.dumps({"v": 1, "type": kind, **fields})
 
 
+def changed(about: str, **changes: Any) -> protocol.SetManner:
+    return protocol.SetManner(about, changes)
+
+
 VIEW = {"yaw": 0.1, "pitch": -0.05, "distance": 1.2}
 
 
@@ -30,6 +34,19 @@ def test_every_message_of_the_protocol_is_read() -> None:
     assert parse(message("mute", on=True)) == protocol.Mute(True)
     assert parse(message("ping", t=3)) == protocol.Ping(3.0)
     assert parse(message("hello", client="x")) == protocol.Hello("x")
+    assert parse(message("emotion", name="happy", intensity=0.5)) == changed("emotion", emotion="happy", intensity=0.5)
+    assert parse(message("emotion", name="sad")) == changed("emotion", emotion="sad", intensity=0.65)
+    assert parse(message("gaze", at="viewer")) == changed("gaze", gaze="viewer")
+    assert parse(message("gaze", at=[0.3, -0.1])) == changed("gaze", gaze=(0.3, -0.1))
+    assert parse(message("strength", head=0.5, gesture=1.5)) == changed("strength", head=0.5, gesture=1.5)
+    assert parse(message("strength", head=0)) == changed("strength", head=0.0)
+    assert parse(message("style", energy=1, brows=0)) == changed("style", style=(1.0, 0.5, 0.0, 0.5))
+    assert parse(message("chance", seed=4, temperature=0.5)) == changed("chance", seed=4, temperature=0.5)
+    assert parse(message("actions", weights={"jawOpen": 0.5})) == changed("actions", actions=(("jawOpen", 0.5),))
+    assert parse(message("actions", weights={})) == changed("actions", actions=())
+    assert parse(message("listening", on=True)) == changed("listening", listening=True)
+    assert parse(message("text", text="Guten Tag!")) == protocol.SetText("Guten Tag!")
+    assert parse(message("interrupt")) == protocol.Interrupt()
     assert parse(message("bye").encode()) == protocol.Bye()
 
 
@@ -68,6 +85,26 @@ def test_a_viewpoint_beyond_the_limits_is_clamped() -> None:
         (message("avatar", id=7), "bad_field", "text"),
         (message("avatar", id="x" * 200), "bad_field", "100"),
         (message("viewpoint", yaw=0, pitch=0), "bad_field", "distance"),
+        (message("emotion", name="bored"), "bad_field", "bored"),
+        (message("emotion", name="happy", intensity=2), "bad_field", "intensity"),
+        (message("emotion", name=3), "bad_field", "text"),
+        (message("gaze", at="away"), "bad_field", "two numbers"),
+        (message("gaze", at=[3, 0]), "bad_field", "gaze yaw"),
+        (message("gaze", at=["a", 0]), "bad_field", "a number"),
+        (message("gaze"), "bad_field", '"at"'),
+        (message("strength"), "bad_field", "head, gesture"),
+        (message("strength", head=7), "bad_field", "head"),
+        (message("style", energy=-1), "bad_field", "style"),
+        (message("style", speed=1), "bad_field", "energy"),
+        (message("chance"), "bad_field", "temperature"),
+        (message("chance", seed=0.5), "bad_field", "whole"),
+        (message("actions", weights=[1]), "bad_field", "object"),
+        (message("actions", weights={"jawOpne": 1}), "bad_field", "jawOpne"),
+        (message("actions", weights={"jawOpen": 1.5}), "bad_field", "jawOpen"),
+        (message("actions", weights={"jawOpen": None}), "bad_field", "a number"),
+        (message("listening", on="yes"), "bad_field", "true or false"),
+        (message("text", text="x" * 2500), "bad_field", "2000"),
+        (message("interrupt", now=True), "bad_field", "now"),
         (message("viewpoint", **VIEW, pan=[1]), "bad_field", "two numbers"),
         (message("viewpoint", **VIEW, seq=-1), "bad_field", "whole"),
         (message("viewpoint", **VIEW, seq=1.5), "bad_field", "whole"),
@@ -98,9 +135,32 @@ def test_junk_never_raises_anything_else(raw: str | bytes) -> None:
 
 
 @given(
-    kind=st.sampled_from(["hello", "viewpoint", "avatar", "framing", "mute", "ping", "bye"]),
+    kind=st.sampled_from(sorted(protocol._READERS)),
     fields=st.dictionaries(
-        st.sampled_from(["yaw", "pitch", "distance", "pan", "seq", "t", "id", "name", "on", "client"]), JSON
+        st.sampled_from(
+            [
+                "yaw",
+                "pitch",
+                "distance",
+                "pan",
+                "seq",
+                "t",
+                "id",
+                "name",
+                "on",
+                "client",
+                "at",
+                "weights",
+                "text",
+                "head",
+                "gesture",
+                "energy",
+                "temperature",
+                "seed",
+                "intensity",
+            ]
+        ),
+        JSON,
     ),
 )
 def test_any_fields_are_read_or_refused(kind: str, fields: dict[str, Any]) -> None:
