@@ -17,7 +17,7 @@ AMOUNT: Final = {"neutral": 1.0, "happy": 1.25, "sad": 0.4, "angry": 1.3, "surpr
 
 
 def arms_track(stage: Stage, rng: np.random.Generator, body: Skeleton) -> tuple[Array, Array]:
-    """(T, J, 3) of Motion.joints, and strokes (n, 2): seconds and the meaning's row in VOCABULARY, -1 for a beat."""
+    """(T, J, 3) of Motion.joints, and strokes (n, 3) as in Performance."""
     lively = stage.style[:, 3] * (0.6 + 0.8 * stage.style[:, 0]) * stage.mood(AMOUNT)
     chosen = [
         time for time, prominence in stage.stresses
@@ -25,4 +25,5 @@ def arms_track(stage: Stage, rng: np.random.Generator, body: Skeleton) -> tuple[
     ]  # fmt: skip
     amount = float(np.clip(lively.mean(), 0.0, 1.0))
     track = Gestures(int(rng.integers(2**31)), body, amount).track(chosen, stage.frames)
-    return track, np.stack([np.array(chosen), np.full(len(chosen), -1.0)], axis=1).reshape(-1, 2)
+    times = np.array(chosen)
+    return track, np.stack([times - 0.3, times, np.full(len(chosen), -1.0)], axis=1).reshape(-1, 3)

@@ -35,7 +35,8 @@ class Performance:
     """T frames at 25 Hz, float32, in the units of engine.motion.frame: face (T, K) to be added to the lips, gaze (T, 2)
     of the eyes in space relative to the viewer's direction, head (T, 6), joints (T, J, 3).
 
-    ``strokes`` (n, 2): seconds at which a hand's stroke ends, and the meaning's row in VOCABULARY or -1 for a beat.
+    ``strokes`` (n, 3): seconds at which a hand begins to move and at which its stroke ends, and the meaning's row in
+    VOCABULARY or -1 for a beat.
     """
 
     face: Array
@@ -60,7 +61,7 @@ def perform(script: Script, seed: int, body: Skeleton = AVERAGE) -> Performance:
 def act(stage: Stage, seed: int, body: Skeleton = AVERAGE) -> Performance:
     """A whole stage. The same stage and seed give the same bits."""
     if not stage.frames:
-        shapes = ((len(ACTION_INDEX),), (2,), (6,), (len(JOINT_INDEX), 3), (2,))
+        shapes = ((len(ACTION_INDEX),), (2,), (6,), (len(JOINT_INDEX), 3), (3,))
         return Performance(*(np.zeros((0, *shape), np.float32) for shape in shapes))
     saccades = looks(stage, stream(seed, EYES))
     lids = stream(seed, LIDS)

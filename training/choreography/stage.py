@@ -17,7 +17,8 @@ from training.speech.phones import HOPS_PER_SECOND, PHONES, Span, Word
 
 Array = NDArray[Any]
 BRIDGE: Final = 0.20  # seconds of silence inside a phrase that do not end it
-FEEL: Final = 0.22  # half-life, seconds, with which a face comes to feel what it is told to
+FADE: Final = 0.6  # seconds from one emotion to the next (engine/motion/perform.py)
+FEEL: Final = 0.16  # half-life, seconds, with which a face comes to feel what it is told to
 VOWELS: Final = frozenset(index for index, name in enumerate(PHONES) if name[0] in "AEIOU")
 
 
@@ -117,8 +118,8 @@ class Stage:
         return out
 
     @staticmethod
-    def of(scripts: Sequence[Script]) -> Stage:
-        """Puts scripts in a row."""
+    def of(scripts: Sequence[Script], most: int | None = None) -> Stage:
+        """Puts scripts in a row; what lies beyond ``most`` frames is cut off."""
         frames = sum(script.frames for script in scripts)
         told, style = np.zeros((frames, len(EMOTIONS))), np.zeros((frames, 4))
         listening, meaning = np.zeros(frames, bool), np.zeros((frames, SEMANTIC + 1))
@@ -141,18 +142,33 @@ class Stage:
             meant += [Meant(one.time + start, one.name) for one in script.meant if one.time < script.frames / FPS]
             asked.append((start, start + script.frames / FPS, script.question))
             at += script.frames
+        if most is not None and most < frames:
+            frames, told, style, listening, meaning = most, told[:most], style[:most], listening[:most], meaning[:most]
+            voiced, loud = voiced[: most * HOPS_PER_FRAME], loud[: most * HOPS_PER_FRAME]
+            stresses = [rows[rows[:, 0] < most / FPS] for rows in stresses]
+            meant = [one for one in meant if one.time < most / FPS]
         phrases = _phrases(voiced, asked)
         times = frame_times(frames)
         speaking = np.zeros(frames, bool)
         for phrase in phrases:
             speaking |= (times > phrase.start) & (times < phrase.stop)
         loudness = spring(loud.reshape(frames, HOPS_PER_FRAME).mean(1)[:, None], 0.08)[:, 0]
+        told = faded(told)
         felt = spring(told, FEEL)
         accents = np.concatenate(stresses)
         return Stage(
             times, told, felt, style, speaking, listening & ~speaking, meaning, phrases,
             accents[np.argsort(accents[:, 0], kind="stable")], sorted(meant), loudness,
         )  # fmt: skip
+
+
+def faded(told: Array) -> Array:
+    """(T, 8) a new emotion takes FADE over from the old one, evenly, as the runtime does it."""
+    ramp = np.ones(round(FADE * FPS)) / round(FADE * FPS)
+    if not len(told):
+        return told
+    padded = np.concatenate([np.repeat(told[:1], len(ramp) - 1, axis=0), told])
+    return np.stack([np.convolve(column, ramp, "valid") for column in padded.T], axis=1)
 
 
 def _phrases(voiced: NDArray[np.bool_], asked: list[tuple[float, float, bool]]) -> list[Phrase]:
