@@ -92,6 +92,7 @@ def _installed(console: Console) -> list[Voice]:
 def _make_all(tasks: list[Task], out: Path, jobs: int, console: Console) -> None:
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     todo = [task for task in tasks if not complete(out / task.filename)]
+    todo.sort(key=lambda task: (out / task.filename).exists())  # what only lacks new fields can wait
     with Progress(*columns, console=console) as progress, ProcessPoolExecutor(jobs) as pool:
         bar = progress.add_task("shards", total=len(tasks), completed=len(tasks) - len(todo))
         running: set[Future[Path]] = set()
