@@ -202,7 +202,6 @@ function reflect() {
   press("framing", "framing", state.framing);
   press("avatars", "avatar", state.avatar);
   for (const kind of ["mic", "file", "sample"]) $(`${kind}-panel`).hidden = kind !== state.source;
-  $("echo-note").hidden = state.source !== "mic";
   $("again").hidden = !running || state.source === "mic" || state.voice !== null || (state.source === "file" && !state.file);
   const preview = document.querySelector(`#avatars button[data-avatar="${CSS.escape(state.avatar ?? "")}"] img`);
   $("poster").hidden = !preview?.src;

@@ -4,7 +4,7 @@
 import { press, radio } from "./radio.js";
 
 const $ = (id) => document.getElementById(id);
-const FACES = { neutral: "😐", happy: "😊", sad: "😢", angry: "😠", surprised: "😮", fearful: "😨", disgusted: "🤢", contempt: "😏" };
+const FACES = { neutral: "😐", happy: "😊", sad: "😢", angry: "😠", surprised: "😮", fearful: "😨", disgusted: "😖", contempt: "😏" };
 const AWAY = [0.55, -0.12]; // past the viewer's shoulder
 const SEND_MS = 50;
 const GROUPS = [["Eyes", /^eye/], ["Brows, cheeks, nose", /^(brow|cheek|nose)/], ["Jaw and tongue", /^(jaw|tongue)/], ["Mouth", /^mouth/]];
@@ -48,6 +48,7 @@ export class MannerPanel {
 
   #feel() {
     press("emotions", "emotion", this.emotion);
+    $("mood").textContent = this.emotion;
     $("intensity-row").hidden = this.emotion === "neutral";
     this.#label($("intensity"), "intensity-value");
     this.#say("emotion", { name: this.emotion, intensity: Number($("intensity").value) }, this.emotion === "neutral");
@@ -59,14 +60,13 @@ export class MannerPanel {
   #label(range, output) { $(output).textContent = `${Math.round(100 * range.value)} %`; }
 
   #mood(name) {
-    const button = document.createElement("button"), face = document.createElement("span"), label = document.createElement("span");
+    const button = document.createElement("button");
     button.type = "button";
     button.dataset.emotion = name;
+    button.title = name;
     button.setAttribute("role", "radio");
-    face.textContent = FACES[name] ?? "🙂";
-    face.setAttribute("aria-hidden", "true");
-    label.textContent = name;
-    button.append(face, label);
+    button.setAttribute("aria-label", name);
+    button.textContent = FACES[name] ?? "🙂";
     return button;
   }
 
