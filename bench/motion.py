@@ -1,110 +1,188 @@
-"""Suite ``motion``: visemes, lip closures, lag and stillness of the lip network, next to a loudness baseline."""
+"""Suite ``motion``: our lips and every peer's on the same recordings, by the phones that were spoken; stillness, speed.
+
+``<system>.<set>.<figure>``: figures are bench/lipscore.py's, lag removed (``lag_ms``; ``_at_0``: as it comes out). Ours
+is a whole session; its time is that of the voice that goes out with the pictures, ``ours.algorithmic_latency_ms`` after
+the voice that came in. A peer's time starts where its sound does.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from bench.lipscore import Take, score, take
-from bench.prompts import Prompt, asterisk, tts
-from bench.report import Measured, Metrics, spread, value
-from engine.audio.logmel import LogMel
-from engine.clock import FRAME, FRAME_SECONDS, SAMPLE_RATE
+from bench import prompts
+from bench.cues import has_shapes
+from bench.lipscore import Score, Take, cue_take, interval, lead, painted_take, score, true_track, unit
+from bench.motion_report import plot, tables
+from bench.ours import Talker, latency, loudness
+from bench.peers import PEERS, BrokenPeer, Heard, MissingPeer, Peer, ask, rtf
+from bench.prompts import Prompt
+from bench.report import Measured, Metrics, between, spread, value
+from bench.sounds import Array, at_8khz, in_babble, in_noise, pink, still_sounds
+from engine.clock import FRAME, HOP, SAMPLE_RATE
 from engine.config import MotionConfig
-from engine.motion.lips import REST_GAP_MM, VISEMES, LipSync, lip_gap
-from training.speech.align import MissingPackage
+from engine.motion.lips import REST_GAP_MM
+from training.speech.phones import Span
+from training.speech.tools import MissingPackage
 
-Array = NDArray[np.float32]
-Painted = tuple[Array, Array]  # viseme (T, 15), gap in mm (T,)
+SNR_DB: Final = 10.0
+CROWD: Final = 4  # voices in the babble
+ONSET_HOPS: Final = 48  # a sound that starts from nothing may be a word for half a second
+WITH_INTERVAL: Final = ("f1_15", "f1_6", "closure_recall", "closure_precision", "opening_corr")
+LOOKAHEADS: Final = (0, 1, 2)
+FOR_ALL: Final = ("asterisk", "librivox", "tts")  # sets that even the slow are asked about
+PAUSE_SECONDS: Final = 1.5
+ROOM: Final = 10 ** (-60 / 20)  # power of every other pause: a quiet room; the others are digital silence
+SEED_PROMPTS: Final = 5
 
-STILL_SECONDS = 10
-ONSET_FRAMES = 12  # a sound that starts from nothing may be a word for half a second
+Speech = Callable[[], Iterable[Prompt]]
+System = Callable[[Sequence[Prompt]], list[Take]]
 
 
 def run(quick: bool = False, log: Console | None = None) -> Measured:
     """Scores every set that this machine has the speech for. Raises ValueError when it has none."""
     log = log or Console(stderr=True)
-    lookahead = MotionConfig().lookahead
-    lips, step_ms = LipSync(lookahead), list[float]()
+    main = MotionConfig().lookahead
+    talkers = {lookahead: Talker(lookahead) for lookahead in (LOOKAHEADS if not quick else (main,))}
+    ours = {"ours": _ours(talkers[main])}
+    ours |= {f"ours.lookahead{n}": _ours(talkers[n]) for n in talkers if n != main}
+    everybody = ours | {"baseline.loudness": _loudness}
+    everybody |= {name: _peer(peer, kept_only=quick and peer.slow) for name, peer in PEERS.items()}
+    live = {"ours": ours["ours"]}
+    live |= {name: everybody[name] for name, peer in PEERS.items() if peer.causal and not quick}
 
-    def ours(pcm: Array) -> Painted:
-        return paint_lips(lips, lookahead, pcm, step_ms=step_ms)
-
-    painters: dict[str, Callable[[Array], Painted]] = {"ours": ours, "baseline.loudness": loudness}
     metrics: Metrics = {}
-    sets: dict[str, Callable[[], Iterable[Prompt]]] = {"asterisk": lambda: asterisk(full=False), "tts": tts}
-    if not quick:
-        sets["asterisk_full"] = lambda: asterisk(full=True)
-        for other in {0, 1, 2} - {lookahead}:  # what waiting longer, or less, would buy
-            painters[f"ours.lookahead{other}"] = partial(paint_lips, LipSync(other), other, step_ms=[])
-    for name, prompts in sets.items():
+    skipped: set[str] = set()
+    speech = dict(_speech(quick))
+    for name, make in speech.items():
         try:
-            takes = [[take(p.spans, *paint(p.pcm)) for paint in painters.values()]
-                     for p in track(list(prompts()), f"scoring {name}", console=log)]  # fmt: skip
+            said = list(track(make(), f"reading {name}", console=log, transient=True))
         except MissingPackage as error:
             log.print(f"[yellow]{name} skipped:[/] {error}")
             continue
-        for system, scored in zip(painters, zip(*takes, strict=True), strict=True):
-            metrics |= _named(f"{system}.{name}", list(scored))
+        metrics |= _scored(name, said, everybody if name in FOR_ALL else live, log, skipped)
+        if name == "asterisk":
+            metrics |= _scored("asterisk_pauses", [call(said)], {"ours": ours["ours"]}, log, skipped)
+            metrics |= _seeds(talkers[main], said[:SEED_PROMPTS])
+            for variant, changed in () if quick else _changed(said):
+                metrics |= _scored(variant, changed, live, log, skipped)
     if not metrics:
         raise ValueError("no speech to score: install the packages named above")
+    metrics |= _stillness(talkers[main])
+    metrics |= {f"{name}.rtf": value(speed, "s/s") for name, peer in PEERS.items() if (speed := rtf(peer)) is not None}
+    metrics["ours.algorithmic_latency_ms"] = value(1e3 * latency(main), "ms")
+    if "ours.asterisk_pauses.false_open_pct" in metrics:
+        metrics["false_open_pct"] = metrics["ours.asterisk_pauses.false_open_pct"]
+    metrics["step_ms"] = spread(talkers[main].step_ms, "ms")
+    series = {"motion step": talkers[main].step_ms}
+    return Measured(metrics, series, "ms", tables(metrics), lambda folder: plot(metrics, folder / "motion.png"))
+
+
+def _speech(quick: bool) -> Iterator[tuple[str, Speech]]:
+    yield "asterisk", lambda: prompts.asterisk(full=False)
+    yield "librivox", prompts.librivox
+    if quick:
+        return
+    yield "tts", prompts.tts
+    yield "asterisk_full", lambda: prompts.asterisk(full=True)
+    for code in prompts.LANGUAGES:
+        yield code, partial(prompts.language, code)
+
+
+def _changed(said: Sequence[Prompt]) -> Iterator[tuple[str, list[Prompt]]]:
+    """The same prompts in noise, among other voices, and over a narrow line."""
+    yield "asterisk_10db", [replace(p, pcm=in_noise(p.name, p.pcm, SNR_DB)) for p in said]
+    crowd = [[said[(i + step) % len(said)].pcm for step in range(1, CROWD + 1)] for i in range(len(said))]
+    yield "asterisk_babble10db", [replace(p, pcm=in_babble(p.pcm, c, SNR_DB)) for p, c in zip(said, crowd, strict=True)]
+    yield "asterisk_8khz", [replace(p, pcm=at_8khz(p.pcm)) for p in said]
+
+
+def call(said: Sequence[Prompt]) -> Prompt:
+    """The prompts as one recording with a pause before each and after the last: what a mouth does when nobody speaks
+    shows in the pauses. Spans move with their sound."""
+    rng = np.random.default_rng(0)
+    size = round(PAUSE_SECONDS * SAMPLE_RATE) // FRAME * FRAME
+    parts, spans, at = list[Array](), list[Span](), 0
+    for number, prompt in enumerate((*said, None)):
+        parts.append(pink(size, rng) * np.float32(ROOM * (number % 2)))
+        at += size // HOP
+        if prompt is not None:
+            parts.append(prompt.pcm)
+            spans += [Span(s.start + at, s.stop + at, s.phone) for s in prompt.spans]
+            at += prompt.pcm.size // HOP
+    return Prompt("call", "", np.concatenate(parts), spans)
+
+
+def _ours(talker: Talker) -> System:
+    def takes(said: Sequence[Prompt]) -> list[Take]:
+        shown = [talker.perform(p.pcm) for p in said]
+        return [painted_take(p.spans, s.viseme, s.gap) for p, s in zip(said, shown, strict=True)]
+
+    return takes
+
+
+def _loudness(said: Sequence[Prompt]) -> list[Take]:
+    return [painted_take(p.spans, *loudness(p.pcm)) for p in said]
+
+
+def _peer(peer: Peer, kept_only: bool) -> System:
+    def takes(said: Sequence[Prompt]) -> list[Take]:
+        answers = ask(peer, [Heard(p.pcm, p.text) for p in said], kept_only)
+        shapes = has_shapes(answers)
+        true = [true_track(p.spans, p.pcm.size // HOP) for p in said]
+        return [cue_take(t, cues, shapes) for t, cues in zip(true, answers, strict=True)]
+
+    return takes
+
+
+def _scored(name: str, said: Sequence[Prompt], systems: dict[str, System], log: Console, skipped: set[str]) -> Metrics:
+    """Every system on one set. Who cannot be run is named once, in ``skipped``, and left out."""
+    metrics: Metrics = {}
+    scores: dict[str, Score] = {}
+    for system, hear in track(systems.items(), f"scoring {name}", console=log, transient=True):
+        try:
+            scores[system] = score(hear(said))
+        except (MissingPeer, BrokenPeer) as error:
+            if system not in skipped:
+                log.print(f"[yellow]skipped:[/] {error}", highlight=False)
+                skipped.add(system)
+            continue
+        limits = interval(scores[system])
+        for figure, number in scores[system].named().items():
+            key = f"{system}.{name}.{figure}"
+            wide = figure in WITH_INTERVAL
+            metrics[key] = between(number, *limits[figure], unit(figure)) if wide else value(number, unit(figure))
+    for system, theirs in scores.items():
+        if not system.startswith("ours"):
+            for figure, (gap, low, high) in lead(scores["ours"], theirs).items():
+                if figure in WITH_INTERVAL:
+                    metrics[f"ours.{name}.lead_over.{system}.{figure}"] = between(gap, low, high, unit(figure))
+    metrics[f"{name}.prompts"] = value(len(said), "prompts")
+    metrics[f"{name}.seconds"] = value(sum(p.pcm.size for p in said) / SAMPLE_RATE, "s")
+    return metrics
+
+
+def _seeds(talker: Talker, said: Sequence[Prompt]) -> Metrics:
+    """How far two seeds part on the same words: lips (mean difference of the gap), and heads."""
+    gaps, heads = [], []
+    for prompt in said:
+        one, other = talker.perform(prompt.pcm, seed=1), talker.perform(prompt.pcm, seed=2)
+        gaps.append(np.abs(one.gap - other.gap).mean())
+        heads.append(np.mean([np.abs(a.head[:3] - b.head[:3]) for a, b in zip(one.motion, other.motion, strict=True)]))
+    return {"ours.seeds.lip_gap_mm": value(float(np.mean(gaps)), "mm"),
+            "ours.seeds.head_deg": value(float(np.degrees(np.mean(heads))), "deg")}  # fmt: skip
+
+
+def _stillness(talker: Talker) -> Metrics:
+    metrics: Metrics = {}
     for name, sound in still_sounds().items():
-        moved = np.abs(ours(sound)[1] - REST_GAP_MM)
-        metrics[f"ours.still.{name}_onset_mm"] = value(float(moved[:ONSET_FRAMES].max()), "mm")
-        metrics[f"ours.still.{name}_mm"] = value(float(moved[ONSET_FRAMES:].max()), "mm")
-    metrics["ours.algorithmic_latency_ms"] = value(1e3 * FRAME_SECONDS * (1 + lookahead), "ms")
-    metrics["motion_step_ms"] = spread(step_ms, "ms")
-    return Measured(metrics, {"motion step": step_ms})
-
-
-def _named(prefix: str, takes: list[Take]) -> Metrics:
-    return {f"{prefix}.{name}": value(number, unit) for name, (number, unit) in score(takes).items()}
-
-
-def paint_lips(lips: LipSync, lookahead: int, pcm: Array, *, step_ms: list[float]) -> Painted:
-    """What the network paints while pcm (samples,) plays, exactly as a session calls it; times each step."""
-    log_mel = LogMel()
-    mel_state, state = log_mel.initial_state(), lips.initial_state()
-    padded = np.pad(pcm, (0, -pcm.size % FRAME + lookahead * FRAME)).astype(np.float32)
-    visemes, gaps = [], []
-    for start in range(0, padded.size, FRAME):
-        began = time.perf_counter()
-        mel, mel_state = log_mel.step(padded[None, start : start + FRAME], mel_state)
-        frame, state = lips.step(mel, state)
-        step_ms.append(1e3 * (time.perf_counter() - began))
-        visemes.append(frame.viseme[0].copy())
-        gaps.append(float(lip_gap(frame.face[0])))
-    return np.array(visemes[lookahead:]), np.array(gaps[lookahead:], np.float32)
-
-
-def loudness(pcm: Array) -> Painted:
-    """The baseline every talking avatar starts from: mouth opening by loudness relative to a slow peak."""
-    frames = pcm.size // FRAME
-    power = (pcm[: frames * FRAME].reshape(frames, FRAME) ** 2).mean(1)
-    peak, level = 1e-4, np.empty(frames)
-    for i, energy in enumerate(power):
-        peak = max(peak * 0.998, float(energy))
-        level[i] = 10 * np.log10(energy / peak + 1e-9)
-    said = np.where(level < -35, VISEMES.index("sil"), np.where(level < -10, VISEMES.index("I"), VISEMES.index("aa")))
-    gap = REST_GAP_MM + 12.0 * np.clip((level + 30) / 30, 0, 1)
-    return np.eye(len(VISEMES), dtype=np.float32)[said], gap.astype(np.float32)
-
-
-def still_sounds() -> dict[str, Array]:
-    """Sounds a mouth must not answer: digital silence, room noise at -50 and -30 dBFS, and a held chord."""
-    size = STILL_SECONDS * SAMPLE_RATE
-    noise = np.random.default_rng(0).normal(size=size)
-    seconds = np.arange(size) / SAMPLE_RATE
-    chord = np.sin(2 * np.pi * np.array([[220.0], [277.18], [329.63], [440.0]]) * seconds).mean(0)
-    return {
-        "silence": np.zeros(size, np.float32),
-        "noise_50db": (noise * 10 ** (-50 / 20)).astype(np.float32),
-        "noise_30db": (noise * 10 ** (-30 / 20)).astype(np.float32),
-        "chord_20db": (chord * 10 ** (-20 / 20)).astype(np.float32),
-    }
+        moved = np.abs(talker.perform(sound).gap - REST_GAP_MM)
+        metrics[f"ours.still.{name}_onset_mm"] = value(float(moved[:ONSET_HOPS].max()), "mm")
+        metrics[f"ours.still.{name}_mm"] = value(float(moved[ONSET_HOPS:].max()), "mm")
+    return metrics

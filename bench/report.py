@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,26 @@ Metrics = dict[str, Metric]
 
 @dataclass
 class Measured:
-    """What a suite returns: its metrics, and the raw samples (all in ``unit``) for a plot."""
+    """What a suite returns: its metrics, and the raw samples (all in ``unit``) for a plot.
+
+    ``tables`` are shown in place of the list of metrics, and ``draw`` (a folder -> the PNG) in place of the plot.
+    """
 
     metrics: Metrics
     series: dict[str, list[float]] = field(default_factory=dict)
     unit: str = "ms"
+    tables: Sequence[Table] = ()
+    draw: Callable[[Path], Path] | None = None
 
 
 def value(number: float, unit: str) -> Metric:
     """One figure."""
     return {"value": round(float(number), 4), "unit": unit}
+
+
+def between(number: float, low: float, high: float, unit: str) -> Metric:
+    """One figure with its 95% interval."""
+    return {**value(number, unit), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def spread(samples: Sequence[float], unit: str) -> Metric:
@@ -86,10 +96,15 @@ def save(path: Path, result: Mapping[str, Any]) -> None:
     os.replace(partial, path)
 
 
+def heading(result: Mapping[str, Any]) -> str:
+    """What was measured where, on a line."""
+    where = result["machine"]
+    return f"{result['suite']} · {result['commit']} · {where['cpu']}, {where['threads']} threads"
+
+
 def show(result: Mapping[str, Any], console: Console) -> None:
     """Prints ``result`` as a table."""
-    where = result["machine"]
-    table = Table(title=f"{result['suite']} · {result['commit']} · {where['cpu']}, {where['threads']} threads")
+    table = Table(title=heading(result))
     table.add_column("metric", overflow="fold")
     for column in ("p50", "p95", "p99", "value"):
         table.add_column(column, justify="right")

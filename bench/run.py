@@ -33,17 +33,22 @@ def main(
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the samples into this folder.")] = None,
 ) -> None:
     """Measures one suite on this machine."""
-    out, err = Console(), Console(stderr=True)
+    err = Console(stderr=True)
+    out = Console() if sys.stdout.isatty() else Console(width=140)  # tables fold where nobody's window is known
     if suite not in SUITES:
         raise ValueError(f"suites are {', '.join(SUITES)}; got {suite!r}")
     measured = importlib.import_module(f"bench.{suite}").run(quick=quick, log=err)
     result = report.document(suite, measured.metrics)
-    report.show(result, out)
+    if measured.tables:
+        out.print(report.heading(result), *measured.tables, sep="\n")
+    else:
+        report.show(result, out)
     if json is not None:
         report.save(json, result)
         err.print(f"wrote {json}")
     if plot is not None:
-        err.print(f"wrote {report.plot(plot, suite, measured.series, measured.unit)}")
+        drawn = measured.draw(plot) if measured.draw else report.plot(plot, suite, measured.series, measured.unit)
+        err.print(f"wrote {drawn}")
 
 
 if __name__ == "__main__":
