@@ -2,15 +2,16 @@
 
 Two stages as ProbTalk3D (Wu et al. 2024): this file is the first, the codes that the performer of performer.py then
 draws. Lids and gaze, face, head, and body have codebooks of their own, each refined by a residual level (group-residual
-quantisation: Yang et al. 2023, HiFi-Codec); the head's first codebook is VividTalk's codebook of poses. Encoder and
-decoder are causal, so what is decoded code by code equals what is decoded at once.
+quantisation: Yang et al. 2023, HiFi-Codec); the head's first codebook is VividTalk's codebook of poses. Codes say how
+the latent changes, not where it is. Encoder and decoder are causal, so what is decoded code by code equals what is
+decoded at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ MANNER: Final = (*range(NEUTRAL_AT + 1, EMOTION_AT.stop), SPEAKING_AT, *range(ST
                  LISTENING_AT)  # fmt: skip
 assert EMOTION_AT.start == NEUTRAL_AT
 STALE: Final = 0.03  # a code used less often than this share of an even share starts anew
+LEAK: Final = 0.96  # share of the latent that the next window goes on from
 EMA: Final = 0.98  # of the codebooks' running means, a step
 
 
@@ -44,62 +46,108 @@ class CodecConfig:
     decoder_dilations: tuple[int, ...] = (1, 2, 4)
     dropout: float = 0.0
 
+    @staticmethod
+    def from_json(sizes: dict[str, Any]) -> CodecConfig:
+        """The inverse of ``dataclasses.asdict`` through JSON, where tuples come back as lists."""
+        tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in sizes.items()}
+        return CodecConfig(**tuples)
+
 
 class Quantized(NamedTuple):
-    """latent (B, T, D) with gradients passed straight through, codes (B, T, levels), and the commitment loss."""
+    """latent (B, T, G, D) that the codes lead to, with gradients passed straight through; codes (B, T, G, levels); and
+    the commitment loss."""
 
     latent: Tensor
     codes: Tensor
     commitment: Tensor
 
 
-class ResidualQuantizer(nn.Module):
-    """Residual vector quantisation (Zeghidour et al. 2021) with codebooks that follow their members' means."""
+class DeltaQuantizer(nn.Module):
+    """Closed-loop residual quantisation of G groups' latents: what is coded is the change.
+
+    latent(t) = LEAK latent(t - 1) + a sum of entries, one a level. Small steps are dense in the codebooks, so slow
+    motion is smooth, and the leak bounds the latent. Codebooks follow their members' means (van den Oord et al. 2017).
+    """
 
     books: Tensor
     counts: Tensor
     sums: Tensor
 
-    def __init__(self, levels: int, codes: int, latent: int) -> None:
+    def __init__(self, groups: int, config: CodecConfig) -> None:
         super().__init__()
-        self.levels, self.codes = levels, codes
-        self.register_buffer("books", torch.randn(levels, codes, latent) / latent**0.5)
-        self.register_buffer("counts", torch.ones(levels, codes), persistent=False)
-        self.register_buffer("sums", self.books.clone(), persistent=False)
+        self.levels, self.codes = config.levels, config.codes
+        self.register_buffer("books", torch.zeros(config.levels, groups, config.codes, config.latent))
+        self.register_buffer("counts", torch.ones(config.levels, groups, config.codes))
+        self.register_buffer("sums", torch.zeros(config.levels, groups, config.codes, config.latent))
 
-    def forward(self, latent: Tensor, keep: Tensor | None = None) -> Quantized:
-        """(B, T, D) -> its codes. ``keep`` (B, levels) 0/1 leaves later levels out (quantizer dropout)."""
-        residual, total, codes = latent.detach(), torch.zeros_like(latent), []
-        for level in range(self.levels):
-            code = torch.cdist(residual, self.books[level]).argmin(-1)
-            entry = F.embedding(code, self.books[level])
-            used = torch.ones_like(entry[:, :1, :1]) if keep is None else keep[:, level, None, None]
+    def forward(self, wanted: Tensor, keep: Tensor | None = None) -> Quantized:
+        """(B, T, G, D) -> its codes, from a latent of zero. ``keep`` (B, levels) 0/1 leaves later levels out."""
+        latents, codes, members = [], [], []
+        with torch.no_grad():
+            latent = torch.zeros_like(wanted[:, 0])
+            for row in wanted.detach().unbind(1):
+                step = row - LEAK * latent
+                here, before = [], []
+                for level in range(self.levels):
+                    before.append(step)
+                    code = torch.cdist(step.transpose(0, 1), self.books[level]).argmin(2)  # (G, B)
+                    entry = torch.stack([F.embedding(c, b) for c, b in zip(code, self.books[level], strict=True)], 1)
+                    step = step - (entry if keep is None else entry * keep[:, level, None, None])
+                    here.append(code.T)
+                latent = row - step
+                latents.append(latent)
+                codes.append(torch.stack(here, 2))
+                members.append(torch.stack(before))
+            found, chosen = torch.stack(latents, 1), torch.stack(codes, 1)
             if self.training:
-                rows = used.expand(entry.shape[:2] + (1,)).reshape(-1) > 0
-                self._follow(level, residual.reshape(-1, residual.shape[-1])[rows], code.reshape(-1)[rows])
-            total, residual = total + entry * used, residual - entry * used
-            codes.append(code)
-        commitment = F.mse_loss(latent, total.detach())
-        return Quantized(latent + (total - latent).detach(), torch.stack(codes, -1), commitment)
+                self._follow(torch.stack(members, 2), chosen, keep)
+        commitment = F.mse_loss(wanted, found)
+        return Quantized(wanted + (found - wanted).detach(), chosen, commitment)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Latents (..., D) of codes (..., levels)."""
-        return torch.stack([F.embedding(codes[..., level], self.books[level]) for level in range(self.levels)]).sum(0)
+        """Steps (..., G, D) of codes (..., G, levels)."""
+        groups = self.books.shape[1]
+        rows = self.books.flatten(0, 2)
+        first = torch.arange(groups)[:, None] * self.codes + torch.arange(self.levels) * (groups * self.codes)
+        return F.embedding(codes + first, rows).sum(-2)
 
-    @torch.no_grad()
-    def _follow(self, level: int, members: Tensor, code: Tensor) -> None:
-        if not len(members):
-            return
-        counts = torch.bincount(code, minlength=self.codes).to(members.dtype)
-        sums = torch.zeros_like(self.sums[level]).index_add_(0, code, members)
-        self.counts[level].lerp_(counts, 1.0 - EMA)
-        self.sums[level].lerp_(sums, 1.0 - EMA)
-        stale = self.counts[level] < STALE * len(members) / self.codes
-        if stale.any():  # dead codes take the place of present members (Dhariwal et al. 2020)
-            fresh = members[torch.randint(len(members), (int(stale.sum()),))]
-            self.sums[level][stale], self.counts[level][stale] = fresh, 1.0
-            self.books[level][stale] = fresh
-        self.books[level] = self.sums[level] / self.counts[level].clamp_min(1e-5)[:, None]
+    def start(self, wanted: Tensor) -> None:
+        """Codebooks for latents (B, T, G, D): k-means on the steps an exact quantizer would take, level by level."""
+        steps = (wanted[:, 1:] - LEAK * wanted[:, :-1]).flatten(0, 1)
+        for group in range(steps.shape[1]):
+            members = steps[:, group]
+            for level in range(self.levels):
+                book = _k_means(members, self.codes)
+                self.books[level, group] = self.sums[level, group] = book
+                self.counts[level, group] = 1.0
+                members = members - F.embedding(torch.cdist(members, book).argmin(1), book)
+
+    def _follow(self, members: Tensor, codes: Tensor, keep: Tensor | None) -> None:
+        """members (levels, B, T, G, D) that chose codes (B, T, G, levels)."""
+        for level in range(self.levels):
+            used = slice(None) if keep is None else keep[:, level] > 0
+            rows, chosen = members[level][used].flatten(0, 1), codes[used][..., level].flatten(0, 1)
+            if not len(rows):
+                continue
+            for group in range(rows.shape[1]):
+                counts, sums, book = (x[level, group] for x in (self.counts, self.sums, self.books))
+                counts.lerp_(torch.bincount(chosen[:, group], minlength=self.codes).float(), 1.0 - EMA)
+                sums.lerp_(torch.zeros_like(sums).index_add_(0, chosen[:, group], rows[:, group]), 1.0 - EMA)
+                stale = counts < STALE * len(rows) / self.codes
+                if stale.any():  # dead codes take the place of present members (Dhariwal et al. 2020)
+                    sums[stale] = rows[torch.randint(len(rows), (int(stale.sum()),)), group]
+                    counts[stale] = 1.0
+                book.copy_(sums / counts[:, None])
+
+
+def _k_means(members: Tensor, size: int, rounds: int = 8) -> Tensor:
+    book = members[torch.randint(len(members), (size,))].clone()
+    for _ in range(rounds):
+        code = torch.cdist(members, book).argmin(1)
+        counts = torch.bincount(code, minlength=size).to(members.dtype)[:, None]
+        means = torch.zeros_like(book).index_add_(0, code, members) / counts.clamp_min(1.0)
+        book = torch.where(counts > 0, means, members[torch.randint(len(members), (size,))])
+    return book
 
 
 class CausalStack(nn.Module):
@@ -125,15 +173,16 @@ class CausalStack(nn.Module):
 
 
 class GroupCodec(nn.Module):
-    """The codec of one group of C channels, on whitened windows (B, T, WINDOW C) and manner (B, T, M)."""
+    """Encoder and decoder of one group of C channels, on whitened windows (B, T, WINDOW C) and manner (B, T, M)."""
 
     def __init__(self, channels: int, config: CodecConfig) -> None:
         super().__init__()
         size, manner = WINDOW * channels, len(MANNER)
+        # What a linear map can do is left to it (it starts from principal axes); the stacks do the rest.
+        self.axes, self.back = nn.Linear(size, config.latent), nn.Linear(config.latent, size)
         self.encoder = CausalStack(
             size + manner, config.encoder, config.latent, config.encoder_dilations, config.dropout
         )
-        self.quantizer = ResidualQuantizer(config.levels, config.codes, config.latent)
         self.decoder = CausalStack(
             config.latent + manner, config.decoder, size, config.decoder_dilations, config.dropout
         )
@@ -142,24 +191,37 @@ class GroupCodec(nn.Module):
         """Latents (B, T, D) of windows that begin the stream."""
         past = windows.new_zeros(windows.shape[0], sum(self.encoder.sizes))
         latent: Tensor = self.encoder(torch.cat([windows, manner], dim=2), past)[0]
-        return latent
+        return self.axes(windows) + latent
 
     def decode(self, latent: Tensor, manner: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """Windows of latents, and the past that goes on from there."""
-        decoded: tuple[Tensor, Tensor] = self.decoder(torch.cat([latent, manner], dim=2), past)
-        return decoded
+        refined, past = self.decoder(torch.cat([latent, manner], dim=2), past)
+        return self.back(latent) + refined, past
+
+    def start(self, windows: Tensor) -> None:
+        """Begins with the principal axes of whitened windows (B, T, WINDOW C)."""
+        _, _, axes = torch.linalg.svd(windows.flatten(0, 1), full_matrices=False)
+        axes = axes[: self.axes.out_features]
+        self.axes.weight.zero_()[: len(axes)].copy_(axes)
+        self.back.weight.zero_()[:, : len(axes)].copy_(axes.T)
+        for stack in (self.encoder, self.decoder):
+            stack.leave.weight.mul_(0.1)
+            nn.init.zeros_(stack.leave.bias)  # type: ignore[arg-type]
+        self.axes.bias.zero_()
+        self.back.bias.zero_()
 
 
 class Reconstruction(NamedTuple):
-    """motion (B, 2T, PERFORMANCE) whitened, codes (B, T, Q), and the commitment loss."""
+    """motion (B, 2T, PERFORMANCE) whitened, latent (B, T, G, D), codes (B, T, Q), and the commitment loss."""
 
     motion: Tensor
+    latent: Tensor
     codes: Tensor
     commitment: Tensor
 
 
 class PerformanceCodec(nn.Module):
-    """Performance (B, 2T, PERFORMANCE) <-> codes (B, T, Q), Q = groups x levels, in the order of GROUPS."""
+    """Performance (B, 2T, PERFORMANCE) <-> codes (B, T, Q), Q = G groups x levels, in the order of GROUPS."""
 
     offset: Tensor
     scale: Tensor
@@ -169,6 +231,7 @@ class PerformanceCodec(nn.Module):
         super().__init__()
         self.config = config
         self.groups = nn.ModuleList(GroupCodec(len(channels), config) for channels in GROUPS.values())
+        self.quantizer = DeltaQuantizer(len(GROUPS), config)
         # Whitening, set on the training data before anything is learned: motion = offset + scale x whitened.
         self.register_buffer("offset", torch.zeros(PERFORMANCE))
         self.register_buffer("scale", torch.ones(PERFORMANCE))
@@ -188,8 +251,8 @@ class PerformanceCodec(nn.Module):
 
     @property
     def sizes(self) -> list[int]:
-        """Values of decoder state a row, group by group."""
-        return [sum(group.decoder.sizes) for group in self.coders]
+        """Values of decoder state a row: the latents, then each group's past."""
+        return [len(GROUPS) * self.config.latent, *(sum(group.decoder.sizes) for group in self.coders)]
 
     def whiten(self, motion: Tensor) -> Tensor:
         """Every channel with mean 0 and deviation about 1."""
@@ -201,35 +264,56 @@ class PerformanceCodec(nn.Module):
 
     def forward(self, motion: Tensor, condition: Tensor, keep: Tensor | None = None) -> Reconstruction:
         """Encodes and decodes (B, 2T, PERFORMANCE) under condition (B, T, CONDITION); keep (B, levels) 0/1."""
-        whitened, manner = self.whiten(motion), condition[..., MANNER]
-        latents, codes, losses = [], [], []
-        for group, channels in zip(self.coders, GROUPS.values(), strict=True):
-            found = group.quantizer(group.encode(_windows(whitened[..., channels]), manner), keep)
-            latents.append(found.latent)
-            codes.append(found.codes)
-            losses.append(found.commitment)
-        decoded, _ = self.decode(latents, manner, motion.new_zeros(motion.shape[0], sum(self.sizes)))
-        return Reconstruction(decoded, torch.cat(codes, -1), torch.stack(losses).mean())
+        found = self.quantizer(self._wanted(motion, condition), keep)
+        past = [motion.new_zeros(motion.shape[0], size) for size in self.sizes[1:]]
+        decoded, _ = self._paint(found.latent, condition[..., MANNER], past)
+        return Reconstruction(decoded, found.latent, found.codes.flatten(2), found.commitment)
 
     @torch.no_grad()
-    def encode(self, motion: Tensor, condition: Tensor) -> Tensor:
-        """Codes (B, T, Q) int64 of motion (B, 2T, PERFORMANCE)."""
-        codes: Tensor = self(motion, condition).codes
-        return codes
+    def start(self, motion: Tensor, condition: Tensor) -> None:
+        """Begins from principal axes and k-means of motion (B, 2T, PERFORMANCE) under condition (B, T, CONDITION)."""
+        whitened = self.whiten(motion)
+        for group, channels in zip(self.coders, GROUPS.values(), strict=True):
+            group.start(_windows(whitened[..., channels]))
+        self.quantizer.start(self._wanted(motion, condition))
 
-    def latents(self, codes: Tensor) -> list[Tensor]:
-        """Latents (B, T, D) of each group of codes (B, T, Q)."""
-        parts = torch.split(codes, self.config.levels, dim=-1)
-        return [group.quantizer.lookup(part) for group, part in zip(self.coders, parts, strict=True)]
+    def _wanted(self, motion: Tensor, condition: Tensor) -> Tensor:
+        whitened, manner = self.whiten(motion), condition[..., MANNER]
+        return torch.stack([
+            group.encode(_windows(whitened[..., channels]), manner)
+            for group, channels in zip(self.coders, GROUPS.values(), strict=True)
+        ], dim=2)  # fmt: skip
 
-    def decode(self, latents: list[Tensor], manner: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Whitened motion (B, 2T, PERFORMANCE) of each group's latents, and the decoders' past (B, S) after it."""
+    @torch.no_grad()
+    def encode(self, motion: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (B, T, Q) int64 of motion (B, 2T, PERFORMANCE), and the latents (B, T, G D) they lead to."""
+        made = self(motion, condition)
+        return made.codes, made.latent.flatten(2)
+
+    def step(self, codes: Tensor, manner: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Performs one window: codes (B, Q), manner (B, M), past (B, S) -> whitened (B, 2, PERFORMANCE), next past."""
+        latent, *pasts = torch.split(past, self.sizes, dim=1)
+        moved = self.quantizer.lookup(codes.unflatten(1, (len(GROUPS), self.config.levels))).flatten(1)
+        latent = LEAK * latent + moved
+        motion, pasts = self._paint(latent.unflatten(1, (len(GROUPS), -1))[:, None], manner[:, None], pasts)
+        return motion, torch.cat([latent, *pasts], dim=1)
+
+    def decode(self, codes: Tensor, condition: Tensor) -> Tensor:
+        """Motion (B, 2T, PERFORMANCE) of codes (B, T, Q) that begin a stream, under condition (B, T, CONDITION)."""
+        past, parts = torch.zeros(len(codes), sum(self.sizes)), []
+        for chosen, manner in zip(codes.unbind(1), condition[..., MANNER].unbind(1), strict=True):
+            part, past = self.step(chosen, manner, past)
+            parts.append(part)
+        return self.colour(torch.cat(parts, dim=1))
+
+    def _paint(self, latent: Tensor, manner: Tensor, pasts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Whitened motion (B, 2T, PERFORMANCE) of latents (B, T, G, D), and each decoder's past after it."""
         pieces, nexts = [], []
-        for group, latent, row in zip(self.coders, latents, torch.split(past, self.sizes, dim=1), strict=True):
-            piece, row = group.decode(latent, manner, row)
+        for group, row, past in zip(self.coders, latent.unbind(2), pasts, strict=True):
+            piece, past = group.decode(row, manner, past)
             pieces.append(piece.unflatten(2, (WINDOW, -1)).flatten(1, 2))
-            nexts.append(row)
-        return torch.cat(pieces, dim=2)[..., self.order], torch.cat(nexts, dim=1)
+            nexts.append(past)
+        return torch.cat(pieces, dim=2)[..., self.order], nexts
 
 
 def _windows(frames: Tensor) -> Tensor:

@@ -47,16 +47,12 @@ class PerformerConfig:
     @staticmethod
     def from_json(sizes: dict[str, Any]) -> PerformerConfig:
         """The inverse of :meth:`to_json` through JSON, where tuples come back as lists."""
-        inner: dict[str, Any] = _tuples(sizes["codec"])
-        return PerformerConfig(**{**_tuples(sizes), "codec": CodecConfig(**inner)})
+        tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in sizes.items()}
+        return PerformerConfig(**{**tuples, "codec": CodecConfig.from_json(sizes["codec"])})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a file's header."""
         return asdict(self)
-
-
-def _tuples(sizes: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in sizes.items()}
 
 
 class Thought(NamedTuple):
@@ -108,7 +104,9 @@ class Performer(nn.Module):
         self.hearing = Hearing(config)
         self.last = nn.Embedding(books * codes, config.embedding)  # of the previous window's codes, summed
         self.prior = nn.Embedding(books * codes, config.embedding)  # of this window's codes so far, summed
-        self.enter = nn.Linear(config.width + config.ear + CONDITION - 1 + config.embedding, config.memory)
+        self.enter = nn.Linear(
+            config.width + config.ear + CONDITION - 1 + config.embedding + self.codec.sizes[0], config.memory
+        )
         self.mind = nn.GRU(config.memory, config.memory, batch_first=True)
         self.settle = nn.LayerNorm(config.memory)
         self.drop = nn.Dropout(config.dropout)
@@ -142,16 +140,17 @@ class Performer(nn.Module):
         before, after = condition[..., NEUTRAL_AT + 1 : SEMANTIC_AT.start], condition[..., SEMANTIC_AT.stop :]
         return torch.cat([before, meaning, after], dim=-1)
 
-    def forward(self, mel: Tensor, condition: Tensor, codes: Tensor) -> tuple[Tensor, Thought]:
+    def forward(self, mel: Tensor, condition: Tensor, codes: Tensor, latent: Tensor) -> tuple[Tensor, Thought]:
         """Logits (B, T, Q, V) of each code given all before it, for training: a stream from its beginning.
 
-        mel (B, HOPS T, BINS), condition (B, T, CONDITION), codes (B, T, Q) that were really performed.
+        mel (B, HOPS T, BINS), condition (B, T, CONDITION), codes (B, T, Q) that were really performed and the
+        latents (B, T, L) they lead to (PerformanceCodec.encode).
         """
         heard, meaning, _ = self.hearing(mel, mel.new_zeros(mel.shape[0], sum(self.hearing.sizes)))
         told = self.known(condition, meaning.detach())
-        last = self.last(codes + self.first).sum(2)
-        last = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], dim=1)
-        mind, _ = self.mind(self._enter(heard, told, last))
+        done = torch.cat([self.last(codes + self.first).sum(2), latent], dim=2)
+        done = torch.cat([torch.zeros_like(done[:, :1]), done[:, :-1]], dim=1)
+        mind, _ = self.mind(self._enter(heard, told, done))
         mind = self.drop(self.settle(mind))
         so_far = self.prior(codes + self.first).cumsum(2)
         thoughts = self.think(mind).unflatten(2, (self.codec.books, -1))
@@ -161,8 +160,8 @@ class Performer(nn.Module):
         ]
         return torch.stack(logits, 2), Thought(mind, meaning)
 
-    def _enter(self, heard: Tensor, condition: Tensor, last: Tensor) -> Tensor:
-        return F.gelu(self.enter(torch.cat([heard, condition, self.drop(last)], dim=-1)))
+    def _enter(self, heard: Tensor, condition: Tensor, done: Tensor) -> Tensor:
+        return F.gelu(self.enter(torch.cat([heard, condition, done], dim=-1)))
 
     def _choose(self, book: int, thought: Tensor, so_far: Tensor | None) -> Tensor:
         if so_far is not None:
@@ -181,7 +180,8 @@ class Performer(nn.Module):
         ears, mind, last, hands = torch.split(state, self.sizes, dim=1)
         heard, meaning, ears = self.hearing(mel, ears)
         told = self.known(condition[:, None], meaning)
-        _, mind = self.mind(self._enter(heard, told, last[:, None]), mind[None].contiguous())
+        done = torch.cat([last, hands[:, : self.codec.sizes[0]]], dim=1)
+        _, mind = self.mind(self._enter(heard, told, done[:, None]), mind[None].contiguous())
         mind = mind[0]
         thoughts = self.think(self.settle(mind)).unflatten(1, (self.codec.books, -1))
         gumbel = -torch.log(-torch.log(noise.clamp(EPSILON, 1.0 - EPSILON)))
@@ -196,6 +196,5 @@ class Performer(nn.Module):
             codes.append(code)
         chosen = torch.stack(codes, 1)
         last = self.last(chosen + self.first).sum(1)
-        latents = self.codec.latents(chosen[:, None])
-        whitened, hands = self.codec.decode(latents, condition[:, MANNER][:, None], hands)
+        whitened, hands = self.codec.step(chosen, condition[:, MANNER], hands)
         return self.codec.colour(whitened), chosen, meaning[:, 0], torch.cat([ears, mind, last, hands], dim=1)
