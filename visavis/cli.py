@@ -1,4 +1,4 @@
-"""The command line: ``visavis serve | render | avatars | avatar | devices``."""
+"""The command line: ``visavis serve | render | drive | motion | avatars | avatar | devices``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,26 @@ import logging
 import math
 import os
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from engine.viewpoint import Viewpoint
-from visavis import __version__
+from visavis import __version__, cli_motion
+from visavis.options import (
+    EmotionOption,
+    GazeOption,
+    GestureOption,
+    HeadOption,
+    IntensityOption,
+    TextOption,
+    manner_of,
+    parse_viewpoint,
+)
 
 app = typer.Typer(
     name="visavis",
@@ -26,6 +36,7 @@ app = typer.Typer(
 )
 avatar_app = typer.Typer(help="Look into avatar packs.", no_args_is_help=True)
 app.add_typer(avatar_app, name="avatar")
+app.add_typer(cli_motion.app, name="motion")
 out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]
@@ -55,8 +66,6 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say when sessions come and go.")] = False,
 ) -> None:
     """Serve the page: talk in the browser, and the avatar talks with you."""
-    from dataclasses import replace
-
     from engine.engine import Engine
     from streaming.server import check_port
     from streaming.server import serve as run
@@ -82,29 +91,49 @@ def render(
         str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")
     ] = "0,0",
     framing: Annotated[str | None, typer.Option(help="upper or head.")] = None,
-    seed: Annotated[int, typer.Option(help="Blinks, gaze and head motion follow from it.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Blinks, gaze, head and gestures follow from it.", min=0)] = 0,
+    emotion: EmotionOption = None,
+    intensity: IntensityOption = None,
+    gaze: GazeOption = None,
+    text: TextOption = None,
+    head: HeadOption = None,
+    gesture: GestureOption = None,
+    motion: Annotated[Path | None, typer.Option(help="Also write its motion here (.vmotion).")] = None,
+    motion_in: Annotated[Path | None, typer.Option(help="Move by this motion file instead of by the voice.")] = None,
+    lips: Annotated[str, typer.Option(help="With --motion-in: lips from the file, or from the voice.")] = "file",
     max_minutes: Annotated[float, typer.Option(help="Longest voice to accept.", min=0.01)] = 60.0,
     config: ConfigOption = None,
 ) -> None:
     """Paint a voice file into a video file."""
     from engine.clock import FPS
     from engine.engine import Engine
-    from engine.session import Controls
+    from engine.motion import tape
+    from engine.session import Source
     from visavis.config import load
     from visavis.sound import probe, read_voice
     from visavis.video import Mp4Writer, frames_of
 
+    if lips not in ("file", "voice"):
+        raise ValueError(f'--lips is file or voice, got "{lips}"')
     info = probe(voice)
     engine = Engine(load(config).engine)
-    session = engine.open(avatar, seed=seed, framing=framing)
+    manner = manner_of(engine, emotion, intensity, gaze, text, head, gesture)
+    session = engine.open(avatar, seed=seed, framing=framing, manner=manner)
+    if motion_in is not None:
+        session.source = Source(tape.read(motion_in).at, lips == "file")
     view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
-    session.control(Controls(view))
+    session.control(replace(session.controls, viewpoint=view))
     session.look_now()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as bar, Mp4Writer(output, *session.parts.renderer.size) as video:
+    with ExitStack() as files:
+        bar = files.enter_context(cli_motion.progress())
+        video = files.enter_context(Mp4Writer(output, *session.parts.renderer.size))
+        notes = {"source": voice.name, "seed": str(seed)}
+        record = files.enter_context(tape.Recorder(motion, notes)) if motion is not None else None
         task = bar.add_task("frames", total=None if info.seconds is None else math.ceil(info.seconds * FPS))
         for frame, samples in frames_of(session, read_voice(voice, max_seconds=60 * max_minutes)):
             video.write(frame, samples)
+            if record is not None:
+                record.write(frame.pts, frame.motion)
             bar.advance(task)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB")
 
@@ -147,18 +176,6 @@ def devices() -> None:
         out.print(table if rows else f"[bold]{title}[/]: none found")
         if hint:
             out.print(f"  {hint}", highlight=False, markup=False)
-
-
-def parse_viewpoint(text: str, default: Viewpoint) -> Viewpoint:
-    """``YAW,PITCH[,DISTANCE]`` in degrees and metres -> Viewpoint. Raises ValueError with what was expected."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-        yaw, pitch, distance = (*numbers, default.distance)[:3]
-        if not 2 <= len(numbers) <= 3:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f'--viewpoint is YAW,PITCH or YAW,PITCH,DISTANCE, e.g. "30,-5", got "{text}"') from None
-    return Viewpoint(math.radians(yaw), math.radians(pitch), distance).clamped()
 
 
 def main() -> None:

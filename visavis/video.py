@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import av
 import numpy as np
 
 from engine.clock import FPS, FRAME, VOICE_FRAME, VOICE_RATE
-from engine.session import Frame, Session
+from engine.session import Frame, Moved, Session
+
+T = TypeVar("T")
 
 
 class Mp4Writer:
@@ -69,16 +72,26 @@ def frames_of(session: Session, voice: Iterable[np.ndarray]) -> Iterator[tuple[F
 
     The last frame is filled up, and the lookahead flushed, with silence: no word is cut off.
     """
+    yield from _drive(session, voice, session.step)
+
+
+def moves_of(session: Session, voice: Iterable[np.ndarray]) -> Iterator[Moved]:
+    """The same without painting."""
+    for moved, _ in _drive(session, voice, session.move):
+        yield moved
+
+
+def _drive(session: Session, voice: Iterable[np.ndarray], step: Callable[[], T | None]) -> Iterator[tuple[T, int]]:
     given = painted = 0
     for piece in voice:
         for start in range(0, len(piece), VOICE_FRAME):
             part = piece[start : start + VOICE_FRAME]
             session.push_voice(part)
             given += len(part)
-            while (frame := session.step()) is not None:
+            while (frame := step()) is not None:
                 painted += 1
                 yield frame, VOICE_FRAME
     session.push_voice(np.zeros(-given % VOICE_FRAME + session.parts.lookahead * VOICE_FRAME, np.float32))
-    while (frame := session.step()) is not None:
+    while (frame := step()) is not None:
         yield frame, min(VOICE_FRAME, given - painted * VOICE_FRAME)
         painted += 1

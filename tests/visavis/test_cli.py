@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from engine.viewpoint import Viewpoint
 from tests.visavis.test_sound import tone, write
 from visavis import cli
-from visavis.cli import app, parse_viewpoint
+from visavis.cli import app
+from visavis.options import parse_viewpoint
 
 runner = CliRunner()
 

@@ -1,0 +1,61 @@
+"""Command line options that several commands share: how the avatar behaves, where it is seen from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.motion.emotion import EMOTIONS
+from engine.motion.manner import GAZES, Manner
+from engine.viewpoint import Viewpoint
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+
+EmotionOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(EMOTIONS)}.")]
+IntensityOption = Annotated[
+    float | None, typer.Option(help="Of the emotion: mild .35, moderate .65, strong 1.")
+]
+GazeOption = Annotated[str | None, typer.Option(help="viewer, free, or YAW,PITCH in degrees.")]
+TextOption = Annotated[str | None, typer.Option(help="What the voice says, so that gestures fit (extra: text).")]
+HeadOption = Annotated[float | None, typer.Option(help="How far the head moves, 0 to 1.5.")]
+GestureOption = Annotated[float | None, typer.Option(help="How far arms and hands move, 0 to 1.5.")]
+
+
+def manner_of(
+    engine: Engine, emotion: str | None = None, intensity: float | None = None, gaze: str | None = None,
+    text: str | None = None, head: float | None = None, gesture: float | None = None,
+) -> Manner:  # fmt: skip
+    """The configured manner with what was given on the command line. Raises ValueError naming what cannot be done."""
+    given: dict[str, Any] = {"emotion": emotion, "intensity": intensity, "head": head, "gesture": gesture}
+    if gaze is not None:
+        given["gaze"] = parse_gaze(gaze)
+    if text is not None:
+        given["meaning"] = engine.meaning(text)
+    return replace(engine.config.manner.manner(), **{name: value for name, value in given.items() if value is not None})
+
+
+def parse_gaze(text: str) -> str | tuple[float, float]:
+    """``viewer``, ``free`` or ``YAW,PITCH`` in degrees. Raises ValueError with what was expected."""
+    if text in GAZES:
+        return text
+    try:
+        yaw, pitch = (math.radians(float(part)) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f'--gaze is viewer, free or YAW,PITCH in degrees, e.g. "20,-5", got "{text}"') from None
+    return yaw, pitch
+
+
+def parse_viewpoint(text: str, default: Viewpoint) -> Viewpoint:
+    """``YAW,PITCH[,DISTANCE]`` in degrees and metres -> Viewpoint. Raises ValueError with what was expected."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        yaw, pitch, distance = (*numbers, default.distance)[:3]
+        if not 2 <= len(numbers) <= 3:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f'--viewpoint is YAW,PITCH or YAW,PITCH,DISTANCE, e.g. "30,-5", got "{text}"') from None
+    return Viewpoint(math.radians(yaw), math.radians(pitch), distance).clamped()
