@@ -18,6 +18,7 @@ from engine.motion.frame import JOINT_INDEX, J
 Array = NDArray[Any]
 REACH: Final = 0.985  # of the whole arm's length: elbows never lock
 TWIST: Final = 1.40  # radians a forearm turns either way from thumb-forward
+EITHER: Final = 1.0  # radians from the far side within which a forearm does not know which way to turn
 FLESH: Final = 0.050  # metres from an arm bone's axis to its skin and sleeve
 LIFT: Final = 0.22  # radians the collar bone rises for each radian the upper arm is above LIFT_FROM
 LIFT_FROM: Final = 0.6
@@ -214,13 +215,18 @@ def _frame(first: Array, normal: Array) -> Array:
 
 
 def _turn_about(axis: Array, start: Array, goal: Array) -> Array:
-    """Angle about ``axis`` (3,) that brings ``start`` (3,) nearest to ``goal`` (..., 3), within TWIST; soft where it
-    is undefined. Axis-angle (..., 3)'s factor, with a last axis of one."""
+    """Angle (..., 1) about ``axis`` (3,) that brings ``start`` (3,) nearest to ``goal`` (..., 3), within TWIST.
+
+    Soft where it is undefined (a goal along the axis) and where it is as far one way as the other, so that it never
+    jumps.
+    """
     across = start - (start @ axis) * axis
     wanted = goal - (goal @ axis)[..., None] * axis
     angle = np.arctan2(np.cross(across, wanted) @ axis, wanted @ across)
     size = np.sqrt(_dot(wanted, wanted)) / np.maximum(np.sqrt(_dot(goal, goal)), 1e-9)
-    return np.asarray(np.clip(angle, -TWIST, TWIST) * np.minimum(size / 0.35, 1.0))[..., None]
+    either = np.clip((np.pi - np.abs(angle)) / EITHER, 0.0, 1.0)
+    sure = np.minimum(size / 0.35, 1.0) * either * either * (3.0 - 2.0 * either)
+    return np.asarray(np.clip(angle, -TWIST, TWIST) * sure)[..., None]
 
 
 def _log(turn: Array) -> Array:

@@ -58,6 +58,8 @@ RATE: Final = 25.0  # frames a second
 SPEED: Final = 1.15  # metres a second a hand may reach, for an arm of LENGTH
 PUSH: Final = 12.0  # metres per second squared, likewise
 LENGTH: Final = 0.53
+TURN: Final = 8.0  # radians a second a palm may turn
+PALM: Final = slice(4, 7)  # of a packed Arm
 APEX: Final = 0.04  # seconds a stroke ends before the stressed vowel
 GAP: Final = 0.55  # seconds between strokes, at least
 TOGETHER: Final = 1.7  # seconds between strokes within which the hands stay up
@@ -91,14 +93,14 @@ class Gestures:
         """(T, J, 3) of Motion.joints at 25 Hz; ``stress_times`` (seconds) are the stressed vowels' onsets."""
         rng = np.random.Generator(np.random.Philox(self.seed))
         times = np.arange(frames) / RATE
-        rest = np.stack([_rest(rng), _rest(rng)])
-        keys = [Key(-10.0, rest)]
+        low = np.stack([rest(rng), rest(rng)])
+        keys = [Key(-10.0, low)]
         for unit in self._units(np.sort(np.asarray(stress_times, float).ravel()), rng):
-            self._perform(unit, rest, keys, rng)
-        keys.append(Key(max(times[-1] if frames else 0.0, keys[-1].time) + 10.0, rest))
-        path = _follow(keys, times) + _sway(times, rng)
+            self._perform(unit, low, keys, rng)
+        keys.append(Key(max(times[-1] if frames else 0.0, keys[-1].time) + 10.0, low))
+        path = follow(keys, times) + sway(times, rng)
         out = joints(path[:, 0], path[:, 1], self.body)
-        self._lean(out, path - rest)
+        self._lean(out, path - low)
         return np.asarray(out, np.float32)
 
     def _units(self, stresses: Array, rng: np.random.Generator) -> list[list[float]]:
@@ -122,7 +124,7 @@ class Gestures:
         size = (0.55 + 0.45 * self.amount) * rng.uniform(0.75, 1.2)
         held = rest.copy()
         for hand in hands:
-            held[hand] = _vary(arm.pack(), rng)
+            held[hand] = vary(arm.pack(), rng)
         begun = False
         for time in strokes:
             stroke = rng.uniform(0.16, 0.26)
@@ -136,7 +138,7 @@ class Gestures:
                 apex[hand, 9] = np.clip(apex[hand, 9] - 0.08, 0.05, 1.0)
             start = time - stroke
             since = start - keys[-1].time
-            needed = _duration(keys[-1].arms, ready)
+            needed = duration(keys[-1].arms, ready)
             if since < needed or (not begun and start - needed < 0.1):
                 continue  # no time to get there: this syllable goes without
             if since > needed + 0.10:  # wait where the hands are, then prepare
@@ -144,10 +146,10 @@ class Gestures:
             hold = rng.uniform(0.10, 0.35)
             keys += [Key(start, ready), Key(time, apex), Key(time + hold, apex)]
             begun = True
-            held = held + rng.normal(0, 1, held.shape) * _spread(0.5) * np.isin([0, 1], hands)[:, None]
+            held = held + rng.normal(0, 1, held.shape) * spread(0.5) * np.isin([0, 1], hands)[:, None]
         if begun:
             keys.append(Key(keys[-1].time + rng.uniform(0.0, 0.4), keys[-1].arms))
-            back = max(_duration(keys[-1].arms, rest), 0.75) * rng.uniform(1.0, 1.35)
+            back = max(duration(keys[-1].arms, rest), 0.75) * rng.uniform(1.0, 1.35)
             keys.append(Key(keys[-1].time + back, rest))
 
     def _lean(self, out: Array, away: Array) -> None:
@@ -158,41 +160,54 @@ class Gestures:
         out[:, JOINT_INDEX["neck"], 1] = -0.05 * (up[:, 1] - up[:, 0])
 
 
-def _rest(rng: np.random.Generator) -> Array:
+def rest(rng: np.random.Generator) -> Array:
     """Hands low before the hips, a little different for everybody."""
     low = REST.pack()
-    return low + rng.normal(0, 1, low.shape) * _spread(0.6)
+    return low + rng.normal(0, 1, low.shape) * spread(0.6)
 
 
-def _vary(arm: Array, rng: np.random.Generator) -> Array:
-    return arm + rng.normal(0, 1, arm.shape) * _spread(1.0)
+def vary(arm: Array, rng: np.random.Generator) -> Array:
+    return arm + rng.normal(0, 1, arm.shape) * spread(1.0)
 
 
-def _spread(amount: float) -> Array:
+def spread(amount: float) -> Array:
     """Standard deviation of each packed value from gesture to gesture."""
     return amount * np.array([0.08, 0.025, 0.025, 0.05, 0.06, 0.06, 0.06, 0.04, 0.03, 0.03, 0.03, 0.03, 0.0])
 
 
-def _duration(start: Array, stop: Array) -> float:
-    """Seconds that a minimum-jerk movement (Flash and Hogan 1985) needs within SPEED and PUSH, at least 0.16."""
+def duration(start: Array, stop: Array) -> float:
+    """Seconds that a minimum-jerk movement (Flash and Hogan 1985) needs within SPEED, PUSH and TURN, at least 0.16."""
     way = float(np.linalg.norm((stop - start)[:, :3] * METRES, axis=1).max())
     turn = float(np.abs((stop - start)[:, 3:]).max())
-    return max(0.16, 1.875 * way / SPEED, np.sqrt(5.774 * way / PUSH), 1.875 * turn / 6.0) * 1.25
+    palms = _unit(start[:, PALM]), _unit(stop[:, PALM])
+    twist = float(np.arccos(np.clip((palms[0] * palms[1]).sum(1), -1.0, 1.0)).max())
+    slowest = max(1.875 * way / SPEED, np.sqrt(5.774 * way / PUSH), 1.875 * turn / 6.0, 1.875 * twist / TURN)
+    return max(0.16, float(slowest)) * 1.25
 
 
-def _follow(keys: list[Key], times: Array) -> Array:
-    """(T, 2, SIZE): minimum jerk from key to key, then a slight smoothing that rounds the corners."""
+def follow(keys: list[Key], times: Array) -> Array:
+    """(T, 2, SIZE): minimum jerk from key to key; palms turn along the great circle between them."""
     at = np.array([key.time for key in keys])
     arms = np.stack([key.arms for key in keys])
     row = np.clip(np.searchsorted(at, times, side="right") - 1, 0, len(keys) - 2)
     s = np.clip((times - at[row]) / np.maximum(at[row + 1] - at[row], 1e-6), 0.0, 1.0)
     s = (s**3 * (10 - 15 * s + 6 * s * s))[:, None, None]
-    return arms[row] + s * (arms[row + 1] - arms[row])
+    out = arms[row] + s * (arms[row + 1] - arms[row])
+    start, stop = _unit(arms[row][..., PALM]), _unit(arms[row + 1][..., PALM])
+    angle = np.arccos(np.clip((start * stop).sum(-1, keepdims=True), -0.999, 1.0))
+    whole = np.maximum(np.sin(angle), 1e-6)
+    turned = (np.sin((1.0 - s) * angle) * start + np.sin(s * angle) * stop) / whole
+    out[..., PALM] = np.where(angle > 1e-3, turned, start)
+    return out
 
 
-def _sway(times: Array, rng: np.random.Generator) -> Array:
+def _unit(vectors: Array) -> Array:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def sway(times: Array, rng: np.random.Generator) -> Array:
     """(T, 2, SIZE): arms are never quite still; a sum of slow sines, millimetres wide."""
     rate = rng.uniform(0.15, 0.6, (4, 2, SIZE))
     phase = rng.uniform(0, 2 * np.pi, (4, 2, SIZE))
     waves = np.sin(2 * np.pi * rate[:, None] * times[None, :, None, None] + phase[:, None]).sum(0)
-    return waves * _spread(0.06)
+    return waves * spread(0.06)

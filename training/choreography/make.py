@@ -21,13 +21,15 @@ from engine.audio.logmel import LogMel
 from engine.clock import FPS, FRAME, HOP, HOPS_PER_FRAME, SAMPLE_RATE
 from engine.motion.emotion import EMOTION_INDEX, EMOTIONS, INTENSITIES
 from engine.motion.generator import Compose
+from engine.motion.wordpiece import words as tokens
 from training.choreography.meaning import Chooser
 from training.choreography.mouth import mouth_targets
 from training.choreography.performance import act
 from training.choreography.stage import VOWELS, Script, Stage
 from training.speech.channel import channel
 from training.speech.corpus import Utterance, read_shard, shards
-from training.speech.phones import Span
+from training.speech.phones import Span, Word
+from training.speech.voices import voice_named
 
 Array = NDArray[Any]
 SPLITS: Final = {"train": "train", "validation": "speaker", "test": "test"}  # ours: the corpus's, by speaker
@@ -37,6 +39,7 @@ STREAMS: Final = 10  # in a shard
 NEUTRAL: Final = 0.25  # of the stretches feel nothing in particular
 MOOD_SECONDS: Final = (6.0, 25.0)  # a mood lasts
 HEARD_ON, HEARD_OFF = 0.06, 0.24  # seconds after which the runtime's VAD knows (engine/motion/turn.py)
+ENGLISH: Final = 0.8  # of the streams, where there is a choice
 CHANNEL_SHARE: Final = 0.5  # of the streams pass through a random channel
 
 
@@ -61,9 +64,13 @@ class Sayings:
         self._read = lru_cache(maxsize=3)(lambda path: list(read_shard(path)))
 
     def speaker(self, rng: np.random.Generator) -> list[Utterance]:
-        """What one voice says, in a random order. Every voice is as likely, however much it says."""
+        """What one voice says, in a random order. Mostly English, whose meaning we know; then every voice is as
+        likely, however much it says."""
         voices = sorted({path.name.split("-")[1] for path in self.paths})
-        voice = voices[int(rng.integers(len(voices)))]
+        english = [voice for voice in voices if voice_named(voice).language == "en"]
+        foreign = [voice for voice in voices if voice not in english]
+        first = bool(english) and (not foreign or rng.random() < ENGLISH)
+        voice = (english if first else foreign)[int(rng.integers(len(english if first else foreign)))]
         mine = [path for path in self.paths if path.name.split("-")[1] == voice]
         said = self._read(mine[int(rng.integers(len(mine)))])
         if not said:
@@ -92,8 +99,9 @@ def scripts(
             sound = np.zeros(length * FRAME, np.float32)
             sound[: one.pcm.size] = one.pcm.astype(np.float32)[: sound.size] * level
             english = one.language == "en"  # the encoder's language
-            meaning, meant = chooser.sentence(one.text, one.words, stresses_of(one)) if english else (None, ())
-            script = Script(length, one.spans, one.words, stresses_of(one), meaning=meaning, meant=meant,
+            words = words_of(one)
+            meaning, meant = chooser.sentence(one.text, words, stresses_of(one)) if english else (None, ())
+            script = Script(length, one.spans, words, stresses_of(one), meaning=meaning, meant=meant,
                             question=one.text.rstrip().endswith("?"), **mood)  # type: ignore[arg-type]  # fmt: skip
             index, turn = index + 1, turn - 1
         else:
@@ -128,6 +136,17 @@ def stresses_of(one: Utterance) -> Array:
     rank = levels.argsort().argsort() / max(len(levels) - 1, 1)
     keep = rank > 0.4
     return np.stack([middles[keep] / 100.0, rank[keep]], axis=1)
+
+
+def words_of(one: Utterance) -> list[Word]:
+    """Words with their times; by their letters' share of the voiced time where the corpus does not say."""
+    if one.words or not one.spans:
+        return one.words
+    names = [name for name in tokens(one.text) if name.isalpha()]
+    ends = np.cumsum([len(name) + 1 for name in names]) / max(sum(len(name) + 1 for name in names), 1)
+    hops = np.array([hop for s in one.spans if s.phone for hop in range(s.start, s.stop)] or [0])
+    edges = hops[np.minimum((np.concatenate([[0.0], ends]) * len(hops)).astype(int), len(hops) - 1)]
+    return [Word(int(a), int(b), name) for a, b, name in zip(edges, edges[1:], names, strict=False)]
 
 
 def take(said: list[Utterance], frames: int, rng: np.random.Generator, chooser: Chooser, seed: int) -> Take:

@@ -18,7 +18,7 @@ from training.choreography.arms import AVERAGE, Skeleton
 from training.choreography.curves import stream
 from training.choreography.eyes import blink_times, gaze_track, lid_track, looks
 from training.choreography.face import expression_track
-from training.choreography.hands import arms_track
+from training.choreography.hands import hands_track
 from training.choreography.head import head_track
 from training.choreography.stage import Meant, Script, Stage
 from training.choreography.torso import torso_track
@@ -26,7 +26,7 @@ from training.choreography.torso import torso_track
 __all__ = ["Meant", "Performance", "Script", "Stage", "act", "perform"]
 
 Array = NDArray[Any]
-EYES, LIDS, HEAD, FACE, TORSO, ARMS = range(6)  # streams of random numbers
+EYES, LIDS, HEAD, FACE, TORSO, HANDS = range(6)  # streams of random numbers
 RANGES = {channel.name: (channel.low, channel.high) for channel in CHANNELS}
 
 
@@ -63,17 +63,19 @@ def act(stage: Stage, seed: int, body: Skeleton = AVERAGE) -> Performance:
     if not stage.frames:
         shapes = ((len(ACTION_INDEX),), (2,), (6,), (len(JOINT_INDEX), 3), (3,))
         return Performance(*(np.zeros((0, *shape), np.float32) for shape in shapes))
+    hands = hands_track(stage, stream(seed, HANDS), body)
     saccades = looks(stage, stream(seed, EYES))
     lids = stream(seed, LIDS)
     shut = lid_track(stage, blink_times(stage, saccades, lids), lids)
-    face = _lidded(expression_track(stage, saccades, stream(seed, FACE)), shut)
-    joints, strokes = arms_track(stage, stream(seed, ARMS), body)
-    joints = joints + torso_track(stage, stream(seed, TORSO))
+    face = expression_track(stage, saccades, stream(seed, FACE)) + hands.face
     head = head_track(stage, saccades, stream(seed, HEAD))
-    gaze = gaze_track(stage, saccades)
+    head[:, :3] += hands.head
+    joints = hands.joints + torso_track(stage, stream(seed, TORSO))
+    gaze = gaze_track(stage, saccades) + hands.gaze
+    shown = _lidded(np.clip(face, 0.0, 1.0), shut)
     return Performance(
-        _clip("face", face), _clip("gaze", gaze), _clip("head", head), _clip("joints", joints),
-        strokes.astype(np.float32),
+        _clip("face", shown), _clip("gaze", gaze), _clip("head", head), _clip("joints", joints),
+        hands.strokes.astype(np.float32),
     )  # fmt: skip
 
 
