@@ -17,7 +17,7 @@ import typer
 
 from engine.motion.codec import CodecConfig, PerformanceCodec
 from engine.motion.performer import Performer, PerformerConfig
-from training.performer_data import load, stretch
+from training.performer_data import Coded, load, stretch
 from training.performer_loss import codec_loss, codec_score, prior_loss, prior_score, spread
 from training.run import Plan, Run, console, restore
 
@@ -29,16 +29,17 @@ Steps = Annotated[int, typer.Option(min=1)]
 Seed = Annotated[int, typer.Option(min=0)]
 Rate = Annotated[float, typer.Option(min=0, help="peak learning rate")]
 Resume = Annotated[bool, typer.Option("--resume", help="continue from the checkpoint in --out")]
+Init = Annotated[Path | None, typer.Option(help="folder of an earlier run whose averaged weights to go on from")]
 Threads = Annotated[int, typer.Option(min=1, help="torch threads")]
 CODEC_BATCH, CODEC_WINDOWS = 32, 75  # 6 s
 START = 96  # stretches that the codebooks begin from
-PRIOR_BATCH, PRIOR_WINDOWS, BURN_IN = 24, 250, 12  # 20 s, of which 1 s is not counted
+PRIOR_BATCH, PRIOR_WINDOWS, BURN_IN = 12, 200, 12  # 16 s, of which 1 s is not counted
 
 
 @app.command("train-vq")
 def train_vq(
     data: Data, out: Out, steps: Steps = 3000, seed: Seed = 0, rate: Rate = 2e-3, resume: Resume = False,
-    threads: Threads = 1, evaluate_every: Annotated[int, typer.Option(min=1)] = 500,
+    init: Init = None, threads: Threads = 1, evaluate_every: Annotated[int, typer.Option(min=1)] = 500,
 ) -> None:  # fmt: skip
     """First stage: codes of two frames each."""
     torch.manual_seed(seed)
@@ -48,8 +49,11 @@ def train_vq(
     usual = spread(streams)
     codec.offset.copy_(usual.offset)
     codec.scale.copy_(usual.scale)
-    first = stretch(streams, START, CODEC_WINDOWS, np.random.default_rng(seed))
-    codec.start(first.motion, first.condition)
+    if init:
+        codec.load_state_dict(trained_codec(init).state_dict())
+    else:
+        first = stretch(streams, START, CODEC_WINDOWS, np.random.default_rng(seed))
+        codec.start(first.motion, first.condition)
     run = Run(out, "codec", codec, Plan(steps, seed, rate), asdict(codec.config))
     run.open(resume)
     for step in run:
@@ -88,27 +92,28 @@ def trained_performer(run: Path) -> Performer:
 @app.command("train-prior")
 def train_prior(
     data: Data, out: Out, steps: Steps = 1500, seed: Seed = 0, rate: Rate = 1.5e-3, resume: Resume = False,
-    threads: Threads = 1, evaluate_every: Annotated[int, typer.Option(min=1)] = 250,
+    init: Init = None, threads: Threads = 1, evaluate_every: Annotated[int, typer.Option(min=1)] = 250,
 ) -> None:  # fmt: skip
     """Second stage: which code comes next, given the voice, the condition and what was just done."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     streams, held = load(data, "train"), load(data, "validation")
     codec = trained_codec(out)
+    coded, seen = Coded.of(streams, codec), Coded.of(held, codec)
     net = Performer(PerformerConfig(codec=codec.config))
+    if init:
+        net.load_state_dict(trained_performer(init).state_dict())
     net.codec = codec
     run = Run(out, "prior", net, Plan(steps, seed, rate), net.config.to_json())
     run.open(resume)
     for step in run:
         net.codec.eval()
         sample = stretch(streams, PRIOR_BATCH, PRIOR_WINDOWS, np.random.default_rng((seed, step)))
-        with torch.autocast("cpu", torch.bfloat16):
-            parts = prior_loss(net, sample, BURN_IN)
-        run.learn(parts)
+        run.learn(prior_loss(net, sample, coded, BURN_IN))
         if run.step % evaluate_every == 0 or run.step == steps:
             averaged = run.averaged
             assert isinstance(averaged, Performer)
-            _report(run, prior_score(averaged, held))
+            _report(run, prior_score(averaged, held, seen))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from engine.audio.logmel import BINS
 from engine.clock import HOPS_PER_FRAME
+from engine.motion.codec import PerformanceCodec
 from engine.motion.condition import KNOWN_AT, LOOKAHEAD_AT, MOST_LOOKAHEAD, SEMANTIC_AT
 from engine.motion.performance import WINDOW
 from engine.motion.performer import SILENCE
@@ -78,14 +79,14 @@ def load(folder: Path, split: str, limit: int | None = None) -> Streams:
 class Stretch(NamedTuple):
     """B stretches of n windows, float32: mel (B, 8n, 80), condition (B, n, 48) as the performer is told it,
     meaning (B, n, 33) as it really is, motion (B, 2n, 96) and lips (B, 2n, 52) of the frames it is to perform, and
-    whether they begin their stream (B,)."""
+    where they are from (B, 3): stream, first window, lookahead."""
 
     mel: Tensor
     condition: Tensor
     meaning: Tensor
     motion: Tensor
     lips: Tensor
-    fresh: Tensor
+    origin: Tensor
 
 
 def stretch(streams: Streams, batch: int, windows: int, rng: np.random.Generator) -> Stretch:
@@ -105,7 +106,8 @@ def stretch(streams: Streams, batch: int, windows: int, rng: np.random.Generator
     mel = (mel + torch.tensor(gain, dtype=torch.float32)[:, None, None]).clamp_min(SILENCE)
     meaning = condition[..., SEMANTIC_AT.start : KNOWN_AT + 1].clone()
     condition[..., SEMANTIC_AT.start : KNOWN_AT + 1] *= torch.tensor(told, dtype=torch.float32)[:, None, None]
-    return Stretch(mel, condition, meaning, motion, lips, torch.tensor(start == 0))
+    origin = torch.from_numpy(np.stack([which, start // WINDOW, ahead], 1))
+    return Stretch(mel, condition, meaning, motion, lips, origin)
 
 
 def cut(streams: Streams, which: int, start: int, windows: int, ahead: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -120,3 +122,35 @@ def cut(streams: Streams, which: int, start: int, windows: int, ahead: int) -> t
     condition[:, LOOKAHEAD_AT] = ahead / MOST_LOOKAHEAD
     shown = torch.arange(start - ahead, start - ahead + frames).clamp_min(0)
     return mel, condition, streams.performance[which, shown].float(), streams.lips[which, shown].float()
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """Whole streams as codes, once and for all: codes (O, N, n, Q) uint8 and the latents (O, N, n, L) they lead to,
+    half precision, for each lookahead."""
+
+    codes: Tensor
+    latents: Tensor
+
+    @staticmethod
+    def of(streams: Streams, codec: PerformanceCodec, batch: int = 20) -> Coded:
+        """Encodes every stream at every lookahead. Raises ValueError for codebooks a byte cannot index."""
+        if codec.config.codes > 256:
+            raise ValueError(f"codes are kept as bytes: at most 256 a book, got {codec.config.codes}")
+        codes, latents = [], []
+        for ahead in range(MOST_LOOKAHEAD + 1):
+            shown = torch.arange(-ahead, streams.frames - ahead).clamp_min(0)
+            rows = [
+                codec.encode(streams.performance[first : first + batch][:, shown].float(),
+                             streams.condition[first : first + batch, ::WINDOW].float())
+                for first in range(0, len(streams), batch)
+            ]  # fmt: skip
+            codes.append(torch.cat([row[0] for row in rows]).to(torch.uint8))
+            latents.append(torch.cat([row[1] for row in rows]).half())
+        return Coded(torch.stack(codes), torch.stack(latents))
+
+    def at(self, sample: Stretch) -> tuple[Tensor, Tensor]:
+        """Codes (B, n, Q) int64 and latents (B, n, L) of stretches."""
+        windows = torch.arange(sample.condition.shape[1])
+        which, first, ahead = (column[:, None] for column in sample.origin.unbind(1))
+        return self.codes[ahead, which, first + windows].long(), self.latents[ahead, which, first + windows].float()

@@ -14,7 +14,7 @@ from engine.motion.codec import PerformanceCodec
 from engine.motion.frame import ACTION_INDEX
 from engine.motion.performance import GAZE_AT, GROUPS, PERFORMANCE
 from engine.motion.performer import Performer
-from training.performer_data import Streams, Stretch, stretch
+from training.performer_data import Coded, Streams, Stretch, stretch
 
 LEAST = {"body": 0.02, "head": 0.006, "face": 0.03, "eyes": 0.02}  # deviation below which a channel is hardly moving
 VELOCITY, COMMITMENT = 1.0, 0.25  # weights beside the pose's
@@ -55,19 +55,20 @@ def codec_loss(
     return {"loss": loss, "pose": pose, "velocity": velocity, "commitment": made.commitment}
 
 
-def prior_loss(net: Performer, sample: Stretch, burn_in: int) -> dict[str, Tensor]:
+def prior_loss(net: Performer, sample: Stretch, coded: Coded, burn_in: int) -> dict[str, Tensor]:
     """Cross-entropy of the codes that were performed, and one minus the cosine of the meaning that was heard.
 
     A stretch from the middle of a stream counts after ``burn_in`` windows: only a stream's beginning may look like one.
     """
-    codes, latent = net.codec.encode(sample.motion, sample.condition)
-    logits, thought = net(sample.mel, sample.condition, codes, latent)
-    surprise = F.cross_entropy(logits.flatten(0, 2), codes.flatten(), reduction="none").view_as(codes)
+    codes, latent = coded.at(sample)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, thought = net(sample.mel, sample.condition, codes, latent)
+    surprise = F.cross_entropy(logits.float().flatten(0, 2), codes.flatten(), reduction="none").view_as(codes)
     counted = torch.ones(codes.shape[:2])
-    counted[:, :burn_in] = sample.fresh[:, None].float()
+    counted[:, :burn_in] = (sample.origin[:, 1:2] == 0).float()
     nats = (surprise.mean(2) * counted).sum() / counted.sum()
     known = sample.meaning[..., -1]
-    cosine = F.cosine_similarity(thought.semantic, sample.meaning[..., :-1], dim=2)
+    cosine = F.cosine_similarity(thought.semantic.float(), sample.meaning[..., :-1], dim=2)
     missed = ((1.0 - cosine) * known).sum() / known.sum().clamp_min(1.0)
     return {"loss": nats + MEANING * missed, "nats": nats, "meaning": 1.0 - missed}
 
@@ -99,11 +100,13 @@ def codec_score(codec: PerformanceCodec, streams: Streams, batches: int = 4, win
 
 
 @torch.no_grad()
-def prior_score(net: Performer, streams: Streams, batches: int = 3, windows: int = 150) -> dict[str, float]:
+def prior_score(
+    net: Performer, streams: Streams, coded: Coded, batches: int = 3, windows: int = 150
+) -> dict[str, float]:
     """Nats a code, the share of the likeliest code that was right, and the cosine of the meaning heard."""
     rng, rows = np.random.default_rng(0), []
     for _ in range(batches):
-        rows.append({k: float(v) for k, v in prior_loss(net, stretch(streams, 16, windows, rng), 16).items()})
+        rows.append({k: float(v) for k, v in prior_loss(net, stretch(streams, 16, windows, rng), coded, 16).items()})
     return {name: float(np.mean([row[name] for row in rows])) for name in ("nats", "meaning")}
 
 

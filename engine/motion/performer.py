@@ -136,7 +136,7 @@ class Performer(nn.Module):
     def known(self, condition: Tensor, heard: Tensor) -> Tensor:
         """The condition, but for the neutral slot, with the meaning that was heard where none is known."""
         told = condition[..., KNOWN_AT : KNOWN_AT + 1]
-        meaning = torch.lerp(heard, condition[..., SEMANTIC_AT], told)
+        meaning = heard + told * (condition[..., SEMANTIC_AT] - heard)
         before, after = condition[..., NEUTRAL_AT + 1 : SEMANTIC_AT.start], condition[..., SEMANTIC_AT.stop :]
         return torch.cat([before, meaning, after], dim=-1)
 
