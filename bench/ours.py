@@ -93,8 +93,12 @@ class Talker:
 
     def session(self, seed: int = 0) -> Session:
         """A fresh session on the same networks."""
-        self._lips.said.clear()
+        self.forget()
         return Session(self.parts, seed=seed)
+
+    def forget(self) -> None:
+        """Drops what was overheard: a session that goes on for hours is not remembered hop by hop."""
+        self._lips.said.clear()
 
     def perform(self, pcm: Array, seed: int = 0) -> Shown:
         """A whole session on pcm (samples,) at 16 kHz; ``step_ms`` grows by the time of every frame's motion."""
