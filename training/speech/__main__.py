@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from training.speech.corpus import SENTENCES_PER_SHARD, Task, complete, make_shard, write_manifest
+from training.speech.corpus import Task, complete, make_shard, write_manifest
 from training.speech.text import script, sentences
 from training.speech.tools import MissingPackage
 from training.speech.voices import FULL_HOURS, VOICES, Voice, require, voice_named
@@ -40,10 +40,10 @@ def plan(voices: list[Voice], hours: float, seed: int) -> list[Task]:
         for split, part in splits:
             lines = script(voice.base or voice.name, split == "sentence", seed, pools[voice.language])
             seconds = 3600 * voice.hours * part * hours / FULL_HOURS
-            count = max(1, round(seconds / SECONDS_PER_SENTENCE / SENTENCES_PER_SHARD))
+            count = max(1, round(seconds / SECONDS_PER_SENTENCE / voice.batch))
             for index in range(count):
-                start = index * SENTENCES_PER_SHARD
-                batch = tuple(lines[i % len(lines)] for i in range(start, start + SENTENCES_PER_SHARD))
+                start = index * voice.batch
+                batch = tuple(lines[i % len(lines)] for i in range(start, start + voice.batch))
                 task = Task(voice.name, split, index, seed, batch)
                 # Validation comes early, so that a first model can be judged before the corpus is whole; a persona
                 # comes after the voice it is made of.

@@ -24,7 +24,6 @@ from training.speech.persona import convert
 from training.speech.phones import Span, Word
 from training.speech.voices import Voice, synthesize, voice_named
 
-SENTENCES_PER_SHARD = 40
 PEAK = 0.7
 LEAD, TAIL = SAMPLE_RATE // 5, SAMPLE_RATE // 4  # silence around a sentence, in samples
 LONGEST_PHONE = 80  # hops; a longer non-silence means the aligner lost its way
