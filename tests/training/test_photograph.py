@@ -13,9 +13,9 @@ from engine import avatar
 from engine.avatar import REGIONS
 from engine.body.body import Body
 from engine.motion.frame import ACTION_INDEX, Motion
-from engine.render import camera, material
+from engine.render import camera
 from engine.viewpoint import Viewpoint
-from kernels.rasterize import Camera, Rasterizer
+from kernels.rasterize import Camera
 
 moderngl = pytest.importorskip("moderngl")
 
@@ -67,31 +67,6 @@ def shoot(photographer: Photographer, person: StudioPerson, motion: Motion, lens
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / max((a | b).sum(), 1))
-
-
-@pytest.mark.parametrize("yaw", [-0.9, 0.0, 0.6])
-def test_labels_lie_where_the_engines_guidance_lies(
-    photographer: Photographer, person: StudioPerson, yaw: float
-) -> None:
-    """Without strands: in guidance they are a blended layer of its own, which has no label."""
-    solid = person.avatar.layer == 0
-    pack = dataclasses.replace(
-        person.avatar, faces=person.avatar.faces[solid], region=person.avatar.region[solid],
-        layer=person.avatar.layer[solid],
-    )  # fmt: skip
-    lens, pose = view(yaw), Body(pack).pose(Motion.rest())
-    photographer.load(dataclasses.replace(person, avatar=pack, fine=pack))
-    shot = photographer.shoot(pose.vertices, pose.normals, lens, LIGHT, PLACE)
-    photographer.load(person)
-    mesh, _ = material.build(pack)
-    guidance = Rasterizer(mesh, SIZE).draw(pose.vertices, pose.normals, lens, None, np.zeros_like(pose.vertices))
-    for name in ("face", "torso", "neck_ears", "hair"):
-        mine, theirs = shot.region == REGIONS.index(name), guidance.region == REGIONS.index(name)
-        assert overlap(mine, theirs) > 0.94, name
-        here, there = (np.argwhere(mask).mean(0) for mask in (mine, theirs))
-        assert np.abs(here - there).max() < 0.5, name  # centre of mass, pixels
-    assert (shot.region == guidance.region).mean() > 0.985
-    assert abs(shot.alpha / 255.0 - guidance.coverage).mean() < 0.01
 
 
 def test_labels_follow_a_turned_and_shifted_camera(photographer: Photographer, person: StudioPerson) -> None:
