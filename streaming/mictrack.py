@@ -18,6 +18,7 @@ class MicReader:
 
     def __init__(self) -> None:
         self._resampler: av.AudioResampler | None = None
+        self._made_for: tuple[str, int, int] | None = None  # format, channels, rate
 
     def read(self, frame: av.AudioFrame) -> Iterator[tuple[int, Voice]]:
         """(position, samples): ``samples`` (n,) float32 begin at ``position``, in 48 kHz samples."""
@@ -27,8 +28,9 @@ class MicReader:
             samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
             yield position, samples.mean(axis=1, dtype=np.float32) / np.float32(32768.0)
             return
-        if self._resampler is None:
-            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=VOICE_RATE)
+        kind = (frame.format.name, frame.layout.nb_channels, rate)
+        if self._resampler is None or self._made_for != kind:  # a sender may change its rate between two packets
+            self._resampler, self._made_for = av.AudioResampler(format="flt", layout="mono", rate=VOICE_RATE), kind
         for part in self._resampler.resample(frame):
             yield position, np.asarray(part.to_ndarray().reshape(-1), np.float32)
             position += part.samples
