@@ -39,6 +39,7 @@ def preview(
     out: Annotated[Path, typer.Option(help="MP4 to write")],
     text: Annotated[str, typer.Option(help="what to say; with --wav, what is said there")] = "",
     wav: Annotated[Path | None, typer.Option(help="sound file to perform; any that PyAV reads")] = None,
+    voice: Annotated[str, typer.Option(help="of training/speech/voices.py; empty: the first installed")] = "",
     emotion: Annotated[str, typer.Option(help=", ".join(EMOTIONS))] = "neutral",
     intensity: Annotated[float, typer.Option(help="0 to 1; mild .35, moderate .65, strong 1")] = 0.65,
     style: Annotated[str, typer.Option(help="energy,head,brows,gesture, each 0 to 1")] = "0.6,0.6,0.6,0.8",
@@ -53,7 +54,7 @@ def preview(
     if not text and wav is None:
         raise ValueError("say what to perform: --text, --wav or both")
     manner = (emotion, intensity, _numbers(style))
-    spoken = from_sound(wav, text, *manner) if wav else from_text(text, *manner)
+    spoken = from_sound(wav, text, *manner) if wav else from_text(text, *manner, voice)
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("frames")
         film(spoken, _pack(avatar), out, seed=seed, size=size, framing=framing,

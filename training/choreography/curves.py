@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter, lfilter_zi
 
 from engine.clock import FPS, FRAME_SECONDS
 
@@ -53,11 +55,18 @@ def spring(target: Array, half_life: Array | float, start: Array | None = None) 
 
     It begins at rest at ``start``, or where the target begins.
     """
+    if not len(target):
+        return np.zeros(target.shape)
+    first = np.array(target[0] if start is None else start, float)
+    if np.ndim(half_life) == 0:
+        swing = HALF / float(half_life) * FRAME_SECONDS
+        pole = math.exp(-swing)
+        top, bottom = [1.0 - pole * (1.0 + swing), pole * (pole - 1.0 + swing)], [1.0, -2.0 * pole, pole * pole]
+        return np.asarray(lfilter(top, bottom, target, axis=0, zi=lfilter_zi(top, bottom)[:, None] * first)[0])
     out = np.empty_like(target, dtype=float)
-    omega = HALF / np.broadcast_to(np.asarray(half_life, float), len(target))
+    omega = HALF / np.asarray(half_life, float)
     decay = np.exp(-omega * FRAME_SECONDS)
-    x = np.array(target[0] if start is None else start, float) if len(target) else np.zeros(target.shape[1:])
-    v = np.zeros_like(x)
+    x, v = first, np.zeros_like(first)
     for i in range(len(target)):
         offset = x - target[i]
         drift = v + omega[i] * offset

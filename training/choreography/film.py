@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any, Final
 
 import av
@@ -39,7 +40,7 @@ from training.speech.voices import synthesize, voice_named
 Array = NDArray[Any]
 LOOKAHEAD: Final = 2  # frames of the lip network, for sound whose words are not known
 LOUD: Final = 0.12  # of the loudest tenth: louder is voice, for sound without words
-TEXT_VOICES: Final = ("kokoro_af_heart", "flite_slt", "espeak")
+TEXT_VOICES: Final = ("flite_slt", "festival_slt", "kokoro_af_heart")  # the first that is installed speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def from_text(text: str, emotion: str, intensity: float, style: tuple[float, ...
         try:
             made = voice_named(name)
             (samples, rate), *_ = synthesize(made, [text], random.Random(0))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, SubprocessError) as error:
             last = error
             continue
         count = int(len(samples) * SAMPLE_RATE / rate)

@@ -24,6 +24,8 @@ Array = NDArray[Any]
 LEFT, RIGHT = 0, 1
 BEAT: Final = -1
 LATE: Final = 0.22  # seconds a stroke may come late when the hands are still busy
+LATE_EMBLEM: Final = 0.55  # likewise, of gestures that could stand alone
+EMBLEMS: Final = frozenset(("hello", "goodbye", "thanks", "good", "stop", "no", "yes", "unknown", "please", "listen"))
 UP_FOR: Final = 2.3  # seconds until the next stroke within which the hands stay up
 QUICK: Final = 11.0  # radians a second that a wrist seldom turns
 GAP: Final = 0.5  # seconds between beats, at least
@@ -121,7 +123,7 @@ class _Planner:
             if rng.random() < chance and (not signs or time - signs[-1].time > 1.2):
                 signs.append(Event(time, MEANINGS.index(name), 1.0))
                 seen[name] = time
-        taken = [(s.time + VOCABULARY[MEANINGS[s.meaning]].steps[0].time - 0.5,
+        taken = [(s.time + VOCABULARY[MEANINGS[s.meaning]].steps[0].time - 0.9,
                   s.time + VOCABULARY[MEANINGS[s.meaning]].steps[-1].time + 0.5) for s in signs]  # fmt: skip
         beats: list[Event] = []
         for time, prominence in stage.stresses:
@@ -181,15 +183,16 @@ class _Planner:
             at[k] = min(at[k], at[k + 1] - 0.8 * self._needed(poses[k], poses[k + 1], event.time))
         for k in range(stroke + 1, len(at)):
             at[k] = max(at[k], at[k - 1] + 0.8 * self._needed(poses[k - 1], poses[k], event.time))
-        began = self._reach(poses[0], float(at[0]), LATE)
+        late = LATE_EMBLEM if MEANINGS[event.meaning] in EMBLEMS else LATE
+        began = self._reach(poses[0], float(at[0]), late)
         if began is None:
             return None
-        late = self.keys[-1].time - float(at[0])
-        self.keys += [Key(float(t) + late, pose) for t, pose in zip(at[1:], poses[1:], strict=True)]
+        shift = self.keys[-1].time - float(at[0])
+        self.keys += [Key(float(t) + shift, pose) for t, pose in zip(at[1:], poses[1:], strict=True)]
         hold = sign.hold * rng.uniform(0.7, 1.4) / self._tempo(event.time)
         if hold > 0.05:
             self.keys.append(Key(self.keys[-1].time + hold, self.keys[-1].arms))
-        time = float(at[stroke]) + late
+        time = float(at[stroke]) + shift
         self._accompany(sign, time, mirrored)
         self.posture = None
         return began, time, float(event.meaning)

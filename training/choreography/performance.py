@@ -49,7 +49,7 @@ class Performance:
         """(T, 96) float32, in the order of engine.motion.performance."""
         out = np.zeros((len(self.face), PERFORMANCE), np.float32)
         out[:, FACE_AT], out[:, GAZE_AT], out[:, HEAD_AT] = self.face, self.gaze, self.head
-        out[:, JOINTS_AT] = self.joints.reshape(len(self.face), -1)
+        out[:, JOINTS_AT] = self.joints.reshape(len(self.face), 3 * len(JOINT_INDEX))
         return out
 
 
