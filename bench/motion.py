@@ -19,6 +19,7 @@ from rich.progress import track
 from bench import prompts
 from bench.cues import has_shapes
 from bench.lipscore import Score, Take, cue_take, interval, lead, painted_take, score, true_track, unit
+from bench.lively import lively
 from bench.motion_report import plot, tables
 from bench.ours import Talker, latency, loudness
 from bench.peers import PEERS, BrokenPeer, Heard, MissingPeer, Peer, ask, rtf
@@ -39,7 +40,6 @@ LOOKAHEADS: Final = (0, 1, 2)
 FOR_ALL: Final = ("asterisk", "librivox", "tts")  # sets that even the slow are asked about
 PAUSE_SECONDS: Final = 1.5
 ROOM: Final = 10 ** (-60 / 20)  # power of every other pause: a quiet room; the others are digital silence
-SEED_PROMPTS: Final = 5
 
 Speech = Callable[[], Iterable[Prompt]]
 System = Callable[[Sequence[Prompt]], list[Take]]
@@ -69,7 +69,7 @@ def run(quick: bool = False, log: Console | None = None) -> Measured:
         metrics |= _scored(name, said, everybody if name in FOR_ALL else live, log, skipped)
         if name == "asterisk":
             metrics |= _scored("asterisk_pauses", [call(said)], {"ours": ours["ours"]}, log, skipped)
-            metrics |= _seeds(talkers[main], said[:SEED_PROMPTS])
+            metrics |= lively(talkers[main], said, call, quick, log)
             for variant, changed in () if quick else _changed(said):
                 metrics |= _scored(variant, changed, live, log, skipped)
     if not metrics:
@@ -166,17 +166,6 @@ def _scored(name: str, said: Sequence[Prompt], systems: dict[str, System], log: 
     metrics[f"{name}.prompts"] = value(len(said), "prompts")
     metrics[f"{name}.seconds"] = value(sum(p.pcm.size for p in said) / SAMPLE_RATE, "s")
     return metrics
-
-
-def _seeds(talker: Talker, said: Sequence[Prompt]) -> Metrics:
-    """How far two seeds part on the same words: lips (mean difference of the gap), and heads."""
-    gaps, heads = [], []
-    for prompt in said:
-        one, other = talker.perform(prompt.pcm, seed=1), talker.perform(prompt.pcm, seed=2)
-        gaps.append(np.abs(one.gap - other.gap).mean())
-        heads.append(np.mean([np.abs(a.head[:3] - b.head[:3]) for a, b in zip(one.motion, other.motion, strict=True)]))
-    return {"ours.seeds.lip_gap_mm": value(float(np.mean(gaps)), "mm"),
-            "ours.seeds.head_deg": value(float(np.degrees(np.mean(heads))), "deg")}  # fmt: skip
 
 
 def _stillness(talker: Talker) -> Metrics:

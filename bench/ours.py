@@ -19,6 +19,7 @@ from engine.config import EngineConfig, MotionConfig, RenderConfig
 from engine.engine import Engine
 from engine.motion.frame import Motion
 from engine.motion.lips import REST_GAP_MM, VISEMES, lip_gap
+from engine.motion.manner import Manner
 from engine.parts import Parts
 from engine.render.camera import FRAMINGS
 from engine.render.geometric import GeometricRenderer
@@ -91,18 +92,18 @@ class Talker:
         self._lips = _Overheard(self.parts.lips)
         self.parts.lips = cast(Any, self._lips)
 
-    def session(self, seed: int = 0) -> Session:
+    def session(self, seed: int = 0, manner: Manner | None = None) -> Session:
         """A fresh session on the same networks."""
         self.forget()
-        return Session(self.parts, seed=seed)
+        return Session(self.parts, seed=seed, manner=manner)
 
     def forget(self) -> None:
         """Drops what was overheard: a session that goes on for hours is not remembered hop by hop."""
         self._lips.said.clear()
 
-    def perform(self, pcm: Array, seed: int = 0) -> Shown:
+    def perform(self, pcm: Array, seed: int = 0, manner: Manner | None = None) -> Shown:
         """A whole session on pcm (samples,) at 16 kHz; ``step_ms`` grows by the time of every frame's motion."""
-        session, motion = self.session(seed), []
+        session, motion = self.session(seed, manner), []
         voice = at_48k(np.pad(pcm, (0, -pcm.size % FRAME + self.lookahead * FRAME)))
         for start in range(0, voice.size, VOICE_FRAME):
             session.push_voice(voice[start : start + VOICE_FRAME])

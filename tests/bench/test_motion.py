@@ -42,6 +42,7 @@ def metrics() -> Mapping[str, Any]:
         patch.setattr(prompts, "asterisk", one)
         patch.setattr(prompts, "librivox", nothing, raising=False)
         patch.setattr(motion, "PEERS", {})
+        patch.setattr(motion, "lively", lambda *_: {})
         patch.setattr(motion, "still_sounds", lambda: {"silence": np.zeros(25 * FRAME, np.float32)})
         return motion.run(quick=True, log=Console(quiet=True)).metrics
 
