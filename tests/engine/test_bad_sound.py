@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+import av
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from engine.render.camera import FRAMINGS
 from engine.render.geometric import GeometricRenderer
 from engine.session import Session
 from streaming.micclock import MicClock
+from streaming.mictrack import MicReader
 
 SAMPLE = Path(__file__).parents[2] / "streaming" / "web" / "sample.wav"
 SECOND = 25  # frames
@@ -192,6 +194,26 @@ def test_lost_packets_shake_the_mouth_and_do_not_stop_it(lost: float, alike: flo
     common = min(len(gap), len(clean()))
     lags = [np.corrcoef(gap[lag:common], clean()[: common - lag])[0, 1] for lag in range(4)]
     assert max(lags) > alike and gap.std() > FROZEN * clean().std()
+
+
+def test_a_change_of_sample_rate_is_heard_as_the_same_voice() -> None:
+    reader, voice = MicReader(), []
+    third = len(speech()) // 3 // 960 * 960
+    for number, rate in enumerate((48000, 16000, 8000)):
+        part = speech()[number * third : (number + 1) * third]
+        size = len(part) * rate // VOICE_RATE
+        pcm = np.interp(np.arange(size) / rate, np.arange(len(part)) / VOICE_RATE, part)
+        for start in range(0, size, rate // 50):
+            frame = av.AudioFrame.from_ndarray(
+                (pcm[None, start : start + rate // 50] * 32767).astype(np.int16), "s16", "mono"
+            )
+            frame.sample_rate, frame.pts = rate, start
+            voice += [samples for _, samples in reader.read(frame)]
+    heard = np.concatenate(voice)
+    assert abs(len(heard) - 3 * third) < 0.1 * VOICE_RATE
+    gap = gaps(play(heard))
+    common = min(len(gap), len(clean()))
+    assert np.corrcoef(gap[:common], clean()[:common])[0, 1] > 0.7 and gap[-SECOND * 2 :].std() > 0.3 * clean().std()
 
 
 def test_numbers_that_are_none_are_silence() -> None:
