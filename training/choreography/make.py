@@ -217,7 +217,10 @@ def make_shard(path: Path, sayings: Sayings, split: str, index: int, seed: int, 
     os.replace(temporary, path)
 
 
-def make(speech: Path, out: Path, hours: float, seed: int, report: Callable[[int, int, str], None]) -> Iterator[Path]:
+def make(
+    speech: Path, out: Path, hours: float, seed: int, report: Callable[[int, int, str], None],
+    chooser: Chooser | None = None,
+) -> Iterator[Path]:  # fmt: skip
     """Makes what is missing of ``hours`` of streams, shard by shard; ``report(done, all, name)`` after each.
 
     Raises ValueError for hours that are not positive or speech that is not there.
@@ -225,12 +228,12 @@ def make(speech: Path, out: Path, hours: float, seed: int, report: Callable[[int
     if not 0.0 < hours < 1000.0:
         raise ValueError(f"hours must lie between 0 and 1000, got {hours}")
     out.mkdir(parents=True, exist_ok=True)
-    chooser = Chooser()
     whole = hours * 3600 * FPS / (STREAM * STREAMS)
     wanted = [(split, i) for split in SPLITS for i in range(max(1, round(whole * SHARE[split])))]
     wanted.sort(key=lambda row: row[1] / max(SHARE[row[0]], 1e-9))  # every split grows from the start
     sayings = {split: Sayings(speech, split) for split in SPLITS if split == "train" or _spoken(speech, split)}
     wanted = [row for row in wanted if row[0] in sayings]
+    chooser = chooser or Chooser()
     for done, (split, index) in enumerate(wanted):
         path = out / f"{split}-{index:04d}.npz"
         if not path.exists():

@@ -27,7 +27,7 @@ SAYINGS: Final[dict[str, tuple[str, ...]]] = {
     "unknown": ("I do not KNOW", "who KNOWS", "I have no IDEA", "WHATEVER", "WHY not", "NOBODY"),
     "hello": ("HELLO", "HI there", "good MORNING", "GREETINGS", "nice to MEET you"),
     "goodbye": ("GOODBYE", "BYE", "FAREWELL", "good NIGHT", "see you LATER"),
-    "thanks": ("THANK you", "THANKS a lot", "I am GRATEFUL", "I APPRECIATE it", "SINCERELY", "from my HEART"),
+    "thanks": ("THANK you", "THANKS a lot", "I am GRATEFUL", "I APPRECIATE it", "my GRATITUDE"),
     "please": ("PLEASE", "I BEG you", "I PRAY", "would you KINDLY", "I HOPE so", "FORGIVE me", "GOD help us"),
     "explain": ("let me EXPLAIN", "this MEANS", "for EXAMPLE", "the REASON is", "BECAUSE", "I will SHOW you"),
     "idea": ("I have an IDEA", "SUDDENLY I understood", "a new INVENTION", "the SOLUTION", "DISCOVERED"),
