@@ -1,6 +1,7 @@
 """The figures of suite ``motion`` as tables, Markdown and a plot: functions of its metrics alone.
 
-``python -m bench.motion_report RESULT.json TABLES.md PLOT.png`` draws a kept result again.
+``python -m bench.motion_report RESULT.json DOCUMENT.md PLOT.png`` draws a kept result again: the tables go between the
+two marks of the document.
 """
 
 from __future__ import annotations
@@ -66,8 +67,11 @@ REACH: Final = (
     Reach("ours.librivox.closure_precision", 0.77), Reach("ours.librivox.opening_corr", 0.72),
     Reach("false_open_pct", 1.0, False), Reach("ours.es.closure_recall", 0.85), Reach("ours.fr.closure_recall", 0.85),
     Reach("ours.it.closure_recall", 0.85), Reach("ours.ru.closure_recall", 0.85), Reach("emotion_acc", 0.8),
+    Reach("beat_alignment.head.p", 0.05, False), Reach("diversity.lip_gap_mm", 0.1, False),
     Reach("step_ms", 4.0, False),
 )  # fmt: skip
+BEGIN: Final = "<!-- figures of bench/run.py motion: begin -->"
+END: Final = "<!-- figures of bench/run.py motion: end -->"
 KEPT_IN_NOISE: Final = 0.85  # share of F1-15 that noise and a narrow line must leave
 
 
@@ -233,9 +237,20 @@ def plot(metrics: Metrics, path: Path) -> Path:
     return path
 
 
+def into(document: str, result: Mapping[str, Any]) -> str:
+    """``document`` with the tables of ``result`` between its marks. Raises ValueError when it has no marks."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the document has no place for tables: it needs the lines {BEGIN} and {END}")
+    machine = result["machine"]
+    made = f"Measured {result['date'][:10]} at {result['commit']} on {machine['cpu']}, {machine['threads']} threads."
+    return f"{before}{BEGIN}\n{made}\n\n{markdown(result['metrics'])}{END}{after}"
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 4:
-        sys.exit("usage: python -m bench.motion_report RESULT.json TABLES.md PLOT.png")
-    kept = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["metrics"]
-    Path(sys.argv[2]).write_text(markdown(kept), encoding="utf-8")
-    plot(kept, Path(sys.argv[3]))
+        sys.exit("usage: python -m bench.motion_report RESULT.json DOCUMENT.md PLOT.png")
+    kept, page = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])
+    page.write_text(into(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
+    plot(kept["metrics"], Path(sys.argv[3]))

@@ -123,6 +123,16 @@ def test_tables_and_plot_are_drawn_from_the_metrics(metrics: Mapping[str, Any], 
         motion_report.plot({}, tmp_path / "b.png")
 
 
+def test_tables_go_between_the_marks_of_a_document(metrics: Mapping[str, Any]) -> None:
+    result = {"metrics": metrics, "date": "2026-11-21T10:00:00", "commit": "abc", "machine": {"cpu": "X", "threads": 2}}
+    page = f"# Title\n{motion_report.BEGIN}\nold\n{motion_report.END}\nafter\n"
+    once = motion_report.into(page, result)
+    assert once.startswith("# Title\n") and once.endswith("\nafter\n") and "old" not in once and "at abc on X" in once
+    assert motion_report.into(once, result) == once
+    with pytest.raises(ValueError, match="no place for tables"):
+        motion_report.into("# Title\n", result)
+
+
 def test_what_was_promised_is_judged_by_the_worst_of_a_spread() -> None:
     got = {"step_ms": {"p50": 1.0, "p95": 2.0, "p99": 5.0, "n": 9, "unit": "ms"},
            "ours.asterisk.f1_15": {"value": 0.61, "unit": "F1"},
