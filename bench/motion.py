@@ -80,6 +80,7 @@ def run(quick: bool = False, log: Console | None = None) -> Measured:
     if "ours.asterisk_pauses.false_open_pct" in metrics:
         metrics["false_open_pct"] = metrics["ours.asterisk_pauses.false_open_pct"]
     metrics["step_ms"] = spread(talkers[main].step_ms, "ms")
+    metrics["step_cpu_ms"] = spread(talkers[main].step_cpu_ms, "ms")  # what is left of it on a busy machine
     series = {"motion step": talkers[main].step_ms}
     return Measured(metrics, series, "ms", tables(metrics), lambda folder: plot(metrics, folder / "motion.png"))
 

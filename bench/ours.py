@@ -6,6 +6,7 @@ network four times a frame. Both stand at the time of the voice that goes out wi
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -83,6 +84,7 @@ class Talker:
 
     lookahead: int
     step_ms: list[float] = field(default_factory=list)
+    step_cpu_ms: list[float] = field(default_factory=list)
     parts: Parts = field(init=False)
     _lips: _Overheard = field(init=False)
 
@@ -102,15 +104,19 @@ class Talker:
         self._lips.said.clear()
 
     def perform(self, pcm: Array, seed: int = 0, manner: Manner | None = None) -> Shown:
-        """A whole session on pcm (samples,) at 16 kHz; ``step_ms`` grows by the time of every frame's motion."""
+        """A whole session on pcm (samples,) at 16 kHz.
+
+        ``step_ms`` and ``step_cpu_ms`` grow by the time of every frame's motion, by the clock and by this thread's own.
+        """
         session, motion = self.session(seed, manner), []
         voice = at_48k(np.pad(pcm, (0, -pcm.size % FRAME + self.lookahead * FRAME)))
         for start in range(0, voice.size, VOICE_FRAME):
             session.push_voice(voice[start : start + VOICE_FRAME])
-            stages = Stages()
+            stages, began = Stages(), time.thread_time()
             moved = session.move(stages)
             if moved is not None:
                 motion.append(moved.motion)
+                self.step_cpu_ms.append(1e3 * (time.thread_time() - began))
                 self.step_ms.append(sum(stages.times.values()))
         faces = np.stack([m.face for m in motion])
         said = np.concatenate(self._lips.said[self.lookahead :])
