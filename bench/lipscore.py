@@ -1,9 +1,8 @@
 """Scores lips against the phones that are spoken, on a grid of 10 ms.
 
-Two things are scored, and named apart. *Said*: the viseme track a system gives out (`f1_*`, `closure_*`), which is
-all that most systems have. *Painted*: the gap between the lips of our pictures in mm (`painted_closure_*`,
-`false_open_pct`). Opening correlation and lag use the painted gap where there is one, else the usual opening of what
-is said.
+Two things are scored, and named apart. *Said*: the visemes a system gives out and the opening it gives with them
+(`f1_*`, `closure_*`, `opening_corr`, `lag_ms`), which is all that most systems have. *Painted*: the gap between the
+lips of our pictures in mm (`painted_*`, `false_open_pct`).
 
 Every figure comes from sums over prompts (`tally`), so that prompts can be drawn again for an interval (`lead`).
 """
@@ -37,7 +36,8 @@ DRAWS: Final = 2000  # of the bootstrap
 UNITS: Final = {
     "lag_ms": "ms", "opening_corr": "r", "f1_15": "F1", "f1_8": "F1", "f1_6": "F1", "closure_recall": "share",
     "closure_precision": "share", "closures": "events", "closures_said": "events", "painted_closure_recall": "share",
-    "painted_closure_precision": "share", "closures_painted": "events", "false_open_pct": "%",
+    "painted_closure_precision": "share", "closures_painted": "events", "painted_opening_corr": "r",
+    "painted_lag_ms": "ms", "false_open_pct": "%",
     "silent_frames": "frames",
 }  # fmt: skip
 
@@ -61,11 +61,13 @@ def true_track(spans: Sequence[Span], hops: int) -> Track:
     return of_visemes(paint(shapes(spans), hops))
 
 
-def painted_take(spans: Sequence[Span], viseme: Array, gap: Array) -> Take:
-    """A take of our own pictures: visemes (hops, 15) and gap (hops,), at the time of the voice they go out with."""
+def painted_take(spans: Sequence[Span], viseme: Array, gap: Array, opening: Array | None = None) -> Take:
+    """A take of our own pictures: chances of visemes (hops, 15) and gap (hops,), at the time of the voice they go out
+    with. The opening that is said is the one to be expected of the visemes, unless ``opening`` (hops,) says it."""
     said = np.concatenate([viseme.argmax(1), np.full(LATEST, viseme[-1].argmax())])
-    shown = np.concatenate([gap, np.full(LATEST, gap[-1], np.float32)])
-    return Take(true_track(spans, len(gap)), of_visemes(said, np.maximum(shown, 0)), shown)
+    opening = viseme @ OPEN if opening is None else opening
+    shown, wide = (np.concatenate([x, np.full(LATEST, x[-1], np.float32)]) for x in (gap, opening))
+    return Take(true_track(spans, len(gap)), of_visemes(said, wide), shown)
 
 
 def cue_take(truth: Track, cues: Sequence[Cue], shapes: bool = False) -> Take:
@@ -92,7 +94,7 @@ def hits(events: NDArray[np.int64], mask: NDArray[np.bool_]) -> int:
 # Where each group of sums lies in the row of a prompt.
 _GROUPS: Final = {
     "f1_15": 3 * len(VISEMES), "f1_8": 3 * len(CLASSES_8), "f1_6": 3 * len(CLASSES_6), "closure": 4, "painted": 3,
-    "silent": 2, "moments": 6,
+    "silent": 2, "moments": 6, "painted_moments": 6,
 }  # fmt: skip
 _EDGES: Final = dict(zip(_GROUPS, np.cumsum([0, *_GROUPS.values()])[:-1].tolist(), strict=True))
 
@@ -101,9 +103,9 @@ def _group(sums: Sums, name: str) -> Sums:
     return sums[..., _EDGES[name] : _EDGES[name] + _GROUPS[name]]
 
 
-def tally(take: Take, lag: int) -> Sums:
-    """The sums of one prompt with ``lag`` hops removed, (D,). Painted closures and rest are taken as they are seen:
-    no lag removed."""
+def tally(take: Take, lag: int, painted_lag: int = 0) -> Sums:
+    """The sums of one prompt with ``lag`` hops removed, (D,). Painted closures and rest are taken as they are seen, no
+    lag removed; the painted opening with ``painted_lag`` removed."""
     hops = len(take.truth)
     said, eight = shifted(take.guess.said, lag, hops), shifted(take.guess.eight, lag, hops)
     opening = shifted(take.guess.opening, lag, hops)
@@ -114,7 +116,14 @@ def tally(take: Take, lag: int) -> Sums:
     row.append(np.array([hits(events, shut), len(events), hits(heard, closed), len(heard)], np.float64))
     row.append(_painted(take, closed, events))
     row.append(_moments(take.truth.opening, opening))
+    row.append(_moments(take.truth.opening, _shown(take, painted_lag)))
     return np.concatenate(row)
+
+
+def _shown(take: Take, lag: int) -> Array:
+    """How far the painted lips stand apart (hops,); lips pressed together are as shut as lips that touch."""
+    hops = len(take.truth)
+    return np.zeros(hops, np.float32) if take.gap is None else shifted(np.maximum(take.gap, 0), lag, hops)
 
 
 def _confusion(truth: Labels, said: Labels, classes: int) -> Sums:
@@ -175,27 +184,29 @@ def figures(sums: Sums) -> dict[str, Sums]:
     gaping, silent = np.moveaxis(_group(sums, "silent"), -1, 0)
     if silent.any() or painted.any():
         out |= {"painted_closure_recall": _ratio(shown, true), "painted_closure_precision": _ratio(exact, painted),
-                "closures_painted": painted, "false_open_pct": 100 * _ratio(gaping, silent),
+                "closures_painted": painted, "painted_opening_corr": _correlation(_group(sums, "painted_moments")),
+                "false_open_pct": 100 * _ratio(gaping, silent),
                 "silent_frames": silent / 4}  # fmt: skip
     return out
 
 
-def best_lag(takes: Sequence[Take]) -> int:
-    """The lag, in hops, at which the mouth opens most as it should."""
+def best_lag(takes: Sequence[Take], painted: bool = False) -> int:
+    """The lag, in hops, at which the mouth opens most as it should: as it says, or as it is painted."""
 
     def correlation(lag: int) -> float:
-        sums = sum(_moments(t.truth.opening, shifted(t.guess.opening, lag, len(t.truth))) for t in takes)
-        return float(_correlation(np.asarray(sums)))
+        seen = [_shown(t, lag) if painted else shifted(t.guess.opening, lag, len(t.truth)) for t in takes]
+        return float(_correlation(np.sum([_moments(t.truth.opening, s) for t, s in zip(takes, seen, strict=True)], 0)))
 
     return max(range(EARLIEST, LATEST + 1), key=correlation)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A system on a set: the lag in hops, its figures with the lag removed and as it comes out, and the sums of every
-    prompt with the lag removed (prompts, D)."""
+    """A system on a set: the lag in hops (None painted: it paints nothing), its figures with the lag removed and as it
+    comes out, and the sums of every prompt with the lag removed (prompts, D)."""
 
     lag: int
+    painted_lag: int | None
     removed: dict[str, float]
     as_it_comes: dict[str, float]
     sums: Sums
@@ -203,7 +214,8 @@ class Score:
     def named(self) -> dict[str, float]:
         """Figures by the names we publish: with the lag removed, and two of them as they come (``_at_0``)."""
         late = {f"{name}_at_0": self.as_it_comes[name] for name in ("f1_15", "f1_6") if name in self.as_it_comes}
-        return {"lag_ms": 10.0 * self.lag, **self.removed, **late}
+        painted = {} if self.painted_lag is None else {"painted_lag_ms": 10.0 * self.painted_lag}
+        return {"lag_ms": 10.0 * self.lag, **self.removed, **painted, **late}
 
 
 def score(takes: Sequence[Take]) -> Score:
@@ -211,10 +223,11 @@ def score(takes: Sequence[Take]) -> Score:
     if not takes:
         raise ValueError("no prompt to score")
     lag = best_lag(takes)
-    sums = np.stack([tally(t, lag) for t in takes])
+    painted_lag = None if any(t.gap is None for t in takes) else best_lag(takes, painted=True)
+    sums = np.stack([tally(t, lag, painted_lag or 0) for t in takes])
     now = np.stack([tally(t, 0) for t in takes])
     plain = [{name: float(number) for name, number in figures(rows.sum(0)).items()} for rows in (sums, now)]
-    return Score(lag, plain[0], plain[1], sums)
+    return Score(lag, painted_lag, plain[0], plain[1], sums)
 
 
 def unit(name: str) -> str:

@@ -84,7 +84,7 @@ def _on_the_beat(talker: Talker, said: Sequence[Prompt], call: Callable[[Sequenc
         talk = np.zeros(4 * frames, bool)
         for span in joined.spans:
             talk[span.start : span.stop] |= span.phone != 0
-        talking.append(talk.reshape(-1, 4).any(1))
+        talking.append(np.asarray(talk.reshape(-1, 4).any(1)))
         times.append(
             np.concatenate([_stressed(one) + at for one, at in zip(group, _begins(group, joined), strict=True)])
         )

@@ -129,7 +129,8 @@ def _ours(talker: Talker) -> System:
 
 
 def _loudness(said: Sequence[Prompt]) -> list[Take]:
-    return [painted_take(p.spans, *loudness(p.pcm)) for p in said]
+    heard = [loudness(p.pcm) for p in said]
+    return [painted_take(p.spans, viseme, gap, gap) for p, (viseme, gap) in zip(said, heard, strict=True)]
 
 
 def _peer(peer: Peer, kept_only: bool) -> System:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from bench.cues import Cue
+from bench.cues import OPEN, Cue
 from engine.clock import FRAME, FRAME_SECONDS, HOPS_PER_FRAME, VOICE_FRAME, VOICE_RATIO
 from engine.config import EngineConfig, MotionConfig, RenderConfig
 from engine.engine import Engine
@@ -133,13 +133,15 @@ def latency(lookahead: int) -> float:
     return FRAME_SECONDS * (1 + lookahead)
 
 
-def cues_of_ours(pcm: Array, lookahead: int, talker: Talker | None = None) -> list[Cue]:
+def cues_of_ours(pcm: Array, lookahead: int, talker: Talker | None = None, painted: bool = False) -> list[Cue]:
     """What we say of a recording, as a peer would: the four hops of a frame follow each other from the moment the last
-    sample that they wait for has been heard."""
+    sample that they wait for has been heard. The opening is the one to be expected of the visemes, 0 to 1; with
+    ``painted``, the gap between the painted lips in mm."""
     shown = (talker or Talker(lookahead)).perform(pcm)
     at = latency(lookahead) + 0.01 * np.arange(len(shown.gap))
-    return [Cue(round(float(t), 4), VISEMES[v], round(float(max(gap, 0)), 4))
-            for t, v, gap in zip(at, shown.viseme.argmax(1), shown.gap, strict=True)]  # fmt: skip
+    opening = np.maximum(shown.gap, 0) if painted else shown.viseme @ OPEN
+    return [Cue(round(float(t), 4), VISEMES[v], round(float(o), 4))
+            for t, v, o in zip(at, shown.viseme.argmax(1), opening, strict=True)]  # fmt: skip
 
 
 def loudness(pcm: Array) -> tuple[Array, Array]:

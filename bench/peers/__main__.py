@@ -59,6 +59,7 @@ def predict(
     to: Annotated[Path, typer.Argument(help="The folder for NAME.csv, rows time,viseme[,open].")],
     texts: Annotated[Path | None, typer.Option(help="A CSV with the columns name and text, for who reads.")] = None,
     lookahead: Annotated[int, typer.Option(help="Frames of 40 ms that ours waits for.")] = 1,
+    painted: Annotated[bool, typer.Option("--painted", help="Ours: open is the gap that is painted, in mm.")] = False,
 ) -> None:
     """What a peer, or ``ours``, says of every file: time is when it is at the output, in seconds of sound heard."""
     files = sorted(p for p in wavs.iterdir() if p.suffix.lower() in (".wav", ".ogg", ".flac", ".mp3"))
@@ -66,9 +67,10 @@ def predict(
         raise ValueError(f"{wavs}: no sound files")
     pcm = [read_sound(path) for path in files]
     if name == "ours":
-        from bench.ours import cues_of_ours
+        from bench.ours import Talker, cues_of_ours
 
-        answers = [cues_of_ours(sound, lookahead) for sound in pcm]
+        talker = Talker(lookahead)
+        answers = [cues_of_ours(sound, lookahead, talker, painted) for sound in pcm]
     else:
         said = read_texts(texts) if texts else {}
         peer = _peer(name)

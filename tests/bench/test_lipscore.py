@@ -95,7 +95,24 @@ def test_a_mouth_that_never_closes_or_never_opens_is_caught() -> None:
     assert never["painted_closure_recall"] == 0.0 and never["closures_painted"] == 0 and never["closure_recall"] > 0.9
     assert never["false_open_pct"] == 100.0
     always = score([painted_take(spans, viseme, gap * 0)]).named()
-    assert always["opening_corr"] == 0.0
+    assert always["painted_opening_corr"] == 0.0 and always["opening_corr"] > 0.85
+
+
+def test_what_is_said_and_what_is_painted_have_each_their_own_lag() -> None:
+    spans = sentence()
+    viseme, gap = painted(spans)[0], painted(spans, late=8)[1]
+    got = score([painted_take(spans, viseme, gap)]).named()
+    assert abs(got["lag_ms"]) <= 10 and got["painted_lag_ms"] == pytest.approx(80, abs=10)
+    assert got["painted_opening_corr"] > 0.85 and got["painted_closure_recall"] < got["closure_recall"] - 0.1
+
+
+def test_the_opening_that_is_said_is_the_expected_one_unless_it_is_given() -> None:
+    spans = sentence()
+    viseme, gap = painted(spans)
+    unsure = 0.5 * viseme + 0.5 * np.eye(15, dtype=np.float32)[0]
+    take = painted_take(spans, unsure, gap)
+    assert np.allclose(take.guess.opening[: len(gap)], 0.5 * OPEN[viseme.argmax(1)])
+    assert np.array_equal(painted_take(spans, unsure, gap, gap).guess.opening[: len(gap)], gap)
 
 
 def test_false_closures_cost_precision() -> None:
