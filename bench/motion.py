@@ -22,7 +22,7 @@ from bench.lipscore import Score, Take, cue_take, interval, lead, painted_take, 
 from bench.lively import lively
 from bench.motion_report import plot, tables
 from bench.ours import Talker, latency, loudness
-from bench.peers import PEERS, BrokenPeer, Heard, MissingPeer, Peer, ask, rtf
+from bench.peers import PEERS, BrokenPeer, Heard, MissingPeer, Peer, ask
 from bench.prompts import Prompt
 from bench.report import Measured, Metrics, between, spread, value
 from bench.sounds import Array, at_8khz, in_babble, in_noise, pink, still_sounds
@@ -75,7 +75,6 @@ def run(quick: bool = False, log: Console | None = None) -> Measured:
     if not metrics:
         raise ValueError("no speech to score: install the packages named above")
     metrics |= _stillness(talkers[main])
-    metrics |= {f"{name}.rtf": value(speed, "s/s") for name, peer in PEERS.items() if (speed := rtf(peer)) is not None}
     metrics["ours.algorithmic_latency_ms"] = value(1e3 * latency(main), "ms")
     if "ours.asterisk_pauses.false_open_pct" in metrics:
         metrics["false_open_pct"] = metrics["ours.asterisk_pauses.false_open_pct"]

@@ -156,33 +156,14 @@ def ask(peer: Peer, heard: Sequence[Heard], kept_only: bool = False) -> list[lis
                 write_wav(work / f"{number}.wav", h.pcm)
                 jobs.append({"wav": str(work / f"{number}.wav"), "text": h.text if peer.reads else "",
                              "out": str(work / f"{number}.csv")})  # fmt: skip
-            seconds = _drive(peer, work, jobs)
+            _drive(peer, work, jobs)
             for path, job in zip(missing, jobs, strict=True):
                 write_cues(path, read_cues(Path(job["out"])))
-            _book(peer, seconds, sum(h.pcm.size for h in missing.values()) / SAMPLE_RATE)
     return [read_cues(p) for p in kept]
 
 
-def _book(peer: Peer, seconds: float, sound: float) -> None:
-    """Adds to what ``peer`` has computed and heard."""
-    computed, heard = _booked(peer)
-    (peer.cache / "speed.json").write_text(json.dumps([computed + seconds, heard + sound]), encoding="utf-8")
-
-
-def _booked(peer: Peer) -> tuple[float, float]:
-    path = peer.cache / "speed.json"
-    computed, heard = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else (0.0, 0.0)
-    return float(computed), float(heard)
-
-
-def rtf(peer: Peer) -> float | None:
-    """Seconds that ``peer`` computed for a second of sound, over all that is kept; None when it was never asked."""
-    computed, heard = _booked(peer)
-    return computed / heard if heard else None
-
-
 def _drive(peer: Peer, work: Path, jobs: list[dict[str, str]]) -> float:
-    """Runs the driver over ``jobs``; seconds of computing."""
+    """Runs the driver over ``jobs``; seconds of computing, loading not counted. Raises BrokenPeer or MissingPeer."""
     if peer.runtime == "chromium":
         from bench.peers.browser import drive
 

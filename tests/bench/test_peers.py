@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 import wave
@@ -10,7 +9,7 @@ from typer.testing import CliRunner
 
 from bench import peers
 from bench.cues import Cue, read_cues, write_cues
-from bench.peers import PEERS, BrokenPeer, Heard, MissingPeer, Peer, ask, install, parse_report, require, rtf, write_wav
+from bench.peers import PEERS, BrokenPeer, Heard, MissingPeer, Peer, ask, install, parse_report, require, write_wav
 from bench.peers.__main__ import app, read_sound, read_texts
 
 FOX = Heard(np.linspace(-0.5, 0.5, 8000, dtype=np.float32), "the quick fox")
@@ -48,7 +47,6 @@ def echo(home: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
 def test_a_peer_hears_the_sound_and_is_asked_once(echo: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     short = Heard(FOX.pcm[:1600], "")
     assert ask(echo, [FOX, short]) == [[Cue(0.5, "aa")], [Cue(0.1, "PP")]]
-    assert rtf(echo) == pytest.approx(0.25 / 0.6)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it was asked again"))
     assert ask(echo, [short, FOX], kept_only=True) == [[Cue(0.1, "PP")], [Cue(0.5, "aa")]]
 
@@ -71,7 +69,7 @@ def test_who_does_not_read_is_known_by_the_sound_alone() -> None:
 def test_a_driver_that_fails_is_quoted_and_nothing_is_kept(echo: Peer) -> None:
     with pytest.raises(BrokenPeer, match=r"exit status 1.*I am broken"):
         ask(echo, [Heard(FOX.pcm, "fail")])
-    assert not list(echo.cache.glob("*.csv")) and rtf(echo) is None
+    assert not list(echo.cache.glob("*.csv"))
 
 
 @pytest.mark.parametrize("out", ["", "no json", '{"minutes": 1}', "[]", "null"])
@@ -174,5 +172,4 @@ def test_an_installed_peer_answers_in_its_alphabet(name: str, monkeypatch: pytes
     voice = read_sound(peers.ROOT / "streaming" / "web" / "sample.wav")[:32000]
     cues = ask(peer, [Heard(voice, "")])[0]
     assert cues and all(0 <= c.time <= 2.2 for c in cues)
-    assert json.loads((tmp_path / "answers" / "speed.json").read_text())[1] == pytest.approx(2.0)
     assert read_cues(next((tmp_path / "answers").glob("*.csv"))) == cues
