@@ -20,6 +20,7 @@ from engine.motion.performer import Performer, PerformerConfig
 from training.performer_data import Coded, load, stretch
 from training.performer_loss import codec_loss, codec_score, prior_loss, prior_score, spread
 from training.run import Plan, Run, console, restore
+from training.sync import SyncLoss, load_syncer
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
 
@@ -31,7 +32,7 @@ Rate = Annotated[float, typer.Option(min=0, help="peak learning rate")]
 Resume = Annotated[bool, typer.Option("--resume", help="continue from the checkpoint in --out")]
 Init = Annotated[Path | None, typer.Option(help="folder of an earlier run whose averaged weights to go on from")]
 Threads = Annotated[int, typer.Option(min=1, help="torch threads")]
-CODEC_BATCH, CODEC_WINDOWS = 32, 75  # 6 s
+CODEC_BATCH, CODEC_WINDOWS = 16, 75  # 6 s
 START = 96  # stretches that the codebooks begin from
 PRIOR_BATCH, PRIOR_WINDOWS, BURN_IN = 12, 200, 12  # 16 s, of which 1 s is not counted
 
@@ -48,6 +49,7 @@ def train_vq(
     codec = PerformanceCodec(CodecConfig())
     usual = spread(streams)
     codec.offset.copy_(usual.offset)
+    codec.usual.copy_(usual.usual)
     codec.scale.copy_(usual.scale)
     if init:
         codec.load_state_dict(trained_codec(init).state_dict())
@@ -93,6 +95,7 @@ def trained_performer(run: Path) -> Performer:
 def train_prior(
     data: Data, out: Out, steps: Steps = 1500, seed: Seed = 0, rate: Rate = 1.5e-3, resume: Resume = False,
     init: Init = None, threads: Threads = 1, evaluate_every: Annotated[int, typer.Option(min=1)] = 250,
+    sync: Annotated[bool, typer.Option("--sync", help="with the loss of training.sync's syncers")] = False,
 ) -> None:  # fmt: skip
     """Second stage: which code comes next, given the voice, the condition and what was just done."""
     torch.manual_seed(seed)
@@ -104,12 +107,13 @@ def train_prior(
     if init:
         net.load_state_dict(trained_performer(init).state_dict())
     net.codec = codec
+    judge = SyncLoss(load_syncer()) if sync else None
     run = Run(out, "prior", net, Plan(steps, seed, rate), net.config.to_json())
     run.open(resume)
     for step in run:
         net.codec.eval()
         sample = stretch(streams, PRIOR_BATCH, PRIOR_WINDOWS, np.random.default_rng((seed, step)))
-        run.learn(prior_loss(net, sample, coded, BURN_IN))
+        run.learn(prior_loss(net, sample, coded, BURN_IN, judge))
         if run.step % evaluate_every == 0 or run.step == steps:
             averaged = run.averaged
             assert isinstance(averaged, Performer)

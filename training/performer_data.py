@@ -19,9 +19,11 @@ from torch import Tensor
 from engine.audio.logmel import BINS
 from engine.clock import HOPS_PER_FRAME
 from engine.motion.codec import PerformanceCodec
-from engine.motion.condition import KNOWN_AT, LOOKAHEAD_AT, MOST_LOOKAHEAD, SEMANTIC_AT
+from engine.motion.condition import EMOTION_AT, KNOWN_AT, LOOKAHEAD_AT, MOST_LOOKAHEAD, SEMANTIC_AT
+from engine.motion.manner import MOOD_HALF_LIFE
 from engine.motion.performance import WINDOW
 from engine.motion.performer import SILENCE
+from training.choreography.curves import spring
 
 FIELDS = ("mel", "condition", "performance", "lips", "emotion")
 FRESH_SHARE = 0.3  # of the stretches begin where their stream begins
@@ -73,7 +75,18 @@ def load(folder: Path, split: str, limit: int | None = None) -> Streams:
             raise ValueError(
                 f"{path} is not a whole performance shard ({error}); delete it and make it again"
             ) from error
+    parts["condition"] = [_felt(rows) for rows in parts["condition"]]
     return Streams(*(torch.cat(rows) for rows in parts.values()))
+
+
+def _felt(condition: Tensor) -> Tensor:
+    """Emotions (N, T, 48) change in a shard from one frame to the next; the engine fades them, so the network is to
+    see them fade (engine/motion/manner.py)."""
+    told = condition[..., EMOTION_AT].float().transpose(0, 1).flatten(1)
+    faded = torch.from_numpy(spring(told.numpy(), MOOD_HALF_LIFE)).clamp(0.0, 1.0)
+    out = condition.clone()
+    out[..., EMOTION_AT] = faded.unflatten(1, (len(condition), -1)).transpose(0, 1).to(out.dtype)
+    return out
 
 
 class Stretch(NamedTuple):

@@ -132,7 +132,7 @@ def plot(
     net, streams = trained_performer(run), load(data, split, 1)
     mel, condition, truth, lips = cut(streams, which % len(streams), 0, streams.frames // WINDOW, 0)
     with torch.no_grad():
-        kept = net.codec.colour(net.codec(truth[None], condition[None]).motion)[0]
+        kept = net.codec.decode(net.codec.encode(truth[None], condition[None])[0], condition[None])[0]
     made = takes(net, mel, condition, [0, 1], heat)
     here, rows = slice(start, start + frames), len(DRAWN) + 1
     figure, axes = plt.subplots(rows, 2, figsize=(26, 1.5 * rows), sharex=True, sharey="row")

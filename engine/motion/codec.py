@@ -35,11 +35,13 @@ EMA: Final = 0.98  # of the codebooks' running means, a step
 
 @dataclass(frozen=True, slots=True)
 class CodecConfig:
-    """Sizes. ``levels`` residual codebooks of ``codes`` entries of ``latent`` numbers for each group."""
+    """Sizes. ``levels`` residual codebooks of ``codes`` entries of ``latent`` numbers for each group, of which the last
+    ``fleeting`` do not outlast their window."""
 
     levels: int = 2
     codes: int = 256
     latent: int = 16
+    fleeting: int = 4
     encoder: int = 64
     decoder: int = 96
     encoder_dilations: tuple[int, ...] = (1, 2)
@@ -65,10 +67,12 @@ class Quantized(NamedTuple):
 class DeltaQuantizer(nn.Module):
     """Closed-loop residual quantisation of G groups' latents: what is coded is the change.
 
-    latent(t) = LEAK latent(t - 1) + a sum of entries, one a level. Small steps are dense in the codebooks, so slow
-    motion is smooth, and the leak bounds the latent. Codebooks follow their members' means (van den Oord et al. 2017).
+    latent(t) = lasting latent(t - 1) + a sum of entries, one a level; ``lasting`` is LEAK for most numbers, 0 for the
+    fleeting ones. Small steps are dense in the codebooks, so slow motion is smooth, and the leak bounds the latent.
+    Codebooks follow their members' means (van den Oord et al. 2017).
     """
 
+    lasting: Tensor
     books: Tensor
     counts: Tensor
     sums: Tensor
@@ -76,6 +80,9 @@ class DeltaQuantizer(nn.Module):
     def __init__(self, groups: int, config: CodecConfig) -> None:
         super().__init__()
         self.levels, self.codes = config.levels, config.codes
+        lasting = torch.full((config.latent,), LEAK)
+        lasting[config.latent - config.fleeting :] = 0.0
+        self.register_buffer("lasting", lasting, persistent=False)
         self.register_buffer("books", torch.zeros(config.levels, groups, config.codes, config.latent))
         self.register_buffer("counts", torch.ones(config.levels, groups, config.codes))
         self.register_buffer("sums", torch.zeros(config.levels, groups, config.codes, config.latent))
@@ -86,7 +93,7 @@ class DeltaQuantizer(nn.Module):
         with torch.no_grad():
             latent = torch.zeros_like(wanted[:, 0])
             for row in wanted.detach().unbind(1):
-                step = row - LEAK * latent
+                step = row - self.lasting * latent
                 here, before = [], []
                 for level in range(self.levels):
                     before.append(step)
@@ -104,8 +111,11 @@ class DeltaQuantizer(nn.Module):
         commitment = F.mse_loss(wanted, found)
         return Quantized(wanted + (found - wanted).detach(), chosen, commitment)
 
-    def lookup(self, codes: Tensor) -> Tensor:
-        """Steps (..., G, D) of codes (..., G, levels)."""
+    def follow(self, codes: Tensor, latent: Tensor) -> Tensor:
+        """The latent (..., G, D) after codes (..., G, levels)."""
+        return self.lasting * latent + self._steps(codes)
+
+    def _steps(self, codes: Tensor) -> Tensor:
         groups = self.books.shape[1]
         rows = self.books.flatten(0, 2)
         first = torch.arange(groups)[:, None] * self.codes + torch.arange(self.levels) * (groups * self.codes)
@@ -113,7 +123,7 @@ class DeltaQuantizer(nn.Module):
 
     def start(self, wanted: Tensor) -> None:
         """Codebooks for latents (B, T, G, D): k-means on the steps an exact quantizer would take, level by level."""
-        steps = (wanted[:, 1:] - LEAK * wanted[:, :-1]).flatten(0, 1)
+        steps = (wanted[:, 1:] - self.lasting * wanted[:, :-1]).flatten(0, 1)
         for group in range(steps.shape[1]):
             members = steps[:, group]
             for level in range(self.levels):
@@ -198,12 +208,18 @@ class GroupCodec(nn.Module):
         refined, past = self.decoder(torch.cat([latent, manner], dim=2), past)
         return self.back(latent) + refined, past
 
-    def start(self, windows: Tensor) -> None:
-        """Begins with the principal axes of whitened windows (B, T, WINDOW C)."""
-        _, _, axes = torch.linalg.svd(windows.flatten(0, 1), full_matrices=False)
-        axes = axes[: self.axes.out_features]
-        self.axes.weight.zero_()[: len(axes)].copy_(axes)
-        self.back.weight.zero_()[:, : len(axes)].copy_(axes.T)
+    def start(self, windows: Tensor, fleeting: int) -> None:
+        """Begins with principal axes of whitened windows (B, T, WINDOW C): of their middles, which last, and of what
+        changes inside them, which does not."""
+        frames = windows.unflatten(2, (WINDOW, -1))
+        middle = frames.mean(2, keepdim=True).expand_as(frames)
+        lasting = self.axes.out_features - fleeting
+        for part, first, count in ((middle, 0, lasting), (frames - middle, lasting, fleeting)):
+            _, _, axes = torch.linalg.svd(part.flatten(2).flatten(0, 1), full_matrices=False)
+            axes = axes[: min(count, frames.shape[-1])]  # the middles, like the changes, span C dimensions
+            here = slice(first, first + count)
+            self.axes.weight[here].zero_()[: len(axes)].copy_(axes)
+            self.back.weight[:, here].zero_()[:, : len(axes)].copy_(axes.T)
         for stack in (self.encoder, self.decoder):
             stack.leave.weight.mul_(0.1)
             nn.init.zeros_(stack.leave.bias)  # type: ignore[arg-type]
@@ -224,6 +240,7 @@ class PerformanceCodec(nn.Module):
     """Performance (B, 2T, PERFORMANCE) <-> codes (B, T, Q), Q = G groups x levels, in the order of GROUPS."""
 
     offset: Tensor
+    usual: Tensor
     scale: Tensor
     order: Tensor
 
@@ -232,8 +249,10 @@ class PerformanceCodec(nn.Module):
         self.config = config
         self.groups = nn.ModuleList(GroupCodec(len(channels), config) for channels in GROUPS.values())
         self.quantizer = DeltaQuantizer(len(GROUPS), config)
-        # Whitening, set on the training data before anything is learned: motion = offset + scale x whitened.
+        # Whitening, set on the training data before anything is learned: what a manner usually looks like, and how far
+        # motion strays from it. motion = offset + manner @ usual + scale x whitened.
         self.register_buffer("offset", torch.zeros(PERFORMANCE))
+        self.register_buffer("usual", torch.zeros(len(MANNER), PERFORMANCE))
         self.register_buffer("scale", torch.ones(PERFORMANCE))
         place = {channel: i for i, channel in enumerate(c for group in GROUPS.values() for c in group)}
         order = torch.tensor([place[channel] for channel in range(PERFORMANCE)])
@@ -254,13 +273,20 @@ class PerformanceCodec(nn.Module):
         """Values of decoder state a row: the latents, then each group's past."""
         return [len(GROUPS) * self.config.latent, *(sum(group.decoder.sizes) for group in self.coders)]
 
-    def whiten(self, motion: Tensor) -> Tensor:
-        """Every channel with mean 0 and deviation about 1."""
-        return (motion - self.offset) / self.scale
+    def whiten(self, motion: Tensor, manner: Tensor) -> Tensor:
+        """How motion (B, 2T, PERFORMANCE) strays from what manner (B, T, M) usually looks like, in deviations."""
+        if motion.shape[1] != WINDOW * manner.shape[1]:
+            raise ValueError(f"performance is coded {WINDOW} frames at a time: {motion.shape[1]} frames do not fill "
+                             f"{manner.shape[1]} windows")  # fmt: skip
+        return (motion - self._usually(manner)) / self.scale
 
-    def colour(self, whitened: Tensor) -> Tensor:
+    def colour(self, whitened: Tensor, manner: Tensor) -> Tensor:
         """The inverse of :meth:`whiten`."""
-        return self.offset + self.scale * whitened
+        return self._usually(manner) + self.scale * whitened
+
+    def _usually(self, manner: Tensor) -> Tensor:
+        looks = self.offset + manner @ self.usual
+        return torch.stack([looks] * WINDOW, dim=2).flatten(1, 2)
 
     def forward(self, motion: Tensor, condition: Tensor, keep: Tensor | None = None) -> Reconstruction:
         """Encodes and decodes (B, 2T, PERFORMANCE) under condition (B, T, CONDITION); keep (B, levels) 0/1."""
@@ -272,13 +298,14 @@ class PerformanceCodec(nn.Module):
     @torch.no_grad()
     def start(self, motion: Tensor, condition: Tensor) -> None:
         """Begins from principal axes and k-means of motion (B, 2T, PERFORMANCE) under condition (B, T, CONDITION)."""
-        whitened = self.whiten(motion)
+        whitened = self.whiten(motion, condition[..., MANNER])
         for group, channels in zip(self.coders, GROUPS.values(), strict=True):
-            group.start(_windows(whitened[..., channels]))
+            group.start(_windows(whitened[..., channels]), self.config.fleeting)
         self.quantizer.start(self._wanted(motion, condition))
 
     def _wanted(self, motion: Tensor, condition: Tensor) -> Tensor:
-        whitened, manner = self.whiten(motion), condition[..., MANNER]
+        manner = condition[..., MANNER]
+        whitened = self.whiten(motion, manner)
         return torch.stack([
             group.encode(_windows(whitened[..., channels]), manner)
             for group, channels in zip(self.coders, GROUPS.values(), strict=True)
@@ -291,12 +318,12 @@ class PerformanceCodec(nn.Module):
         return made.codes, made.latent.flatten(2)
 
     def step(self, codes: Tensor, manner: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Performs one window: codes (B, Q), manner (B, M), past (B, S) -> whitened (B, 2, PERFORMANCE), next past."""
+        """Performs one window: codes (B, Q), manner (B, M), past (B, S) -> motion (B, 2, PERFORMANCE), next past."""
         latent, *pasts = torch.split(past, self.sizes, dim=1)
-        moved = self.quantizer.lookup(codes.unflatten(1, (len(GROUPS), self.config.levels))).flatten(1)
-        latent = LEAK * latent + moved
-        motion, pasts = self._paint(latent.unflatten(1, (len(GROUPS), -1))[:, None], manner[:, None], pasts)
-        return motion, torch.cat([latent, *pasts], dim=1)
+        chosen = codes.unflatten(1, (len(GROUPS), self.config.levels))
+        here = self.quantizer.follow(chosen, latent.unflatten(1, (len(GROUPS), self.config.latent)))
+        whitened, pasts = self._paint(here[:, None], manner[:, None], pasts)
+        return self.colour(whitened, manner[:, None]), torch.cat([here.flatten(1), *pasts], dim=1)
 
     def decode(self, codes: Tensor, condition: Tensor) -> Tensor:
         """Motion (B, 2T, PERFORMANCE) of codes (B, T, Q) that begin a stream, under condition (B, T, CONDITION)."""
@@ -304,7 +331,17 @@ class PerformanceCodec(nn.Module):
         for chosen, manner in zip(codes.unbind(1), condition[..., MANNER].unbind(1), strict=True):
             part, past = self.step(chosen, manner, past)
             parts.append(part)
-        return self.colour(torch.cat(parts, dim=1))
+        return torch.cat(parts, dim=1)
+
+    def expected(self, chances: Tensor, latent: Tensor, condition: Tensor) -> Tensor:
+        """Motion (B, 2T, PERFORMANCE) that codes of these chances (B, T, Q, V) lead to on average, window by window
+        from the latents (B, T, G D) of what was really performed, under condition (B, T, CONDITION)."""
+        books = self.quantizer.books.transpose(0, 1).flatten(0, 1)  # (Q, V, D)
+        moves = torch.einsum("btqv,qvd->btqd", chances, books).unflatten(2, (len(GROUPS), -1)).sum(3)
+        before = F.pad(latent.unflatten(2, (len(GROUPS), -1)), (0, 0, 0, 0, 1, 0))[:, :-1]
+        past = [latent.new_zeros(len(latent), size) for size in self.sizes[1:]]
+        manner = condition[..., MANNER]
+        return self.colour(self._paint(self.quantizer.lasting * before + moves, manner, past)[0], manner)
 
     def _paint(self, latent: Tensor, manner: Tensor, pasts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Whitened motion (B, 2T, PERFORMANCE) of latents (B, T, G, D), and each decoder's past after it."""
@@ -318,6 +355,4 @@ class PerformanceCodec(nn.Module):
 
 def _windows(frames: Tensor) -> Tensor:
     """(B, 2T, C) -> (B, T, 2C)."""
-    if frames.shape[1] % WINDOW:
-        raise ValueError(f"performance is coded {WINDOW} frames at a time, got {frames.shape[1]} frames")
     return frames.unflatten(1, (-1, WINDOW)).flatten(2)

@@ -196,5 +196,5 @@ class Performer(nn.Module):
             codes.append(code)
         chosen = torch.stack(codes, 1)
         last = self.last(chosen + self.first).sum(1)
-        whitened, hands = self.codec.step(chosen, condition[:, MANNER], hands)
-        return self.codec.colour(whitened), chosen, meaning[:, 0], torch.cat([ears, mind, last, hands], dim=1)
+        motion, hands = self.codec.step(chosen, condition[:, MANNER], hands)
+        return motion, chosen, meaning[:, 0], torch.cat([ears, mind, last, hands], dim=1)

@@ -92,6 +92,7 @@ def test_codes_kept_for_whole_streams_decode_to_what_a_stretch_performs(data: Pa
     codec = PerformanceCodec(CodecConfig(codes=64, latent=12, encoder=8, decoder=8)).eval()
     usual = spread(streams)
     codec.offset.copy_(usual.offset)
+    codec.usual.copy_(usual.usual)
     codec.scale.copy_(usual.scale)
     first = stretch(streams, 12, 100, np.random.default_rng(0))
     codec.start(first.motion, first.condition)

@@ -5,7 +5,7 @@ from engine.motion.codec import LEAK, MANNER, CodecConfig, DeltaQuantizer, Perfo
 from engine.motion.condition import CONDITION
 from engine.motion.performance import GROUPS, PERFORMANCE
 
-CONFIG = CodecConfig(codes=16, latent=6, encoder=12, decoder=14)
+CONFIG = CodecConfig(codes=16, latent=6, fleeting=2, encoder=12, decoder=14)
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +14,7 @@ def codec() -> PerformanceCodec:
     codec = PerformanceCodec(CONFIG)
     codec.scale.uniform_(0.1, 2.0)
     codec.offset.normal_()
+    codec.usual.normal_()
     codec.start(*scene(12, 40))
     for stack in [s for group in codec.coders for s in (group.encoder, group.decoder)]:
         for block in stack.blocks:  # start as identities: make them count
@@ -37,7 +38,7 @@ def test_decoded_code_by_code_equals_decoded_at_once(codec: PerformanceCodec) ->
     with torch.no_grad():
         whole = codec(motion, condition)
         stepwise = codec.decode(whole.codes, condition)
-    assert torch.allclose(stepwise, codec.colour(whole.motion), atol=1e-4)
+    assert torch.allclose(stepwise, codec.colour(whole.motion, condition[..., MANNER]), atol=1e-4)
 
 
 def test_the_encoder_hears_nothing_of_the_future(codec: PerformanceCodec) -> None:
@@ -61,7 +62,7 @@ def test_latents_stay_bounded_for_any_codes(codec: PerformanceCodec) -> None:
 
 def test_more_levels_follow_more_closely() -> None:
     torch.manual_seed(3)
-    quantizer = DeltaQuantizer(2, CodecConfig(levels=3, codes=32, latent=4)).eval()
+    quantizer = DeltaQuantizer(2, CodecConfig(levels=3, codes=32, latent=4, fleeting=1)).eval()
     wanted = torch.randn(8, 60, 2, 4).cumsum(1) * 0.2
     quantizer.start(wanted)
     errors = []
@@ -73,7 +74,7 @@ def test_more_levels_follow_more_closely() -> None:
 
 def test_codebooks_follow_their_members_and_dead_codes_come_back() -> None:
     torch.manual_seed(4)
-    quantizer = DeltaQuantizer(1, CodecConfig(levels=1, codes=16, latent=2)).train()
+    quantizer = DeltaQuantizer(1, CodecConfig(levels=1, codes=16, latent=2, fleeting=0)).train()
     quantizer.books[..., 8:, :] = 1e3  # nobody chooses these
     quantizer.sums.copy_(quantizer.books)
     wanted = torch.randn(8, 50, 1, 2)
@@ -93,5 +94,5 @@ def test_gradients_pass_the_quantizer(codec: PerformanceCodec) -> None:
 
 def test_half_a_window_is_refused(codec: PerformanceCodec) -> None:
     motion, condition = scene(1, 4)
-    with pytest.raises(ValueError, match="2 frames at a time, got 7"):
+    with pytest.raises(ValueError, match="2 frames at a time: 7 frames do not fill 4"):
         codec(motion[:, :7], condition)

@@ -6,7 +6,7 @@ from engine.motion.condition import KNOWN_AT, SEMANTIC_AT, condition
 from engine.motion.performer import HOPS, SILENCE, Performer, PerformerConfig
 
 CONFIG = PerformerConfig(
-    CodecConfig(codes=16, latent=6, encoder=12, decoder=14),
+    CodecConfig(codes=16, latent=6, fleeting=2, encoder=12, decoder=14),
     stem=12,
     width=20,
     ear=10,
@@ -52,7 +52,7 @@ def test_what_is_drawn_step_by_step_is_what_training_saw(net: Performer) -> None
     _, codes, meaning = perform(net, mel, told, noise)
     latent, rows = torch.zeros(2, net.codec.sizes[0]), []
     for chosen in codes.unbind(1):
-        latent = 0.96 * latent + net.codec.quantizer.lookup(chosen.unflatten(1, (4, 2))).flatten(1)
+        latent = net.codec.quantizer.follow(chosen.unflatten(1, (4, 2)), latent.unflatten(1, (4, 6))).flatten(1)
         rows.append(latent)
     with torch.no_grad():
         logits, thought = net(mel, told, codes, torch.stack(rows, 1))
