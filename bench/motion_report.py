@@ -63,7 +63,7 @@ class Reach:
 REACH: Final = (
     Reach("ours.asterisk.f1_15", 0.60), Reach("ours.asterisk.f1_6", 0.72), Reach("ours.asterisk.closure_recall", 0.93),
     Reach("ours.asterisk.closure_precision", 0.85), Reach("ours.asterisk.opening_corr", 0.8),
-        Reach("ours.asterisk.lag_ms", 20, False), Reach("ours.asterisk.lag_ms", -20), Reach("ours.librivox.f1_15", 0.52),
+    Reach("ours.asterisk.lag_ms", 20, False), Reach("ours.asterisk.lag_ms", -20), Reach("ours.librivox.f1_15", 0.52),
     Reach("ours.librivox.f1_6", 0.64), Reach("ours.librivox.closure_recall", 0.85),
     Reach("ours.librivox.closure_precision", 0.77), Reach("ours.librivox.opening_corr", 0.72),
     Reach("false_open_pct", 1.0, False), Reach("ours.es.closure_recall", 0.85), Reach("ours.fr.closure_recall", 0.85),
