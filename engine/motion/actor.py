@@ -91,6 +91,9 @@ class Actor:
         """
         turn = state.turn
         hushed = turn.hushed
+        own = outside is not None and lips is outside.face
+        if not own:  # what sounds but is no voice does not open the mouth
+            lips = lips * np.where(MOUTH, np.float32(turn.voice), np.float32(1.0))
         heard = Heard(
             np.full_like(mel, SILENT) if hushed else mel, 0.0 if hushed else speech,
             state.manner.condition(manner, turn.speaking, self.lookahead), state.manner.emotion, manner.temperature,
@@ -103,7 +106,7 @@ class Actor:
             expression, lip = row[FACE_AT], np.zeros(R, np.float32)
         else:
             head, gaze, joints, lip = outside.head, outside.gaze, outside.joints, outside.lip
-            expression = np.zeros_like(lips) if lips is outside.face else np.where(SAID, np.float32(0.0), outside.face)
+            expression = np.zeros_like(lips) if own else np.where(SAID, np.float32(0.0), outside.face)
         share, weight = state.manner.actions()
         face = blend(lips, expression, level=turn.level, hush=turn.hush, contact=contact, share=share, weight=weight)
         return Motion(face, lip, gaze, head, joints).clipped(), state

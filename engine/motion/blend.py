@@ -19,7 +19,9 @@ Array = NDArray[np.float32]
 JAW: Final = ACTION_INDEX["jawOpen"]
 CLOSE: Final = ACTION_INDEX["mouthClose"]
 MOUTH: Final = np.array([name.startswith(("mouth", "jaw", "tongue", "cheekPuff")) for name in ACTIONS])
-SHARE: Final = np.float32(0.45)  # of an expression's mouth that stays while speaking
+# Of an expression's mouth, what stays while speaking: more of what makes it happy or sad.
+_CORNERS: Final = ("mouthSmile", "mouthFrown", "mouthDimple")
+SHARE: Final[Array] = np.array([0.6 if name.startswith(_CORNERS) else 0.45 for name in ACTIONS], np.float32)
 YIELD: Final = np.float32(0.6)  # of that, what gives way where the lips touch
 PRESSED_MM: Final = np.float32(0.8)  # how far past touching a closure drives the lips, as in the lip network
 FULL: Final = np.float32(-GAP_VECTOR[CLOSE])  # millimetres that mouthClose 1 closes
@@ -52,7 +54,7 @@ def blend(
     closure = float(contact[0]) if contact is not None else closure_of(lips)
     touch = max(closure, float(contact[1]) if contact is not None else 0.0)
     keep = np.ones(K, np.float32)
-    keep[MOUTH] = (1.0 - (1.0 - SHARE) * level) * (1.0 - YIELD * touch * level)
+    keep[MOUTH] = (1.0 - (1.0 - SHARE[MOUTH]) * level) * (1.0 - YIELD * touch * level)
     keep[JAW] = 1.0 - level
     keep[MOUTH] *= np.float32(1.0 - hush)
     said = lips * np.where(MOUTH, np.float32(1.0 - hush), np.float32(1.0))
