@@ -22,11 +22,12 @@ from engine.clock import HOPS_PER_FRAME
 from engine.motion.codec import MANNER, NEUTRAL_AT, CodecConfig, PerformanceCodec
 from engine.motion.condition import CONDITION, KNOWN_AT, SEMANTIC, SEMANTIC_AT
 from engine.motion.generator import Block, CausalConv, Norm
-from engine.motion.performance import WINDOW
+from engine.motion.performance import GROUPS, PERFORMANCE, WINDOW
 
 HOPS: Final = WINDOW * HOPS_PER_FRAME  # log-mel hops the performer hears at a time
 SILENCE: Final = 1.5 + 0.5 * math.log10(FLOOR)  # log-mel of a silent bin
 RARE: Final = 0.02  # codes less likely than this share of the likeliest are never drawn (min-p; Nguyen et al. 2024)
+MASS: Final = {"head": 0.3, "body": 0.3}  # share of the last frame in the next: heads and arms have mass, eyes do not
 EPSILON: Final = 1e-6  # noise is kept this far from 0 and 1
 
 
@@ -94,7 +95,8 @@ class Hearing(nn.Module):
 
 
 class Performer(nn.Module):
-    """The prior and its codec. State is (B, S): hearing, mind, embedding of the last window's codes, decoders."""
+    """The prior and its codec. State is (B, S): hearing, mind, embedding of the last window's codes, decoders,
+    last frame."""
 
     def __init__(self, config: PerformerConfig) -> None:
         super().__init__()
@@ -115,14 +117,20 @@ class Performer(nn.Module):
         self.choose = nn.ModuleList(nn.Linear(config.hidden, codes) for _ in range(books))
         for table in (self.last, self.prior):
             nn.init.normal_(table.weight, std=0.3)
+        held = torch.zeros(PERFORMANCE)
+        for name, share in MASS.items():
+            held[list(GROUPS[name])] = share
+        self.register_buffer("held", held, persistent=False)
         self.register_buffer("first", torch.arange(books) * codes, persistent=False)  # of each book in the tables
 
+    held: Tensor
     first: Tensor
 
     @property
     def sizes(self) -> list[int]:
-        """Values of state a row: hearing, mind, last codes, decoders."""
-        return [sum(self.hearing.sizes), self.config.memory, self.config.embedding, sum(self.codec.sizes)]
+        """Values of state a row: hearing, mind, last codes, decoders, last frame."""
+        hearing, hands = sum(self.hearing.sizes), sum(self.codec.sizes)
+        return [hearing, self.config.memory, self.config.embedding, hands, PERFORMANCE]
 
     @property
     def state_size(self) -> int:
@@ -177,7 +185,7 @@ class Performer(nn.Module):
         mel (B, HOPS, BINS), condition (B, CONDITION), noise (B, Q, V) uniform in (0, 1), temperature (B, 1): 0 always
         takes the likeliest. State (B, S).
         """
-        ears, mind, last, hands = torch.split(state, self.sizes, dim=1)
+        ears, mind, last, hands, frame = torch.split(state, self.sizes, dim=1)
         heard, meaning, ears = self.hearing(mel, ears)
         told = self.known(condition[:, None], meaning)
         done = torch.cat([last, hands[:, : self.codec.sizes[0]]], dim=1)
@@ -197,4 +205,9 @@ class Performer(nn.Module):
         chosen = torch.stack(codes, 1)
         last = self.last(chosen + self.first).sum(1)
         motion, hands = self.codec.step(chosen, condition[:, MANNER], hands)
-        return motion, chosen, meaning[:, 0], torch.cat([ears, mind, last, hands], dim=1)
+        frames = []
+        for wanted in (motion - self.codec.offset).unbind(1):
+            frame = wanted + self.held * (frame - wanted)
+            frames.append(frame)
+        motion = self.codec.offset + torch.stack(frames, 1)
+        return motion, chosen, meaning[:, 0], torch.cat([ears, mind, last, hands, frame], dim=1)

@@ -3,7 +3,8 @@ import torch
 
 from engine.motion.codec import CodecConfig
 from engine.motion.condition import KNOWN_AT, SEMANTIC_AT, condition
-from engine.motion.performer import HOPS, SILENCE, Performer, PerformerConfig
+from engine.motion.performance import GROUPS
+from engine.motion.performer import HOPS, MASS, SILENCE, Performer, PerformerConfig
 
 CONFIG = PerformerConfig(
     CodecConfig(codes=16, latent=6, fleeting=2, encoder=12, decoder=14),
@@ -122,3 +123,18 @@ def test_sizes_survive_json() -> None:
     import json
 
     assert PerformerConfig.from_json(json.loads(json.dumps(CONFIG.to_json()))) == CONFIG
+
+
+def test_heads_and_arms_have_mass_and_eyes_do_not(net: Performer) -> None:
+    import copy
+
+    mel, told, noise = heard(1, 12)
+    light = copy.deepcopy(net)
+    light.held.zero_()
+    heavy, free = perform(net, mel, told, noise)[0][0], perform(light, mel, told, noise)[0][0]
+    for name, channels in GROUPS.items():
+        frame, rows = net.codec.offset, []
+        for wanted in free:
+            frame = wanted + MASS.get(name, 0.0) * (frame - wanted)
+            rows.append(frame)
+        assert torch.allclose(heavy[:, list(channels)], torch.stack(rows)[:, list(channels)], atol=1e-5), name
