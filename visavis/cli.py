@@ -139,6 +139,59 @@ def render(
 
 
 @app.command()
+def drive(
+    video: Annotated[Path | None, typer.Argument(help="A video with one face: mp4, mov, webm ...")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("out.mp4"),
+    avatar: Annotated[str | None, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")] = None,
+    lips: Annotated[str, typer.Option(help="Lips from the video, or from the voice in it.")] = "video",
+    webcam: Annotated[int | None, typer.Option(help="Instead of a file: record this camera first.", min=0)] = None,
+    seconds: Annotated[float, typer.Option(help="How long to record the camera.", min=0.5, max=600.0)] = 10.0,
+    motion: Annotated[Path | None, typer.Option(help="Also write the motion here (.vmotion).")] = None,
+    emotion: EmotionOption = None,
+    intensity: IntensityOption = None,
+    viewpoint: Annotated[str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres.")] = "0,0",
+    framing: Annotated[str | None, typer.Option(help="upper, head or presenter.")] = None,
+    max_minutes: Annotated[float, typer.Option(help="Longest video to accept.", min=0.01)] = 10.0,
+    config: ConfigOption = None,
+) -> None:
+    """Let the face in a video, or before a camera, move an avatar: head, eyes, expression, and the lips if wanted."""
+    from engine.clock import FPS
+    from engine.engine import Engine
+    from engine.motion import tape
+    from visavis import drive as driving
+    from visavis.config import load
+    from visavis.sound import has_sound
+
+    if lips not in ("video", "voice"):
+        raise ValueError(f'--lips is video or voice, got "{lips}"')
+    if (video is None) == (webcam is None):
+        raise ValueError("give a video, or --webcam N")
+    if lips == "voice" and webcam is not None:
+        raise ValueError("a camera has no voice; use --lips video")
+    limit = 60 * max_minutes
+    engine = Engine(load(config).engine)
+    manner = manner_of(engine, emotion, intensity)
+    session = engine.open(avatar, framing=framing, manner=manner)
+    view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
+    source = driving.camera(webcam or 0, seconds) if video is None else driving.pictures(video, limit)
+    with cli_motion.progress() as bar:
+        task, sights = bar.add_task("looking", total=None), []
+        for sight in driving.look(source):
+            sights.append(sight)
+            bar.advance(task)
+    found = driving.motion_of(sights, {"source": "camera" if video is None else video.name, "lips": lips})
+    faces = sum(sight.face is not None for sight in sights)
+    err.print(f"a face in {faces} of {len(sights)} pictures, {found.seconds:.1f} s of motion", highlight=False)
+    voice = video if video is not None and has_sound(video) else None
+    if voice is None and lips == "voice":
+        raise ValueError(f"{video}: there is no sound in it; use --lips video")
+    cli_motion.paint(session, found, output, voice, view, lips == "video", limit + 60.0)
+    if motion is not None:
+        tape.save(motion, found)
+    out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")
+
+
+@app.command()
 def avatars(config: ConfigOption = None) -> None:
     """List the avatars that can be worn."""
     from engine.engine import Engine

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -21,6 +23,11 @@ from visavis.options import (
     manner_of,
     parse_viewpoint,
 )
+
+if TYPE_CHECKING:
+    from engine.motion.tape import Tape
+    from engine.session import Session
+    from engine.viewpoint import Viewpoint
 
 app = typer.Typer(help="Record, play, export and import motion (docs/motion_format.md).", no_args_is_help=True)
 out, err = Console(), Console(stderr=True)
@@ -100,30 +107,41 @@ def play(
     config: ConfigOption = None,
 ) -> None:
     """Paint a motion file into a video file."""
-    from engine.clock import FPS, VOICE_FRAME
+    from engine.clock import FPS
     from engine.engine import Engine
     from engine.motion.tape import read
-    from engine.session import Controls, Source
     from visavis.config import load
+
+    tape = read(path)
+    session = Engine(load(config).engine).open(avatar, framing=framing)
+    view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
+    paint(session, tape, output, voice, view, lips=True, max_seconds=tape.seconds + 3600.0)
+    out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")
+
+
+def paint(
+    session: Session, tape: Tape, output: Path, voice: Path | None, view: Viewpoint, lips: bool, max_seconds: float
+) -> None:
+    """Writes ``tape`` as a video, as long as it is, with the sound of ``voice`` or with silence. ``lips``: the tape's;
+    without, they follow the voice."""
+    from engine.clock import FPS, VOICE_FRAME
+    from engine.session import Source
     from visavis.sound import read_voice
     from visavis.video import Mp4Writer, frames_of
 
-    tape = read(path)
     count = round(tape.seconds * FPS)
-    session = Engine(load(config).engine).open(avatar, framing=framing)
-    session.control(Controls(parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())))
+    session.control(replace(session.controls, viewpoint=view))
     session.look_now()
-    session.source = Source(tape.at)
-    sound = (np.zeros(VOICE_FRAME, np.float32) for _ in range(count))
-    pieces = sound if voice is None else read_voice(voice, max_seconds=max(tape.seconds, 60.0) + 3600.0)
+    session.source = Source(tape.at, lips)
+    silence = (np.zeros(VOICE_FRAME, np.float32) for _ in range(count))
+    sound = () if voice is None else read_voice(voice, max_seconds=max_seconds)
     with progress() as bar, Mp4Writer(output, *session.parts.renderer.size) as video:
         task = bar.add_task("frames", total=count)
-        for frame, samples in frames_of(session, pieces):
+        for frame, samples in frames_of(session, chain(sound, silence)):
             video.write(frame, samples)
             bar.advance(task)
             if session.state.painted >= count:
                 break
-    out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")
 
 
 @app.command()

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 EmotionOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(EMOTIONS)}.")]
-IntensityOption = Annotated[
-    float | None, typer.Option(help="Of the emotion: mild .35, moderate .65, strong 1.")
-]
+IntensityOption = Annotated[float | None, typer.Option(help="Of the emotion: mild .35, moderate .65, strong 1.")]
 GazeOption = Annotated[str | None, typer.Option(help="viewer, free, or YAW,PITCH in degrees.")]
 TextOption = Annotated[str | None, typer.Option(help="What the voice says, so that gestures fit (extra: text).")]
 HeadOption = Annotated[float | None, typer.Option(help="How far the head moves, 0 to 1.5.")]

@@ -30,6 +30,12 @@ class SoundInfo:
     seconds: float | None
 
 
+def has_sound(path: Path) -> bool:
+    """Whether there is a sound track in a file that PyAV can read."""
+    with av.open(str(path)) as container:
+        return bool(container.streams.audio)
+
+
 def probe(path: Path) -> SoundInfo:
     """Looks into ``path`` without decoding it. Raises SoundError when there is no sound in it."""
     with _open(path) as container:
