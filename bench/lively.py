@@ -29,7 +29,7 @@ Array = NDArray[np.float32]
 
 SEEDS: Final = (1, 2, 3)
 DIVERSE_PROMPTS: Final = 8  # joined into one call
-EMOTION_PROMPTS: Final = 6
+EMOTION_PROMPTS: Final = 4
 MOODS: Final = ("moderate", "strong")
 SETTLED: Final = 15  # frames after which an emotion that was asked for has come
 
@@ -90,11 +90,16 @@ def _on_the_beat(talker: Talker, said: Sequence[Prompt], call: Callable[[Sequenc
         )
     metrics: Metrics = {}
     for part in ("head", "hands"):
-        beat = beat_alignment(rows, times, talking, part)
+        try:
+            beat = beat_alignment(rows, times, talking, part)
+        except ValueError:
+            continue  # this performer keeps that part still
         metrics[f"beat_alignment.{part}"] = value(beat.score, "")
         metrics[f"beat_alignment.{part}.shuffled"] = value(beat.control, "")
         metrics[f"beat_alignment.{part}.p"] = value(beat.p_value, "")
         metrics[f"beat_alignment.{part}.lag_ms"] = value(beat.lag_ms, "ms")
+    if "beat_alignment.head" not in metrics:
+        raise ValueError("the head does not move while somebody speaks, or no stressed vowel is known")
     metrics["beat_alignment"] = metrics["beat_alignment.head"]
     return metrics
 

@@ -39,7 +39,7 @@ SETS: Final = {
     "asterisk": "Asterisk, one woman's real prompts", "librivox": "Librivox, real readers",
     "tts": "Harvard sentences, two synthetic voices",
     "asterisk_pauses": "the same as one call with pauses",
-    "asterisk_full": "Asterisk, every prompt", "asterisk_10db": "Asterisk in pink noise, 10 dB",
+    "asterisk_10db": "Asterisk in pink noise, 10 dB",
     "asterisk_babble10db": "Asterisk among four other voices, 10 dB", "asterisk_8khz": "Asterisk over an 8 kHz line",
 }  # fmt: skip
 
