@@ -38,7 +38,7 @@ CROWD: Final = 4  # voices in the babble
 ONSET_HOPS: Final = 48  # a sound that starts from nothing may be a word for half a second
 WITH_INTERVAL: Final = ("f1_15", "f1_6", "closure_recall", "closure_precision", "opening_corr")
 LOOKAHEADS: Final = (0, 1, 2)
-FOR_ALL: Final = ("asterisk", "librivox", "tts")  # sets that even the slow are asked about
+FOR_ALL: Final = ("asterisk", "librivox")  # real English: every peer is asked, and every lookahead tried
 BEST_LIVE: Final = "headaudio"  # of the peers that listen, asked about every other set as well
 LANGUAGE_PROMPTS: Final = 40
 PAUSE_SECONDS: Final = 1.5
@@ -68,10 +68,7 @@ def run(quick: bool = False, log: Console | None = None) -> Measured:
         except MissingPackage as error:
             log.print(f"[yellow]{name} skipped:[/] {error}")
             continue
-        systems = everybody if name in FOR_ALL else live
-        if name == "tts":
-            systems = {system: hear for system, hear in systems.items() if "lookahead" not in system}
-        metrics |= _scored(name, said, systems, log, skipped)
+        metrics |= _scored(name, said, everybody if name in FOR_ALL else live, log, skipped)
         if name == "asterisk":
             metrics |= _scored("asterisk_pauses", [call(said)], {"ours": ours["ours"]}, log, skipped)
             metrics |= lively(talkers[main], said, call, quick, log)
