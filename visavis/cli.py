@@ -147,14 +147,15 @@ def drive(
     webcam: Annotated[int | None, typer.Option(help="Instead of a file: record this camera first.", min=0)] = None,
     seconds: Annotated[float, typer.Option(help="How long to record the camera.", min=0.5, max=600.0)] = 10.0,
     motion: Annotated[Path | None, typer.Option(help="Also write the motion here (.vmotion).")] = None,
-    emotion: EmotionOption = None,
-    intensity: IntensityOption = None,
     viewpoint: Annotated[str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres.")] = "0,0",
     framing: Annotated[str | None, typer.Option(help="upper, head or presenter.")] = None,
     max_minutes: Annotated[float, typer.Option(help="Longest video to accept.", min=0.01)] = 10.0,
     config: ConfigOption = None,
 ) -> None:
-    """Let the face in a video, or before a camera, move an avatar: head, eyes, expression, and the lips if wanted."""
+    """Let the face in a video, or before a camera, move an avatar: head, eyes, expression, and the lips if wanted.
+
+    The calmest pictures of it are taken for its neutral face, so an expression that never changes does not show.
+    """
     from engine.clock import FPS
     from engine.engine import Engine
     from engine.motion import tape
@@ -170,8 +171,7 @@ def drive(
         raise ValueError("a camera has no voice; use --lips video")
     limit = 60 * max_minutes
     engine = Engine(load(config).engine)
-    manner = manner_of(engine, emotion, intensity)
-    session = engine.open(avatar, framing=framing, manner=manner)
+    session = engine.open(avatar, framing=framing)
     view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
     source = driving.camera(webcam or 0, seconds) if video is None else driving.pictures(video, limit)
     with cli_motion.progress() as bar:
