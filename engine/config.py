@@ -13,7 +13,7 @@ from engine.motion.manner import Manner
 class MotionConfig:
     """Voice to motion."""
 
-    lookahead: int = 0  # frames of 40 ms the lips wait for: 0, 1 or 2; the voice is delayed to match
+    lookahead: int = 1  # frames of 40 ms the lips wait for: 0, 1 or 2; the voice is delayed to match
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,44 +13,48 @@ from torch import Tensor, nn
 from engine.audio.logmel import BINS
 from engine.clock import HOPS_PER_FRAME
 from engine.motion.frame import K
-from engine.motion.generator import GeneratorConfig, LipGenerator
+from engine.motion.generator import LEARNED, GeneratorConfig, LipGenerator
 from engine.motion.lips import VISEMES
 
 OPSET = 17
+LIP_INPUTS = ["mel", "state", "gain"]
 TOLERANCE = 1e-4  # largest absolute difference to eager, float32, on the same machine
 
 
 class LipStep(nn.Module):
     """The graph that is exported: one frame of every head, with lip contacts sharpened and composed.
 
-    mel (B, 4, 80), state (B, S) -> face_L (B, 52) and viseme_L (B, 15) for each lookahead L, next state (B, S).
+    mel (B, 4, 80), state (B, S), gain (B, LEARNED) -> for each lookahead L face_L (B, 52), contact_L (B, 2),
+    viseme_L (B, 15) of the frame and hop_viseme_L (B, 4, 15) of its hops; next state (B, S).
     """
 
     def __init__(self, net: LipGenerator) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, mel: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, mel: Tensor, state: Tensor, gain: Tensor) -> tuple[Tensor, ...]:
         mouths, following = self.net(mel, state)
-        faces = [self.net.face(mouth, head)[:, 0] for head, mouth in enumerate(mouths)]
-        visemes = [torch.softmax(mouth.viseme[:, 0], dim=1) for mouth in mouths]
-        return (*faces, *visemes, following)
+        faces = [self.net.face(mouth, head, gain[:, None])[:, 0] for head, mouth in enumerate(mouths)]
+        contacts = [self.net.contact(mouth, head)[:, 0] for head, mouth in enumerate(mouths)]
+        hops = [torch.softmax(mouth.viseme[:, 0], dim=2) for mouth in mouths]
+        return (*faces, *contacts, *(hop.mean(1) for hop in hops), *hops, following)
 
 
 def lip_names(config: GeneratorConfig) -> list[str]:
     """Names of the exported outputs, in order."""
-    return [f"{kind}_{lookahead}" for kind in ("face", "viseme") for lookahead in config.lookaheads] + ["next_state"]
+    kinds = ("face", "contact", "viseme", "hop_viseme")
+    return [f"{kind}_{lookahead}" for kind in kinds for lookahead in config.lookaheads] + ["next_state"]
 
 
 def export_lips(net: LipGenerator, path: Path) -> None:
     """Writes the step graph with a free batch size, whole or not at all."""
     step = LipStep(net).eval()
     names = lip_names(net.config)
-    inputs = (torch.zeros(2, HOPS_PER_FRAME, BINS), net.initial_state(2))
+    inputs = (torch.zeros(2, HOPS_PER_FRAME, BINS), net.initial_state(2), torch.ones(2, len(LEARNED)))
     temporary = path.with_suffix(".tmp")
     torch.onnx.export(
-        step, inputs, str(temporary), input_names=["mel", "state"], output_names=names, opset_version=OPSET,
-        dynamic_axes={name: {0: "batch"} for name in ["mel", "state", *names]}, dynamo=False,
+        step, inputs, str(temporary), input_names=LIP_INPUTS, output_names=names, opset_version=OPSET,
+        dynamic_axes={name: {0: "batch"} for name in [*LIP_INPUTS, *names]}, dynamo=False,
     )  # fmt: skip
     _describe(temporary, net)
     os.replace(temporary, path)
@@ -63,19 +67,26 @@ def _describe(path: Path, net: LipGenerator) -> None:
     model = onnx.load(str(path))
     entry = model.metadata_props.add()
     entry.key, entry.value = "visavis.motion", json.dumps({"format": 1, **asdict(net.config)})
-    sizes = {"face": K, "viseme": len(VISEMES), "next": net.state_size}
+    sizes = {"face": (K,), "contact": (2,), "viseme": (len(VISEMES),), "hop": (HOPS_PER_FRAME, len(VISEMES)),
+             "next": (net.state_size,)}  # fmt: skip
     for output in model.graph.output:
-        batch, values = output.type.tensor_type.shape.dim[0], output.type.tensor_type.shape.dim[1]
-        batch.dim_param, values.dim_value = "batch", sizes[output.name.split("_")[0]]
+        batch, *values = output.type.tensor_type.shape.dim
+        batch.dim_param = "batch"
+        for value, size in zip(values, sizes[output.name.split("_")[0]], strict=True):
+            value.dim_value = size
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
 
 def save_weights(net: LipGenerator, path: Path) -> None:
-    """Writes the weights in half precision with the network's sizes in the header, whole or not at all."""
+    """Writes the weights with the network's sizes in the header, whole or not at all: half precision, but for the
+    acoustic model, whose range needs single."""
     from safetensors.torch import save_file
 
-    tensors = {name: value.detach().half().contiguous() for name, value in net.state_dict().items()}
+    tensors = {
+        name: (value if name.startswith("acoustic.") else value.half()).detach().contiguous()
+        for name, value in net.state_dict().items()
+    }
     temporary = path.with_suffix(".tmp")
     save_file(tensors, str(temporary), metadata={"config": json.dumps(asdict(net.config))})
     temporary.chmod(0o644)  # the writer makes it private

@@ -1,5 +1,5 @@
-"""Trains voice-to-lips:  python -m training.motion train --data data/speech --out runs/motion_v1
-then                      python -m training.motion export --run runs/motion_v1
+"""Trains voice-to-lips:  python -m training.motion train --data data/speech --out runs/motion_v2
+then                      python -m training.motion export --run runs/motion_v2
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from engine.motion.generator import GeneratorConfig, LipGenerator
-from training.motion_data import Streams, load
+from training.motion_acoustic import acoustic
+from training.motion_data import Streams, load, masked
 from training.motion_loss import LossWeights, lip_loss
 from training.motion_score import calibrate, score
 
@@ -31,6 +33,8 @@ FRAMES, BATCH = 150, 16  # 6 s streams
 WEIGHT_DECAY, WARM_UP, CLIP = 0.02, 300, 1.0
 EMA_HALF_LIFE = 300  # steps (Karras et al. 2022 count it in images; here every step has the same size)
 CHECKPOINT_SECONDS = 150.0
+VALIDATION = 8  # sentences of each shard
+ECHO = 3  # steps on each batch, masked anew (data echoing, Choi et al. 2019): making one costs more than a step
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -52,6 +56,13 @@ def restore(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many types for a cut-off file
         raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
     return content
+
+
+def started(config: GeneratorConfig) -> LipGenerator:
+    """A new network with the acoustic model in place. Raises MissingPackage without pocketsphinx."""
+    net = LipGenerator(config)
+    net.acoustic.load_state_dict(acoustic().state_dict())
+    return net
 
 
 def network(checkpoint: dict[str, Any]) -> LipGenerator:
@@ -82,7 +93,8 @@ def train(
         raise typer.BadParameter(f"{latest} exists: continue it with --resume, or choose another --out")
 
     config = GeneratorConfig()
-    net = network(restore(init)) if init else LipGenerator(config)
+    net = network(restore(init)) if init else started(config)
+    noise = torch.Generator().manual_seed(seed)
     averaged = copy.deepcopy(net).eval()
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98))
     weights, step = LossWeights(), 0
@@ -93,8 +105,9 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
 
-    validation = {split: load(data, split, limit=12) for split in ("sentence", "speaker")}
-    streams = Streams(load(data, "train"), FRAMES, seed, first=step * BATCH)
+    validation = {split: load(data, split, limit=VALIDATION) for split in ("sentence", "speaker")}
+    streams = Streams(load(data, "train"), FRAMES, seed, first=step // ECHO * BATCH)
+    batch: list[Tensor] | None = None
     loader = iter(DataLoader(streams, BATCH, num_workers=1, prefetch_factor=4))
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
 
@@ -105,12 +118,14 @@ def train(
     with Progress(*columns, console=console) as progress, open(out / "log.jsonl", "a", encoding="utf-8") as log:
         bar, saved = progress.add_task("training", total=steps, completed=step), time.monotonic()
         while step < steps:
-            mel, *targets = next(loader)
+            if batch is None or step % ECHO == 0:
+                batch = next(loader)
+            mel, likelihood, *targets = batch
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, rate)
             net.train()
             with torch.autocast("cpu", torch.bfloat16):
-                mouths, _ = net(mel, net.initial_state(mel.shape[0]))
+                mouths, _ = net.listen(*masked(mel, likelihood, noise), net.fresh(mel.shape[0]))
             parts = lip_loss(net, mouths, targets, weights)
             optimizer.zero_grad(set_to_none=True)
             parts["loss"].backward()  # type: ignore[no-untyped-call]
@@ -146,14 +161,13 @@ def export(
     run: Annotated[Path, typer.Option(help="folder that train wrote")],
     data: Annotated[Path, typer.Option(help="corpus, to set the contact thresholds on its validation")],
     out: Annotated[Path, typer.Option(help="folder of the runtime weights")] = Path("engine/assets"),
-    name: Annotated[str, typer.Option()] = "motion_v1",
+    name: Annotated[str, typer.Option()] = "motion_v2",
 ) -> None:
     """Sets the contact thresholds on validation, then writes NAME.onnx and NAME.safetensors (half precision)."""
     from exporters.onnx import export_lips, save_weights
 
-    torch.set_num_threads(2)
     net = network(restore(run / "checkpoint.pt"))
-    utterances = [u for split in ("sentence", "speaker") for u in load(data, split)]
+    utterances = [u for split in ("sentence", "speaker") for u in load(data, split, limit=VALIDATION)]
     console.print(calibrate(net, utterances))
     out.mkdir(parents=True, exist_ok=True)
     save_weights(net, out / f"{name}.safetensors")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,10 @@ from torch.utils.data import IterableDataset
 
 from engine.audio.logmel import FLOOR, LogMel
 from engine.clock import FRAME, HOP, HOPS_PER_FRAME, SAMPLE_RATE
+from engine.motion.acoustic import SHAPES, Acoustic, AcousticState
 from engine.motion.lips import VISEMES
 from training.choreography.mouth import MouthTargets, mouth_targets
+from training.motion_acoustic import acoustic
 from training.speech.channel import channel, mel_warp, nonspeech
 from training.speech.corpus import Utterance, read_shard, shards
 from training.speech.phones import PHONES, Shape, Span, paint, shapes
@@ -26,17 +30,21 @@ SILENCE = float(np.log10(FLOOR) + 3.0) / 2  # log-mel of a silent bin
 GAP_SECONDS = (0.0, 0.8)  # extra pause between sentences, on top of their own edges
 NONSPEECH_SHARE = 0.14  # of the streams hold no speech at all: room, hum, tones, clicks
 CHANNEL_SHARE = 0.55  # of the streams pass through a random channel
-WARP_SHARE = 0.7  # of the streams get another vocal tract length
+WARP_SHARE = 0.6  # of the streams get another vocal tract length
+BAND_SHARE = 0.4  # lose a band of the mel
+LOST_SHARE = 0.08  # lose the mel, and as many the phone likelihoods
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """T frames: mel (4T, 80), pose (T, K) without contacts, contact (T, 2), viseme (T, 15) shares, phone (T, 4)."""
+    """T frames: mel (4T, 80), likelihood (4T, 126) of `engine.motion.acoustic`, pose (T, K) without contacts, contact
+    (T, 2), viseme and phone (T, 4) of each hop."""
 
     mel: Array
+    likelihood: Array
     pose: Array
     contact: Array
-    viseme: Array
+    viseme: NDArray[np.int64]
     phone: NDArray[np.int64]
 
 
@@ -50,18 +58,31 @@ def load(folder: Path, split: str, limit: int | None = None) -> list[Utterance]:
     return out
 
 
-def labelled(pcm: Array, spans: list[Span], start: int = 0) -> Sample:
-    """Labels the whole frames of ``pcm`` (samples,), whose first sample is ``start`` samples into ``spans``."""
+@cache
+def _front() -> Acoustic:
+    return acoustic()
+
+
+def likelihoods(mel: Array) -> Array:
+    """What the front end makes of log-mel (4T, 80) from a fresh state: (4T, 126)."""
+    fresh = AcousticState(*(torch.zeros(1, *shape) for shape in SHAPES))
+    return np.asarray(_front()(torch.from_numpy(np.ascontiguousarray(mel))[None], fresh)[0][0].numpy())
+
+
+def labelled(pcm: Array, spans: list[Span], start: int = 0, warp: float = 1.0) -> Sample:
+    """Labels the whole frames of ``pcm`` (samples,), whose first sample is ``start`` samples into ``spans``, heard
+    from a vocal tract ``warp`` times as long."""
     frames = pcm.size // FRAME
     log_mel = LogMel()
     mel, _ = log_mel.step(pcm[None, : frames * FRAME].astype(np.float32), log_mel.initial_state())
     offset, hops = start / HOP, frames * HOPS_PER_FRAME
     moved = [Span(s.start - offset, s.stop - offset, s.phone) for s in spans]  # type: ignore[arg-type]
     target: MouthTargets = mouth_targets(moved, frames)
-    viseme = np.eye(len(VISEMES), dtype=np.float32)[paint(_shifted(shapes(spans), offset), hops)]
+    viseme = paint(_shifted(shapes(spans), offset), hops).reshape(frames, HOPS_PER_FRAME)
     contact = np.stack([target.closure, target.labiodental], axis=1)
     phone = paint(moved, hops).reshape(frames, HOPS_PER_FRAME)
-    return Sample(mel[0], target.open, contact, viseme.reshape(frames, HOPS_PER_FRAME, -1).mean(1), phone)
+    heard = mel[0] if warp == 1.0 else mel_warp(mel[0], warp)
+    return Sample(heard, likelihoods(heard), target.open, contact, viseme, phone)
 
 
 def _shifted(track: list[Shape], offset: float) -> list[Shape]:
@@ -69,12 +90,18 @@ def _shifted(track: list[Shape], offset: float) -> list[Shape]:
 
 
 class Streams(IterableDataset[tuple[Tensor, ...]]):
-    """Endless random streams of ``frames`` frames. Stream n depends on (seed, n) alone, so a run resumes exactly."""
+    """Endless random streams of ``frames`` frames. Stream n depends on (seed, n) alone, so a run resumes exactly.
+
+    A voice is heard as often as the square root of its sentences: many speakers count more than much of one.
+    """
 
     def __init__(self, utterances: list[Utterance], frames: int, seed: int, first: int = 0) -> None:
         self.utterances, self.frames, self.seed, self.first = utterances, frames, seed, first
+        sentences = Counter(utterance.voice for utterance in utterances)
+        self.upto = np.cumsum([sentences[utterance.voice] ** -0.5 for utterance in utterances])
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
         step, index = (worker.num_workers, self.first + worker.id) if worker else (1, self.first)
         while True:
@@ -94,20 +121,15 @@ class Streams(IterableDataset[tuple[Tensor, ...]]):
             heard = channel(heard, rng)
         else:
             heard = heard * np.float32(10 ** rng.uniform(-0.8, 0.1))
-        sample = labelled(np.clip(heard, -1, 1), spans, skip)
-        mel = mel_warp(sample.mel, rng.uniform(0.86, 1.16)) if rng.random() < WARP_SHARE else sample.mel
-        if rng.random() < 0.4:  # a band lost, as SpecAugment (Park et al. 2019)
-            low = int(rng.integers(0, 70))
-            mel = mel.copy()
-            mel[:, low : low + int(rng.integers(2, 10))] = SILENCE
-        return Sample(mel, sample.pose, sample.contact, sample.viseme, sample.phone)
+        warp = rng.uniform(0.86, 1.16) if rng.random() < WARP_SHARE else 1.0
+        return labelled(np.clip(heard, -1, 1), spans, skip, warp)
 
     def _sentences(self, size: int, rng: np.random.Generator) -> tuple[Array, list[Span]]:
         parts: list[Array] = []
         spans: list[Span] = []
         total = 0
         while total < size:
-            utterance = self.utterances[int(rng.integers(len(self.utterances)))]
+            utterance = self.utterances[int(np.searchsorted(self.upto, rng.uniform(0, self.upto[-1])))]
             gap = int(rng.uniform(*GAP_SECONDS) * SAMPLE_RATE) // HOP * HOP
             level = np.float32(10 ** rng.uniform(-0.3, 0.1) / 32768)
             at = (total + gap) // HOP
@@ -116,6 +138,22 @@ class Streams(IterableDataset[tuple[Tensor, ...]]):
             parts += [np.zeros(gap, np.float32), whole.astype(np.float32) * level]
             total += gap + whole.size
         return np.concatenate(parts), spans
+
+
+def masked(mel: Tensor, likelihood: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Copies of mel (B, 4T, 80) and likelihood (B, 4T, 126) with parts lost: bands of the mel (SpecAugment, Park et al.
+    2019), or now and then one of the two wholly, so that neither is leaned on alone."""
+    mel, likelihood = mel.clone(), likelihood.clone()
+    for row in range(mel.shape[0]):
+        draw = torch.rand(4, generator=generator).tolist()
+        if draw[0] < LOST_SHARE:
+            mel[row] = 0.0
+        elif draw[0] < 2 * LOST_SHARE:
+            likelihood[row] = 0.0
+        if draw[0] >= LOST_SHARE and draw[1] < BAND_SHARE:
+            low = int(draw[2] * 70)
+            mel[row, :, low : low + 2 + int(8 * draw[3])] = SILENCE
+    return mel, likelihood
 
 
 assert PHONES[0] == "SIL" and VISEMES[0] == "sil"

@@ -64,7 +64,7 @@ def _head_terms(net: LipGenerator, mouth: Mouth, targets: Sequence[Tensor]) -> d
         "velocity": (step**2).mean() * learned.shape[2] / 4,
         "contact": hard.mean(),
         "gap": gap.mean(),
-        "viseme": F.cross_entropy(mouth.viseme.flatten(0, 1), viseme.flatten(0, 1),
+        "viseme": F.cross_entropy(mouth.viseme.flatten(0, 2), viseme.flatten().long(),
                                   weight=torch.tensor(VISEME_WEIGHT), label_smoothing=0.02),
         "phone": F.cross_entropy(mouth.phone.flatten(0, 2), phone.flatten().long()),
     }  # fmt: skip

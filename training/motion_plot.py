@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.clock import FRAME, FRAME_SECONDS, SAMPLE_RATE
+from engine.clock import FRAME_SECONDS, HOPS_PER_FRAME, SAMPLE_RATE
 from engine.motion.frame import ACTION_INDEX
 from engine.motion.generator import Compose, LipGenerator
 from engine.motion.lips import VISEMES, lip_gap
-from training.motion_data import labelled
+from training.motion_data import SILENCE, labelled
 from training.speech.corpus import Utterance
 from training.speech.phones import HOPS_PER_SECOND, PHONES
 
@@ -29,7 +29,7 @@ def plot(utterance: Utterance, path: Path, net: LipGenerator | None = None, head
 
     sample = labelled(utterance.pcm.astype(np.float32) / 32768.0, utterance.spans)
     target = Compose()(*map(torch.from_numpy, (sample.pose, *sample.contact.T.copy()))).numpy()
-    painted, said = _predict(net, sample.mel, head) if net else (None, sample.viseme)
+    painted, said = _predict(net, sample.mel, head) if net else (None, np.eye(len(VISEMES))[sample.viseme.ravel()])
     time = (np.arange(len(target)) + 0.5) * FRAME_SECONDS
     figure, axes = pyplot.subplots(3 + len(SHOWN), 1, figsize=(16, 14), sharex=True)
     wave = np.arange(utterance.pcm.size) / SAMPLE_RATE
@@ -49,7 +49,7 @@ def plot(utterance: Utterance, path: Path, net: LipGenerator | None = None, head
             axis.step(time, got, where="mid", color="tab:blue", lw=1.2)
         axis.set_ylabel(label, size=8)
         axis.grid(alpha=0.3)
-    extent = (0.0, len(said) * FRAME * 1.0 / SAMPLE_RATE, len(VISEMES) - 0.5, -0.5)
+    extent = (0.0, len(said) / HOPS_PER_SECOND, len(VISEMES) - 0.5, -0.5)
     axes[-1].imshow(said.T, aspect="auto", extent=extent, cmap="magma", vmin=0, vmax=1)
     axes[-1].set_yticks(range(len(VISEMES)), VISEMES, size=6)
     figure.suptitle(f"{utterance.voice}: {utterance.text}  (grey: target, blue: network, red: P B M)")
@@ -60,6 +60,7 @@ def plot(utterance: Utterance, path: Path, net: LipGenerator | None = None, head
 
 def _predict(net: LipGenerator, mel: NDArray[np.float32], head: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     lookahead = net.config.lookaheads[head]
-    flushed = np.pad(mel, ((0, 4 * lookahead), (0, 0)), constant_values=-1.0)
+    flushed = np.pad(mel, ((0, HOPS_PER_FRAME * lookahead), (0, 0)), constant_values=SILENCE)
     mouth = net(torch.from_numpy(flushed)[None], net.initial_state(1))[0][head]
-    return net.face(mouth, head)[0, lookahead:].numpy(), torch.softmax(mouth.viseme[0, lookahead:], 1).numpy()
+    said = torch.softmax(mouth.viseme[0, lookahead:], 2).flatten(0, 1)
+    return net.face(mouth, head)[0, lookahead:].numpy(), said.numpy()

@@ -15,9 +15,8 @@ from training.speech.corpus import Utterance
 
 POSE_GAIN = (1.0, 1.3)  # limits: a rare action is not blown up out of the noise
 CONTACT_GAIN = 3.0  # slope of a contact around its threshold: lips touch or part, they do not hover
-# Share of the closures and of the labiodentals that must be seen: a missed closure shows more than one too many,
-# a lip under the teeth shows little.
-CONTACT_RECALL = (0.9, 0.75)
+# How much more a missed closure, or labiodental, weighs than a false one.
+CONTACT_BETA = (2.0, 1.0)
 PULSE_FRAMES = 1  # a touch counts when it overlaps the true one within this many frames
 
 
@@ -27,7 +26,7 @@ def _samples(utterances: Sequence[Utterance]) -> list[Sample]:
 
 @torch.no_grad()
 def score(net: LipGenerator, utterances: Sequence[Utterance], head: int = 0) -> dict[str, float]:
-    """Frame-wise scores at 25 Hz of one head: macro F1 of visemes, contact precision and recall, gap error."""
+    """Scores of one head: macro F1 of visemes by hop; by frame, contact precision and recall and the gap error."""
     lookahead = net.config.lookaheads[head]
     truth, guess, shut, touch, gaps = [], [], [], [], []
     for sample in _samples(utterances):
@@ -35,8 +34,8 @@ def score(net: LipGenerator, utterances: Sequence[Utterance], head: int = 0) -> 
         frames = sample.pose.shape[0] - lookahead
         wanted = net.compose(*map(torch.from_numpy, (sample.pose, *sample.contact.T.copy()))).numpy()
         painted = net.face(mouth, head)[0].numpy()
-        truth.append(sample.viseme.argmax(1)[:frames])
-        guess.append(mouth.viseme[0].argmax(1).numpy()[lookahead:])
+        truth.append(sample.viseme[:frames].ravel())
+        guess.append(mouth.viseme[0].argmax(2).numpy()[lookahead:].ravel())
         shut.append(sample.contact[:frames, 0] > 0.5)
         touch.append(mouth.contact[0, lookahead:, 0].numpy() > 0)
         gaps.append(np.stack([lip_gap(wanted[:frames]), lip_gap(painted[lookahead:])]))
@@ -64,7 +63,8 @@ def macro_f1(truth: NDArray[np.int64], guess: NDArray[np.int64], classes: int) -
 @torch.no_grad()
 def calibrate(net: LipGenerator, utterances: Sequence[Utterance]) -> str:
     """Sets what validation decides, and returns what it found: pose gains, so that each action's power is that of its
-    target (global variance, Toda & Tokuda 2007), and the strictest contact thresholds that find their share of events.
+    target (global variance, Toda & Tokuda 2007); and the contact thresholds with the best balance of
+    events found and frames right.
     """
     samples = _samples(utterances)
     said = []
@@ -83,13 +83,18 @@ def calibrate(net: LipGenerator, utterances: Sequence[Utterance]) -> str:
             truth = [s.contact[: len(s.contact) - lookahead, kind] >= 0.999 for s in samples]
             guess = [values[:, kind] for values in logits[head]]
             options = [(event_score(truth, [g > cut for g in guess]), cut) for cut in np.arange(-3.0, 2.01, 0.125)]
-            enough = [option for option in options if option[0][0] >= CONTACT_RECALL[kind]] or options[:1]
-            (recall, precision), cut = enough[-1]
+            (recall, precision), cut = max(options, key=lambda option: balance(option[0], CONTACT_BETA[kind]))
             net.contact_gain[head, kind] = CONTACT_GAIN
             net.contact_threshold[head, kind] = float(cut)
             said.append(f"lookahead {lookahead} {name}: threshold {cut:+.3f}, "
                         f"event recall {recall:.3f}, frame precision {precision:.3f}")  # fmt: skip
     return "\n".join(said)
+
+
+def balance(scored: tuple[float, float], beta: float) -> float:
+    """F-measure of (recall, precision) that weighs recall ``beta`` times as much as precision (van Rijsbergen 1979)."""
+    recall, precision = scored
+    return (1 + beta**2) * recall * precision / max(beta**2 * precision + recall, 1e-9)
 
 
 def event_score(truth: Sequence[NDArray[np.bool_]], guess: Sequence[NDArray[np.bool_]]) -> tuple[float, float]:

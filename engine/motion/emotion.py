@@ -40,7 +40,7 @@ PROTOTYPES: Final[dict[str, dict[str, float]]] = {
                  "mouthShrugLower": 0.14, "mouthLeft": 0.14},
 }  # fmt: skip
 
-# What the lip network learns, in its order (engine.motion.generator.SPEECH_ACTIONS).
+# What the lip network learns (engine/motion/generator.py), in its order.
 LIP_ACTIONS: Final = (
     "jawOpen", "tongueOut", "mouthFunnel", "mouthPucker", "mouthStretchLeft", "mouthStretchRight",
     "mouthSmileLeft", "mouthSmileRight", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft",

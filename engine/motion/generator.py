@@ -6,6 +6,7 @@ past of RECEPTIVE frames. State is one flat tensor, so an exported graph has one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -15,15 +16,12 @@ from torch.nn import functional as F
 
 from engine.audio.logmel import BINS
 from engine.clock import HOPS_PER_FRAME
+from engine.motion.acoustic import CONTEXT, FEATURES, SIZES, Acoustic, AcousticState
+from engine.motion.emotion import LIP_ACTIONS
 from engine.motion.frame import ACTION_INDEX, K
 from engine.motion.lips import GAP_VECTOR, REST_GAP_MM, VISEMES
 
-SPEECH_ACTIONS: Final = (
-    "jawOpen", "tongueOut", "mouthFunnel", "mouthPucker", "mouthStretchLeft", "mouthStretchRight",
-    "mouthSmileLeft", "mouthSmileRight", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft",
-    "mouthUpperUpRight",
-)  # fmt: skip
-LEARNED: Final = tuple(ACTION_INDEX[name] for name in SPEECH_ACTIONS)
+LEARNED: Final = tuple(ACTION_INDEX[name] for name in LIP_ACTIONS)
 
 
 def _pair(name: str, value: float) -> dict[str, float]:
@@ -82,7 +80,7 @@ class Compose(nn.Module):
 
 class Mouth(NamedTuple):
     """One head's raw outputs: pose (B, T, LEARNED) in [0, 1]; logits contact (B, T, 2), steady (the same, smoothed),
-    viseme (B, T, 15), phone (B, T, 4, phones)."""
+    viseme (B, T, 4, 15) and phone (B, T, 4, phones) of the frame's four hops."""
 
     pose: Tensor
     contact: Tensor
@@ -95,7 +93,7 @@ class Mouth(NamedTuple):
 class GeneratorConfig:
     """Sizes of the network. ``lookaheads``: frames of future each head waits for, ascending, from 0."""
 
-    stem: int = 128
+    stem: int = 144
     width: int = 224
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2)
     lookaheads: tuple[int, ...] = (0, 1, 2)
@@ -150,11 +148,11 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    """Outputs of one lookahead: mouth pose, lip contacts, visemes, and phones of the frame's four hops."""
+    """Outputs of one lookahead: mouth pose, lip contacts, and the visemes and phones of the frame's four hops."""
 
     def __init__(self, width: int, phones: int) -> None:
         super().__init__()
-        self.sizes = [len(LEARNED), 2, len(VISEMES), HOPS_PER_FRAME * phones]
+        self.sizes = [len(LEARNED), 2, HOPS_PER_FRAME * len(VISEMES), HOPS_PER_FRAME * phones]
         self.norm, self.hidden = Norm(width), nn.Conv1d(width, width, 1)
         self.out = nn.Conv1d(width, sum(self.sizes), 1)
         nn.init.normal_(self.out.weight, std=0.01)
@@ -164,7 +162,7 @@ class Head(nn.Module):
         pose, contact, viseme, phone = torch.split(y, self.sizes, dim=2)
         before = torch.cat([past[:, None].to(contact.dtype), contact[:, :-1]], dim=1)
         steady = contact + CARRY * (before - contact)
-        phone = phone.unflatten(2, (HOPS_PER_FRAME, -1))
+        viseme, phone = (logits.unflatten(2, (HOPS_PER_FRAME, -1)) for logits in (viseme, phone))
         return Mouth(torch.sigmoid(pose), contact, steady, viseme, phone), contact[:, -1]
 
 
@@ -182,8 +180,10 @@ class LipGenerator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        self.front = CausalConv(BINS, config.stem, 5)
+        self.acoustic = Acoustic()
+        self.front = CausalConv(BINS + FEATURES, config.stem, 5)
         self.front_norm = Norm(config.stem)
+        self.hop_block = Block(config.stem, 1, config.dropout)
         self.down = nn.Conv1d(config.stem, config.width, HOPS_PER_FRAME, stride=HOPS_PER_FRAME)
         self.blocks = nn.ModuleList(Block(config.width, d, config.dropout) for d in config.dilations)
         self.heads = nn.ModuleList(Head(config.width, config.phones) for _ in config.lookaheads)
@@ -200,21 +200,39 @@ class LipGenerator(nn.Module):
         return [module for module in self.modules() if isinstance(module, CausalConv)]
 
     @property
+    def _sizes(self) -> list[int]:
+        """Values of state a row: front end, every convolution, every head's last contact."""
+        return [*SIZES, *(c.inputs * c.context for c in self._convs), 2 * len(self.heads)]
+
+    @property
     def state_size(self) -> int:
         """S: values of state a row."""
-        return sum(conv.inputs * conv.context for conv in self._convs) + 2 * len(self.heads)
+        return sum(self._sizes)
 
     def initial_state(self, batch: int = 1) -> Tensor:
         """State before the first frame: zeros, (B, S)."""
         return torch.zeros(batch, self.state_size)
 
     def forward(self, mel: Tensor, state: Tensor) -> tuple[list[Mouth], Tensor]:
-        convs = self._convs
-        *rows, contacts = torch.split(state, [c.inputs * c.context for c in convs] + [2 * len(self.heads)], dim=1)
-        pasts = [row.unflatten(1, (c.inputs, c.context)) for c, row in zip(convs, rows, strict=True)]
-        x, past = self.front(mel.transpose(1, 2), pasts[0])
-        x, nexts = self.down(F.gelu(self.front_norm(x))), [past]
-        for block, past in zip(self.blocks, pasts[1:], strict=True):
+        count = len(SIZES)
+        parts = torch.split(state, self._sizes, dim=1)
+        cepstra, moved, near = parts[:count]
+        before = AcousticState(cepstra.unflatten(1, (CONTEXT, -1)), moved, near)
+        likelihood, after = self.acoustic(mel, before)
+        mouths, following = self.listen(mel, likelihood, parts[count:])
+        return mouths, torch.cat([part.flatten(1) for part in (*after, *following)], dim=1)
+
+    def listen(self, mel: Tensor, likelihood: Tensor, memory: Sequence[Tensor]) -> tuple[list[Mouth], list[Tensor]]:
+        """The learned part: log-mel (B, 4 T, 80) and phone likelihoods (B, 4 T, 126), with the convolutions' and heads'
+        parts of the state -> Mouths, and those parts after."""
+        *rows, contacts = memory
+        pasts = [row.unflatten(1, (c.inputs, c.context)) for c, row in zip(self._convs, rows, strict=True)]
+        x, past = self.front(torch.cat([mel, likelihood], dim=2).transpose(1, 2), pasts[0])
+        nexts = [past]
+        x, past = self.hop_block(F.gelu(self.front_norm(x)), pasts[1])
+        nexts.append(past)
+        x = self.down(x)
+        for block, past in zip(self.blocks, pasts[2:], strict=True):
             x, past = block(x, past)
             nexts.append(past)
         mouths = []
@@ -222,10 +240,19 @@ class LipGenerator(nn.Module):
             mouth, past = head(x, contact)
             mouths.append(mouth)
             nexts.append(past)
-        return mouths, torch.cat([past.flatten(1) for past in nexts], dim=1)
+        return mouths, nexts
 
-    def face(self, mouth: Mouth, head: int) -> Tensor:
-        """Face actions (B, T, K) of one head's output: lip contacts sharpened, then composed onto the pose."""
-        contact = torch.sigmoid(self.contact_gain[head] * (mouth.steady - self.contact_threshold[head]))
-        pose = (mouth.pose * self.pose_gain[head]).clamp(0.0, 1.0)
-        return self.compose(pose @ self.places, contact[..., 0], contact[..., 1])
+    def fresh(self, batch: int) -> Sequence[Tensor]:
+        """Zero memory for :meth:`listen`."""
+        return torch.split(torch.zeros(batch, sum(self._sizes[len(SIZES) :])), self._sizes[len(SIZES) :], dim=1)
+
+    def contact(self, mouth: Mouth, head: int) -> Tensor:
+        """Lip contacts (B, T, 2), closure and labiodental, in [0, 1]: the head's logits, sharpened."""
+        return torch.sigmoid(self.contact_gain[head] * (mouth.steady - self.contact_threshold[head]))
+
+    def face(self, mouth: Mouth, head: int, gain: Tensor | None = None) -> Tensor:
+        """Face actions (B, T, K) of one head's output: the pose, times ``gain`` (B, 1, LEARNED), with the lip contacts
+        composed onto it."""
+        pose = mouth.pose * self.pose_gain[head]
+        pose = (pose if gain is None else pose * gain).clamp(0.0, 1.0)
+        return self.compose(pose @ self.places, *self.contact(mouth, head).unbind(2))

@@ -20,7 +20,7 @@ from engine.motion.frame import ACTION_INDEX, K
 
 Array = NDArray[np.float32]
 
-MODEL: Final = Path(__file__).parent.parent / "assets" / "motion_v1.onnx"
+MODEL: Final = Path(__file__).parent.parent / "assets" / "motion_v2.onnx"
 
 # Oculus (OVR) viseme reference set, in its order.
 VISEMES: Final = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "I", "O", "U")
@@ -47,13 +47,16 @@ def lip_gap(face: Array) -> Array:
 
 
 class LipFrame(NamedTuple):
-    """One video frame of lips: face actions (B, K) and viseme probabilities (B, 15), in the order of VISEMES.
+    """One video frame of lips, in the network's own buffers: the next step overwrites them.
 
-    Both are the network's own buffers: the next step overwrites them.
+    face (B, K) actions; contact (B, 2) closure and labiodental in [0, 1], already composed into the face; viseme
+    (B, 15) probabilities in the order of VISEMES, and hop_viseme (B, 4, 15) those of its four hops of 10 ms.
     """
 
     face: Array
+    contact: Array
     viseme: Array
+    hop_viseme: Array
 
 
 @dataclass(slots=True)
@@ -79,27 +82,32 @@ class LipSync:
         if not path.is_file():
             raise ValueError(f"{path}: no lip network; reinstall visavis, or export one with training.motion export")
         self._program = ort.load(path, batches)
-        self._face, self._viseme = f"face_{lookahead}", f"viseme_{lookahead}"
-        names = self._program.run(batches[0])
-        missing = {self._face, self._viseme, "next_state"} - set(names)
-        if missing:
-            offered = ", ".join(sorted(names))
-            raise ValueError(f"{path}: no lips for a lookahead of {lookahead} frames: it offers {offered}")
-        self._memory = self._program.inputs(batches[0])["state"].shape[1]
+        self._names = tuple(f"{kind}_{lookahead}" for kind in LipFrame._fields)
+        offered = set(self._program.run(batches[0]))
+        if not offered.issuperset({*self._names, "next_state"}):
+            names = ", ".join(sorted(offered))
+            raise ValueError(f"{path}: no lips for a lookahead of {lookahead} frames: it offers {names}")
+        inputs = self._program.inputs(batches[0])
+        self._memory, self.actions = inputs["state"].shape[1], inputs["gain"].shape[1]
 
     def initial_state(self, batch: int = 1) -> LipState:
         """State before the first frame."""
         return LipState(np.zeros((batch, self._memory), np.float32))
 
-    def step(self, mel: Array, state: LipState) -> tuple[LipFrame, LipState]:
-        """(B, 4, 80) log-mel of one frame -> its lips. Raises ValueError for another shape."""
+    def step(self, mel: Array, state: LipState, gain: Array | float = 1.0) -> tuple[LipFrame, LipState]:
+        """(B, 4, 80) log-mel of one frame -> its lips.
+
+        ``gain`` scales the open pose, per action of emotion.LIP_ACTIONS (broadcast to (B, 12)): how an emotion
+        speaks. It does not touch the contacts. Raises ValueError for another shape.
+        """
         if mel.ndim != 3 or mel.shape[1:] != (HOPS_PER_FRAME, BINS) or mel.shape[0] != state.memory.shape[0]:
             expected = (state.memory.shape[0], HOPS_PER_FRAME, BINS)
             raise ValueError(f"lips take log-mel {expected}, got {mel.shape}")
         batch = mel.shape[0]
         buffers = self._program.inputs(batch)
-        buffers["mel"][...] = np.maximum(mel, -1.0)  # motion_v1 was trained on a higher floor
+        buffers["mel"][...] = mel
         buffers["state"][...] = state.memory
+        buffers["gain"][...] = gain
         outputs = self._program.run(batch)
         state.memory[...] = outputs["next_state"]
-        return LipFrame(outputs[self._face], outputs[self._viseme]), state
+        return LipFrame(*(outputs[name] for name in self._names)), state

@@ -15,7 +15,7 @@ SMALL = RenderConfig(width=64, height=64)
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(EngineConfig(render=SMALL))
+    return Engine(EngineConfig(motion=MotionConfig(lookahead=0), render=SMALL))
 
 
 def voice(frames: int, seed: int = 0) -> np.ndarray:
@@ -50,12 +50,13 @@ def test_the_voice_goes_out_as_it_came_in_with_the_pts_of_its_frame(engine: Engi
     assert np.array_equal(np.concatenate([frame.voice for frame, _ in frames]), samples)
 
 
-def test_lookahead_delays_frames_and_voice_together() -> None:
-    engine = Engine(EngineConfig(motion=MotionConfig(lookahead=1), render=SMALL))
-    samples = voice(12)
+@pytest.mark.parametrize("lookahead", [1, 2])
+def test_lookahead_delays_frames_and_voice_together(lookahead: int) -> None:
+    engine = Engine(EngineConfig(motion=MotionConfig(lookahead), render=SMALL))
+    samples, count = voice(12), 12 - lookahead
     frames = play(engine.open(), samples, 960)
-    assert len(frames) == 11 and frames[0][0].pts == 0
-    assert np.array_equal(np.concatenate([frame.voice for frame, _ in frames]), samples[: 11 * VOICE_FRAME])
+    assert len(frames) == count and frames[0][0].pts == 0
+    assert np.array_equal(np.concatenate([frame.voice for frame, _ in frames]), samples[: count * VOICE_FRAME])
 
 
 def test_there_is_no_frame_before_its_voice(engine: Engine) -> None:

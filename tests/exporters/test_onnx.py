@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 
-from engine.motion.generator import GeneratorConfig, LipGenerator
+from engine.motion.generator import LEARNED, GeneratorConfig, LipGenerator
 from exporters.onnx import OPSET, TOLERANCE, LipStep, export_lips, lip_names, load_weights, save_weights
 
 
@@ -18,6 +18,13 @@ def net() -> LipGenerator:
     net.contact_gain.fill_(3.0)
     net.pose_gain.uniform_(0.8, 1.5)
     net.contact_threshold.normal_()
+    acoustic = net.acoustic
+    acoustic.filters.uniform_(0.1, 1.0)
+    acoustic.transform.normal_()
+    acoustic.linear.normal_(std=0.02)
+    acoustic.linear[:, 13:].uniform_(-0.02, -0.005)
+    acoustic.constant.normal_()
+    acoustic.mixture.uniform_(0.001, 0.02)
     return net
 
 
@@ -36,10 +43,11 @@ def test_exported_equals_eager_over_a_stream(net: LipGenerator, exported: Path, 
     state, mirror = net.initial_state(batch), net.initial_state(batch).numpy()
     torch.manual_seed(batch)
     for _ in range(12):
-        mel = torch.randn(batch, 4, 80)
+        mel, gain = torch.randn(batch, 4, 80), torch.rand(batch, len(LEARNED)) + 0.5
         with torch.no_grad():
-            *outputs, state = eager(mel, state)
-        *ours, mirror = session.run(names, {"mel": mel.numpy(), "state": mirror})
+            *outputs, state = eager(mel, state, gain)
+        *ours, mirror = session.run(names, {"mel": mel.numpy(), "state": mirror, "gain": gain.numpy()})
+        assert len(ours) == len(outputs) == len(names) - 1
         for name, expected, got in zip(names, outputs, ours, strict=False):
             assert got.shape == tuple(expected.shape), name
             assert np.abs(got - expected.numpy()).max() < TOLERANCE, name
@@ -51,8 +59,9 @@ def test_the_file_states_its_opset_and_sizes(net: LipGenerator, exported: Path) 
     model = onnx.load(str(exported))
     assert [o.version for o in model.opset_import if o.domain == ""] == [OPSET]
     assert "visavis.motion" in {p.key for p in model.metadata_props}
-    sizes = {o.name: o.type.tensor_type.shape.dim[1].dim_value for o in model.graph.output}
-    assert sizes == {"face_0": 52, "face_1": 52, "viseme_0": 15, "viseme_1": 15, "next_state": net.state_size}
+    sizes = {o.name: tuple(d.dim_value for d in o.type.tensor_type.shape.dim[1:]) for o in model.graph.output}
+    kinds = {"face": (52,), "contact": (2,), "viseme": (15,), "hop_viseme": (4, 15)}
+    assert sizes == {f"{k}_{head}": v for k, v in kinds.items() for head in (0, 1)} | {"next_state": (net.state_size,)}
 
 
 def test_half_precision_weights_read_back(net: LipGenerator, tmp_path: Path) -> None:

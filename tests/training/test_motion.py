@@ -32,14 +32,12 @@ class Small:
 def test_loss_falls_on_one_batch() -> None:
     torch.manual_seed(0)
     net = LipGenerator(SMALL)
-    mel, *targets = (
-        torch.stack(x)
-        for x in zip(*[s for s, _ in zip(Streams(sentences(), 40, 0), range(4), strict=False)], strict=True)
-    )
+    streams = [stream for stream, _ in zip(Streams(sentences(), 40, 0), range(4), strict=False)]
+    mel, likelihood, *targets = (torch.stack(rows) for rows in zip(*streams, strict=True))
     optimizer = torch.optim.Adam(net.parameters(), 5e-3)
     losses = []
     for _ in range(40):
-        parts = lip_loss(net, net(mel, net.initial_state(4))[0], targets, LossWeights())
+        parts = lip_loss(net, net.listen(mel, likelihood, net.fresh(4))[0], targets, LossWeights())
         optimizer.zero_grad()
         parts["loss"].backward()
         optimizer.step()
@@ -104,7 +102,7 @@ def test_train_stops_resumes_and_exports(data: Path, monkeypatch: pytest.MonkeyP
     assert CliRunner().invoke(app, other).exit_code == 0 and restore(data / "more" / "checkpoint.pt")["step"] == 2
     out = CliRunner().invoke(app, ["export", "--run", str(run), "--data", str(data), "--out", str(run)])
     assert out.exit_code == 0, out.output
-    assert (run / "motion_v1.onnx").stat().st_size and (run / "motion_v1.safetensors").stat().st_size
+    assert (run / "motion_v2.onnx").stat().st_size and (run / "motion_v2.safetensors").stat().st_size
 
 
 def test_a_broken_checkpoint_is_an_error_that_names_it(tmp_path: Path) -> None:

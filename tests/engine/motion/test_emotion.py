@@ -24,13 +24,6 @@ from engine.motion.emotion import (
 from engine.motion.frame import ACTION_INDEX
 
 
-def test_lip_gains_are_in_the_order_that_the_lip_network_learns() -> None:
-    pytest.importorskip("torch")
-    from engine.motion.generator import SPEECH_ACTIONS
-
-    assert LIP_ACTIONS == SPEECH_ACTIONS
-
-
 def test_neutral_and_intensity_zero_change_nothing() -> None:
     for name in EMOTIONS:
         assert not expression(name, 0.0).any() and (lip_gain(name, 0.0) == 1.0).all()

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from engine.audio.logmel import LogMel
 from engine.clock import FRAME, SAMPLE_RATE
+from engine.motion.emotion import LIP_ACTIONS
 from engine.motion.frame import ACTION_INDEX, ACTIONS, K
 from engine.motion.lips import MODEL, REST_GAP_MM, VISEMES, LipSync, lip_gap
 
+LEARNED = [ACTION_INDEX[name] for name in LIP_ACTIONS]
 LIPS = {lookahead: LipSync(lookahead, batches=(1, 2, 3)) for lookahead in (0, 1, 2)}
 
 
@@ -68,9 +70,23 @@ def test_reset_forgets_the_chosen_rows_only(mask: list[bool], frames: int) -> No
 
 @pytest.mark.parametrize("level", [0.0, 10 ** (-50 / 20), 10 ** (-30 / 20)])
 def test_a_steady_room_leaves_the_mouth_still(level: float) -> None:
+    """But for a flinch or two; what of it is painted, the VAD decides (tests/engine/test_bad_sound.py)."""
     room = level * np.random.default_rng(0).normal(size=(1, 100 * FRAME))
-    gap = lip_gap(run(LIPS[0], mel_of(room))[0][0])
-    assert np.abs(gap[12:] - REST_GAP_MM).max() < 1.0
+    moved = np.abs(lip_gap(run(LIPS[0], mel_of(room))[0][0])[12:] - REST_GAP_MM)
+    assert (moved > 1.0).sum() <= 2 and moved.max() < 4.0
+
+
+def test_a_gain_scales_the_open_mouth_and_leaves_the_contacts() -> None:
+    mel, lips = mel_of(voice_like(1, 30)), LIPS[1]
+    plain, wide = lips.initial_state(), lips.initial_state()
+    for t in range(mel.shape[1]):
+        frame, plain = lips.step(mel[:, t], plain)
+        face, contact = frame.face.copy(), frame.contact.copy()
+        frame, wide = lips.step(mel[:, t], wide, gain=np.float32(0.5))
+        assert np.array_equal(frame.contact, contact) and np.array_equal(plain.memory, wide.memory)
+        assert frame.hop_viseme.shape == (1, 4, 15) and np.allclose(frame.hop_viseme.mean(1), frame.viseme, atol=1e-6)
+        if contact.max() < 0.01:
+            assert np.allclose(frame.face[0, LEARNED], 0.5 * face[0, LEARNED], atol=0.02)
 
 
 def test_the_same_sound_gives_the_same_bits() -> None:
