@@ -112,7 +112,10 @@ def save(path: Path, tape: Tape) -> None:
     """Writes a motion file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        tensors = {"motion": np.ascontiguousarray(tape.motion), "pts": np.ascontiguousarray(tape.pts)}
+        tensors: dict[str, NDArray[Any]] = {
+            "motion": np.ascontiguousarray(tape.motion),
+            "pts": np.ascontiguousarray(tape.pts),
+        }
         save_file(tensors, str(temporary), metadata=_header(tape.notes))
         temporary.chmod(0o644)  # the writer makes it private
         os.replace(temporary, path)

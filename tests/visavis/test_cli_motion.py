@@ -62,7 +62,8 @@ def test_it_is_looked_into_played_exported_and_imported(tmp_path: Path, small: P
     assert frames(mp4) == 20
     run("motion", "export", motion, csv, "--fps", 25)
     run("motion", "import", csv, back, "--fps", 25)
-    both = [tape.read(path).motion[:, : len(ACTION_INDEX)] for path in (motion, back)]
+    said = [place for name, place in ACTION_INDEX.items() if not name.startswith("eyeLook")]  # the gaze says those
+    both = [tape.read(path).motion[:, said] for path in (motion, back)]
     np.testing.assert_allclose(*both, atol=1e-5)
 
 
