@@ -17,7 +17,6 @@ from engine.motion.emotion import (
     EMOTIONS,
     EXPRESSION_TABLE,
     INTENSITIES,
-    LIP_ACTIONS,
     expression,
     lip_gain,
 )
