@@ -72,10 +72,12 @@ def judged(
     speaking = [streams.condition[which, :frames, SPEAKING_AT].numpy() > 0.5 for which in range(len(streams))]
     stresses = [streams.stresses[streams.stresses[:, 0] == which, 1].numpy() for which in range(len(streams))]
     row = {f"diversity.{k}": v for k, v in _mean([diversity(take) for take in made]).items()}
-    for name, part in (("made", [take[0] for take in made]), ("truth", truth)):
-        row[f"emotion.{name}"] = float(np.mean(_recognised(judge, streams, part)))
+    parts = {"truth": [truth], "made": [[take[seed] for take in made] for seed in range(len(made[0]))]}
+    for name, part in parts.items():
+        row[f"emotion.{name}"] = float(np.mean([right for one in part for right in _recognised(judge, streams, one)]))
+        every = [performance for one in part for performance in one]
         for moving in ("head", "hands"):
-            beat = beat_alignment(part, stresses, speaking, moving)
+            beat = beat_alignment(every, stresses * len(part), speaking * len(part), moving)
             row |= {f"beat.{moving}.{name}.{k}": v for k, v in beat._asdict().items()}
     row |= {
         f"natural.{k}": v for k, v in _mean([naturalness(a[0], b) for a, b in zip(made, truth, strict=True)]).items()
