@@ -78,5 +78,5 @@ def target(viewpoint: Viewpoint, frame: Framing) -> NDArray[np.float64]:
     sy, cy = math.sin(viewpoint.yaw), math.cos(viewpoint.yaw)
     sp, cp = math.sin(viewpoint.pitch), math.cos(viewpoint.pitch)
     right = np.array([cy, 0.0, -sy])
-    up = np.cross([sy * cp, sp, cy * cp], right)
+    up = np.array([-sp * sy, cp, -sp * cy])  # outward x right
     return np.array(frame.target) + viewpoint.pan_x * right + viewpoint.pan_y * up
