@@ -194,13 +194,14 @@ class Session:
         """Motion and viseme posterior of the frame that the lookahead has reached. mel (1, 4, 80)."""
         parts, state, manner = self.parts, self.state, controls.manner
         state.actor = parts.actor.prepare(manner, state.speech, parts.places(view), state.actor)
-        lips, state.lips = parts.lips.step(mel, state.lips)
+        lips, state.lips = parts.lips.step(mel, state.lips, state.actor.manner.lip_gain())
         index = state.heard - parts.lookahead
         outside = self.source.motion(index) if self.source is not None and index >= 0 else None
+        contact: Samples | None
         if outside is not None and self.source is not None and self.source.lips:
             face, contact = outside.face, None
         else:
-            face, contact = lips.face[0], None
+            face, contact = lips.face[0], lips.contact[0]
         motion, state.actor = parts.actor.step(face, contact, state.speech, mel[0], manner, state.actor, outside)
         return motion, lips.viseme[0].copy()
 

@@ -38,7 +38,7 @@ class BehaviourConfig:
     ``gaze``, ``head``, ``breath`` and ``smile`` say nothing).
     """
 
-    performer: str = "rules"
+    performer: str = "learned"
     blink: float = 1.0
     gaze: float = 1.0
     head: float = 1.0
