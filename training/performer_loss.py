@@ -92,7 +92,7 @@ def prior_loss(
 
 
 def _voice(sample: Stretch) -> Tensor:
-    """The log-mel (B, 8n, 80) that belongs to the frames performed: a frame and the lookahead before what is heard."""
+    """The log-mel (B, 8n, 80) that belongs to the frames performed; one frame at an edge of a stretch wraps around."""
     behind = (1 - sample.origin[:, 2]) * HOPS_PER_FRAME  # frame 2k - o goes with mel of frames 2k - 1 and on
     rows = [mel.roll(-int(shift), 0) for mel, shift in zip(sample.mel, behind, strict=True)]
     return torch.stack(rows)

@@ -12,7 +12,7 @@ from engine.motion.condition import KNOWN_AT, LOOKAHEAD_AT, SEMANTIC_AT
 from engine.motion.performer import HOPS, SILENCE
 from training.performer import app, trained_performer
 from training.performer_data import Coded, cut, load, stretch
-from training.performer_loss import codec_score, prior_score, spread
+from training.performer_loss import _voice, codec_score, prior_score, spread
 
 FRAMES = 500
 
@@ -103,6 +103,31 @@ def test_codes_kept_for_whole_streams_decode_to_what_a_stretch_performs(data: Pa
     for row, (which, begin, ahead) in enumerate(sample.origin.tolist()):
         assert torch.equal(coded.codes[ahead, which, begin : begin + 50].long(), codes[row])
     assert codec_score(codec, streams, 1, 60)["head.pose"] > 0.5
+
+
+def test_certain_codes_are_expected_as_they_decode(data: Path) -> None:
+    torch.manual_seed(0)
+    streams = load(data, "train", 1)
+    codec = PerformanceCodec(CodecConfig(codes=32, latent=12, encoder=8, decoder=8)).eval()
+    first = stretch(streams, 12, 60, np.random.default_rng(0))
+    codec.start(first.motion, first.condition)
+    codes, latents = codec.encode(first.motion, first.condition)
+    chances = torch.nn.functional.one_hot(codes, 32).float()
+    expected = codec.expected(chances, latents, first.condition)
+    assert torch.allclose(expected, codec.decode(codes, first.condition), atol=1e-4)
+
+
+def test_the_syncers_hear_the_frames_that_are_performed(data: Path) -> None:
+    streams = load(data, "train", 1)
+    sample = stretch(streams, 6, 20, np.random.default_rng(3))
+    for row, (which, begin, ahead) in enumerate(sample.origin.tolist()):
+        first = 2 * begin - ahead  # the first frame that is performed
+        if first > 0:
+            voice = _voice(sample)[row, 4 : 4 * 10]  # the edges of a stretch wrap around
+            true = streams.mel[which, 4 * (first + 1) : 4 * (first + 10)].float()
+            inside = (voice > SILENCE) & (true > SILENCE)
+            difference = (voice - true)[inside]
+            assert float(difference.std()) < 1e-3, "but for the gain it is the same sound"
 
 
 def test_both_stages_train_stop_go_on_and_export(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
