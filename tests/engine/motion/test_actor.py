@@ -117,6 +117,17 @@ def test_an_interruption_closes_the_mouth_within_a_tenth_of_a_second() -> None:
     assert gaps[1] > 0.1 * gaps[0]  # not a snap: it is still closing after one frame
 
 
+def test_what_sounds_but_is_no_voice_does_not_open_the_mouth_and_shuts_it_soon_after_a_word() -> None:
+    lips = LIPS.copy()
+    lips[ACTION_INDEX["jawOpen"]] = 0.4
+    actor = rules()
+    state = actor.initial_state(0)
+    assert all(m.face[ACTION_INDEX["jawOpen"]] == 0.0 for m in run(actor, state, Manner(), 1.0, speech=0.03, lips=lips))
+    assert run(actor, state, Manner(), 0.04, speech=0.9, lips=lips)[0].face[ACTION_INDEX["jawOpen"]] > 0.39
+    after = [float(lip_gap(m.face)) for m in run(actor, state, Manner(), 0.24, speech=0.0, lips=lips)]
+    assert max(after[4:]) < 0.3
+
+
 def test_something_else_may_move_all_of_it_or_all_but_the_lips() -> None:
     actor, rng = rules(), np.random.default_rng(0)
     face = rng.uniform(0, 0.4, K).astype(np.float32)
@@ -129,6 +140,7 @@ def test_something_else_may_move_all_of_it_or_all_but_the_lips() -> None:
     np.testing.assert_allclose(whole.pack(), outside.pack(), atol=1e-6)
     lips = LIPS.copy()
     lips[ACTION_INDEX["jawOpen"]] = 0.9
+    state = actor.prepare(manner, 0.9, Places(), state)
     mixed, state = actor.step(lips, None, 0.9, SILENCE, manner, state, outside)
     assert mixed.face[ACTION_INDEX["jawOpen"]] == pytest.approx(0.9)
     assert mixed.face[ACTION_INDEX["browInnerUp"]] == pytest.approx(face[ACTION_INDEX["browInnerUp"]])
