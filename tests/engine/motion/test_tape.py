@@ -107,7 +107,8 @@ def broken(tmp_path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [("cut", "broken"), ("text", "broken"), ("other", "another kind"), ("newer", "update visavis"),
-     ("names", "actions"), ("nan", "frame 2 is not finite"), ("shape", "motion"), ("kind", "float32"), ("times", "ascend")],
+     ("names", "actions"), ("nan", "frame 2 is not finite"), ("shape", "motion"),
+     ("kind", "float32"), ("times", "ascend")],
 )  # fmt: skip
 def test_a_broken_or_newer_file_is_refused_by_name(tmp_path: Path, kind: str, words: str) -> None:
     path = broken(tmp_path, kind)
