@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -114,7 +115,7 @@ def main() -> None:
     try:
         measured = run(quick=arguments.quick, log=log, avatar=arguments.avatar)
     except ValueError as error:
-        log.print(f"[red]{error}")
+        log.print(f"[red]{escape(str(error))}")
         sys.exit(1)
     table = Table("framing.samples.kernel", "p50", "p95", "p99", title=f"{arguments.avatar}, 512 x 512, one core, ms")
     for name, metric in measured.metrics.items():

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bench import report
 
@@ -56,5 +57,5 @@ if __name__ == "__main__":
     try:
         typer.run(main)
     except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"[red]bench:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]bench:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -15,6 +15,7 @@ from engine.clock import HOPS_PER_FRAME
 from engine.motion.frame import K
 from engine.motion.generator import LEARNED, GeneratorConfig, LipGenerator
 from engine.motion.lips import VISEMES
+from exporters import weights
 
 OPSET = 17
 LIP_INPUTS = ["mel", "state", "gain"]
@@ -81,28 +82,9 @@ def _describe(path: Path, net: LipGenerator) -> None:
 def save_weights(net: LipGenerator, path: Path) -> None:
     """Writes the weights with the network's sizes in the header, whole or not at all: half precision, but for the
     acoustic model, whose range needs single."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: (value if name.startswith("acoustic.") else value.half()).detach().contiguous()
-        for name, value in net.state_dict().items()
-    }
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, str(temporary), metadata={"config": json.dumps(asdict(net.config))})
-    temporary.chmod(0o644)  # the writer makes it private
-    os.replace(temporary, path)
+    weights.save(net, asdict(net.config), path, whole="acoustic.")
 
 
 def load_weights(path: Path) -> LipGenerator:
     """The network saved by :func:`save_weights`. Raises ValueError for another file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            sizes = json.loads(file.metadata()["config"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold lip weights: {error}") from error
-    net = LipGenerator(GeneratorConfig.from_json(sizes))
-    net.load_state_dict(tensors)
-    return net.eval()
+    return weights.load(path, "lip weights", lambda sizes: LipGenerator(GeneratorConfig.from_json(sizes)))

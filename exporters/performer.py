@@ -18,6 +18,7 @@ from engine.audio.logmel import BINS
 from engine.motion.condition import CONDITION, SEMANTIC
 from engine.motion.performance import PERFORMANCE, WINDOW
 from engine.motion.performer import HOPS, Performer, PerformerConfig
+from exporters import weights
 
 if TYPE_CHECKING:
     import onnx
@@ -101,25 +102,9 @@ def _halve(model: onnx.ModelProto) -> None:
 
 def save_performer(net: Performer, path: Path) -> None:
     """Writes the weights in half precision with the network's sizes in the header, whole or not at all."""
-    from safetensors.torch import save_file
-
-    tensors = {name: value.detach().half().contiguous() for name, value in net.state_dict().items()}
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, str(temporary), metadata={"config": json.dumps(net.config.to_json())})
-    temporary.chmod(0o644)  # the writer makes it private
-    os.replace(temporary, path)
+    weights.save(net, net.config.to_json(), path)
 
 
 def load_performer(path: Path) -> Performer:
     """The network saved by :func:`save_performer`. Raises ValueError for another file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            sizes = json.loads(file.metadata()["config"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        net = Performer(PerformerConfig.from_json(sizes))
-        net.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold a performer's weights: {error}") from error
-    return net.eval()
+    return weights.load(path, "a performer's weights", lambda sizes: Performer(PerformerConfig.from_json(sizes)))

@@ -8,7 +8,6 @@ really shows. Its weights lie in training/assets.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +21,9 @@ from torch.nn import functional as F
 from engine.motion.emotion import EMOTIONS
 from engine.motion.frame import K
 from engine.motion.performance import HEAD_AT
+from exporters import weights
 from training.performer_data import Streams, load
-from training.run import Plan, Run, console
+from training.run import Plan, Run, console, main
 from training.sync import painted
 
 Array = NDArray[Any]
@@ -97,29 +97,13 @@ def accuracy(judge: EmotionJudge, streams: Streams, batches: int = 8) -> tuple[f
 
 def save_judge(judge: EmotionJudge, path: Path = ASSET) -> None:
     """Writes the weights in half precision, whole or not at all."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    tensors = {name: value.detach().half().contiguous() for name, value in judge.state_dict().items()}
-    save_file(tensors, str(temporary), metadata={"config": json.dumps({"width": judge.width})})
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    weights.save(judge, {"width": judge.width}, path)
 
 
 def load_judge(path: Path = ASSET) -> EmotionJudge:
     """The trained judge. Raises ValueError when the file is missing or is something else."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            judge = EmotionJudge(**json.loads(file.metadata()["config"]))
-            judge.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} holds no emotion judge ({error}); train one: python -m training.emotion_judge"
-        ) from error
-    return judge.eval()
+    kind = "an emotion judge (train one: python -m training.emotion_judge train)"
+    return weights.load(path, kind, lambda sizes: EmotionJudge(**sizes))
 
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
@@ -161,8 +145,4 @@ def train(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ValueError as error:
-        console.print(f"[red]{error}")
-        raise SystemExit(2) from error
+    main(app)

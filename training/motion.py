@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -25,10 +24,9 @@ from training.motion_acoustic import acoustic
 from training.motion_data import Streams, load, masked
 from training.motion_loss import LossWeights, lip_loss
 from training.motion_score import calibrate, score
+from training.run import console, main
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
-console = Console()
-
 FRAMES, BATCH = 150, 16  # 6 s streams
 WEIGHT_DECAY, WARM_UP, CLIP = 0.02, 300, 1.0
 EMA_HALF_LIFE = 300  # steps (Karras et al. 2022 count it in images; here every step has the same size)
@@ -190,8 +188,4 @@ def plot(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ValueError as error:
-        console.print(f"[red]{error}")
-        raise SystemExit(2) from error
+    main(app)

@@ -19,7 +19,7 @@ from engine.motion.codec import CodecConfig, PerformanceCodec
 from engine.motion.performer import Performer, PerformerConfig
 from training.performer_data import Coded, load, stretch
 from training.performer_loss import codec_loss, codec_score, prior_loss, prior_score, spread
-from training.run import Plan, Run, console, restore
+from training.run import Plan, Run, console, main, restore
 from training.sync import SyncLoss, load_syncer
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
@@ -137,8 +137,4 @@ def export(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ValueError as error:
-        console.print(f"[red]{error}")
-        raise SystemExit(2) from error
+    main(app)

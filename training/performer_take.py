@@ -26,7 +26,7 @@ from training.emotion_judge import LOOK, EmotionJudge, load_judge, looks
 from training.motion_judges import beat_alignment, diversity, naturalness
 from training.performer import trained_performer
 from training.performer_data import Streams, cut, load
-from training.run import console
+from training.run import console, main
 from training.sync import painted
 
 Array = NDArray[Any]
@@ -158,8 +158,4 @@ def plot(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ValueError as error:
-        console.print(f"[red]{error}")
-        raise SystemExit(2) from error
+    main(app)

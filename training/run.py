@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -139,3 +141,12 @@ def restore(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many types for a cut-off file
         raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
     return content
+
+
+def main(app: typer.Typer) -> None:
+    """Runs a command line of training: a known error is one line, and exit status 2."""
+    try:
+        app()
+    except ValueError as error:
+        console.print(f"[red]{escape(str(error))}")
+        raise SystemExit(2) from error

@@ -10,7 +10,6 @@ metric (confidence and offset as SyncNet's: Chung and Zisserman 2016).
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -25,8 +24,9 @@ from engine.audio.logmel import BINS
 from engine.clock import FPS, HOPS_PER_FRAME
 from engine.motion.frame import ACTION_INDEX, ACTIONS, K
 from engine.motion.performer import SILENCE
+from exporters import weights
 from training.performer_data import Streams, load
-from training.run import Plan, Run, console
+from training.run import Plan, Run, console, main
 
 ASSET = Path(__file__).parent / "assets" / "sync_v1.safetensors"
 SPEECH = tuple(i for i, name in enumerate(ACTIONS) if name.startswith(("jaw", "mouth", "tongue")))
@@ -167,31 +167,13 @@ def _vertex(curve: np.ndarray, best: int) -> float:
 
 def save_syncer(syncer: Syncer, path: Path = ASSET) -> None:
     """Writes the weights in half precision, whole or not at all."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    tensors = {name: value.detach().half().contiguous() for name, value in syncer.state_dict().items()}
-    save_file(tensors, str(temporary), metadata={"config": json.dumps(asdict(syncer.config))})
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    weights.save(syncer, asdict(syncer.config), path)
 
 
 def load_syncer(path: Path = ASSET) -> Syncer:
     """The trained syncer. Raises ValueError when the file is missing or is something else."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            sizes = json.loads(file.metadata()["config"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        syncer = Syncer(SyncConfig(**sizes))
-        syncer.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} does not hold a syncer ({error}); train one: python -m training.sync train"
-        ) from error
-    return syncer.eval()
+    kind = "a syncer (train one: python -m training.sync train)"
+    return weights.load(path, kind, lambda sizes: Syncer(SyncConfig(**sizes)))
 
 
 def sample(streams: Streams, batch: int, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -262,8 +244,4 @@ def report(syncer: Syncer, held: Streams) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except ValueError as error:
-        console.print(f"[red]{error}")
-        raise SystemExit(2) from error
+    main(app)

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from visavis import __version__, cli_motion
@@ -210,7 +211,7 @@ def avatar_check(path: Annotated[Path, typer.Argument(help="The folder of an ava
 
     problems = packs.check(path)
     for problem in problems:
-        err.print(f"[red]x[/] {problem}", highlight=False)
+        err.print(f"[red]x[/] {escape(str(problem))}", highlight=False)
     if problems:
         raise typer.Exit(1)
     meta = packs.load(path).meta
@@ -238,7 +239,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("VISAVIS_DEBUG"):
             raise
-        err.print(f"[red]visavis:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[red]visavis:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.cues import has_shapes, paint_cues, read_cues, write_cues
@@ -129,5 +130,5 @@ if __name__ == "__main__":
     try:
         app(standalone_mode=True)
     except (ValueError, OSError, MissingPeer, BrokenPeer, subprocess.CalledProcessError) as error:
-        err.print(f"[red]peers:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[red]peers:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

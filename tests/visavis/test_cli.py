@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from engine.viewpoint import Viewpoint
@@ -55,13 +56,16 @@ def test_picture_and_sound_of_a_rendered_file_start_together(tmp_path: Path, sma
 
 def test_the_same_seed_renders_the_same_file_contents(tmp_path: Path, small: Path) -> None:
     voice = write(tmp_path / "voice.wav", tone(0.6, 16_000)[None], 16_000)
-    pictures = []
-    for name in ("a.mp4", "b.mp4"):
-        args = ["render", str(voice), "-o", str(tmp_path / name), "-c", str(small), "--seed", "5"]
+    pictures, motions = [], []
+    for name in ("a", "b"):
+        film, moved = tmp_path / f"{name}.mp4", tmp_path / f"{name}.vmotion"
+        args = ["render", str(voice), "-o", str(film), "-c", str(small), "--seed", "5", "--motion", str(moved)]
         assert runner.invoke(app, args).exit_code == 0
-        with av.open(str(tmp_path / name)) as container:
+        motions.append(load_file(moved)["motion"])
+        with av.open(str(film)) as container:
             pictures.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]))
-    assert np.array_equal(*pictures)
+    np.testing.assert_array_equal(*motions, err_msg="motion")
+    np.testing.assert_array_equal(*pictures, err_msg="pictures, of the same motion")
 
 
 def run_main(args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -129,3 +133,16 @@ def test_serving_the_network_without_a_token_is_refused(
 ) -> None:
     code, said = run_main(["serve", "--host", "0.0.0.0"], monkeypatch, capsys)
     assert code == 2 and "token" in said
+
+
+def test_the_extra_that_is_missing_is_named_with_its_brackets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise ValueError("it needs an encoder: pip install 'visavis[text]'")
+
+    monkeypatch.setattr(cli, "app", fails)
+    monkeypatch.delenv("VISAVIS_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2 and "pip install 'visavis[text]'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from engine import avatar as packs
@@ -39,12 +40,12 @@ def make(
         try:
             avatar = bake(IDENTITIES[identity], seed, report)
         except BakeError as error:
-            console.print(f"[red]{error}[/red]")
+            console.print(f"[red]{escape(str(error))}[/red]")
             raise typer.Exit(1) from None
     folder = packs.save(avatar, out or packs.SHIPPED / identity)
     problems = packs.check(folder)
     for problem in problems:
-        console.print(f"[red]{problem}[/red]")
+        console.print(f"[red]{escape(str(problem))}[/red]")
     size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     console.print(f"{folder}: {len(avatar.rest)} vertices, {len(avatar.faces)} faces, {size:.1f} MB")
     if problems:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -69,7 +70,7 @@ def make(
         require(chosen)
         tasks = plan(chosen, hours, seed)
     except (MissingPackage, ValueError) as error:
-        console.print(f"[red]{error}")
+        console.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from error
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -130,7 +131,7 @@ def info(folder: Annotated[Path, typer.Argument(help="folder of a corpus")]) -> 
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        Console().print(f"[red]no readable manifest.json in {folder}: {error}")
+        Console().print(f"[red]no readable manifest.json in {folder}: {escape(str(error))}")
         raise typer.Exit(2) from error
     _print_manifest(manifest, Console())
 

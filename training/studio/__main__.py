@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -131,7 +132,7 @@ def check(
     with _complaining():
         problems = list(_problems(out, speech, derive, discard))
         for text in problems[:50]:
-            console.print(f"[red]{text}[/red]", highlight=False)
+            console.print(f"[red]{escape(str(text))}[/red]", highlight=False)
         if len(problems) > 50:
             console.print(f"[red]... and {len(problems) - 50} more[/red]")
         if judges:
@@ -216,7 +217,7 @@ def _complaining() -> Iterator[None]:
     try:
         yield
     except (StudioError, BakeError, GlError, ValueError, OSError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
+        console.print(f"[red]{escape(str(error))}[/red]", highlight=False)
         raise typer.Exit(1) from None
 
 
