@@ -1,0 +1,416 @@
+"""The neural renderer's network (torch; imported by training and exporters only).
+
+Magnitude-preserving layers without any normalisation of activations (Karras et al., Analyzing and Improving the
+Training Dynamics of Diffusion Models, 2024, sections 2.2-2.4): weights are normalised where they are used, which costs
+nothing once exported. B batch, S picture side, G = S/8 grid, C channels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.motion.frame import SIZE
+
+PATCH: Final = 8  # pixels of a grid cell's side
+HI: Final = 10  # planes at full size: lit r g b, opacity, valid, strand, warped previous r g b a
+LO: Final = 8  # planes at half size: world normal x y z, facing, depth, gloss, mask class, seen
+CLASS, SEEN = 6, 7  # rows of LO
+MASKS: Final = 8
+CELL: Final = 4  # pixels of a packed cell's side; two cells are a patch
+PACKED: Final = HI * CELL**2 + (LO - 1 + MASKS) * (CELL // 2) ** 2  # values of a cell
+RESIDUAL: Final = 3 * CELL**2
+PAINT: Final = 5 * CELL**2  # values of a cell in the answer: residual r, g, b, cover, keep
+VIEW: Final = 4  # yaw, pitch, log of distance over the framing's, framing index / 2
+CODE: Final = 128
+SILU_GAIN: Final = 1 / 0.596  # EDM2 eq. 81
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserConfig:
+    """Sizes of the network. ``widths`` at grids G, G/2, G/4; ``depths`` of the way down and of the way up.
+
+    ``view_experts`` 1 and ``mask_experts`` False take a mixture out at equal FLOPs (one kernel for all views; the same
+    low-rank layer with all masks equal). ``sigma_data`` is the residual's standard deviation, EDM's scale.
+    """
+
+    widths: tuple[int, int, int] = (88, 160, 224)
+    depths: tuple[int, int, int] = (1, 2, 2)
+    embed: int = 192
+    head: int = 40
+    view_experts: int = 6
+    mask_rank: int = 8
+    mask_experts: bool = True
+    sigma_data: float = 0.2
+    sigma_max: float = 20.0
+    sigma_min: float = 0.004
+
+    @staticmethod
+    def from_json(sizes: dict[str, Any]) -> DenoiserConfig:
+        """The inverse of ``dataclasses.asdict`` through JSON, where tuples come back as lists."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in sizes.items()}
+        return DenoiserConfig(**values)
+
+
+LITE: Final = DenoiserConfig()
+BASE: Final = DenoiserConfig(widths=(192, 320, 448), depths=(2, 3, 3), embed=320, head=80, mask_rank=16)
+SIZES: Final = {"lite": LITE, "base": BASE}
+
+
+class Known(NamedTuple):
+    """What a frame is painted from: cells (B,PACKED,S/4,S/4) u8, see `pack`; f32 view (B,VIEW), motion (B,SIZE),
+    code (B,CODE)."""
+
+    cells: Tensor
+    view: Tensor
+    motion: Tensor
+    code: Tensor
+
+
+class Conditions(NamedTuple):
+    """What does not depend on the noise, computed once a frame however many steps follow.
+
+    cells (B,PACKED,2G,2G) in [-1,1]; feature (B,C0,G,G); masks (B,MASKS,4G,4G) logits; gates the softmax of them by
+    level, (B,MASKS,G,G) and halved twice; embed (B,E); experts (B,V) weights of the view experts.
+    """
+
+    cells: Tensor
+    feature: Tensor
+    masks: Tensor
+    gates: tuple[Tensor, Tensor, Tensor]
+    embed: Tensor
+    experts: Tensor
+
+
+class Noisy(NamedTuple):
+    """What the network is told of the noisy picture: feature (B,C0,G,G), detail (B,D,2G,2G) and embed (B,E)."""
+
+    feature: Tensor
+    detail: Tensor
+    embed: Tensor
+
+
+class Answer(NamedTuple):
+    """The network's word on a frame. paint (B,PAINT,2G,2G): residual r, g, b, cover (alpha) and keep (how much of the
+    previous picture stays) of each cell's pixels; gain (B,3,G,G) of the lit surface."""
+
+    paint: Tensor
+    gain: Tensor
+
+
+class Painted(NamedTuple):
+    """rgb (B,3,S,S) premultiplied by alpha, sRGB, not clipped; alpha (B,1,S,S) in [0, 1]."""
+
+    rgb: Tensor
+    alpha: Tensor
+
+
+def pack(hi: Tensor, lo: Tensor) -> Tensor:
+    """Planes hi (B,HI,S,S) u8 and lo (B,LO,S/2,S/2) u8 -> cells (B,PACKED,S/4,S/4) u8: the class of lo becomes one
+    plane for each (0 or 255), then every 4 x 4 pixels are one cell (space to depth; plane, row, column)."""
+    index = torch.arange(MASKS, dtype=torch.uint8, device=lo.device)[:, None, None]
+    classes = (lo[:, CLASS : CLASS + 1] == index).to(torch.uint8) * 255
+    lo = torch.cat([lo[:, :CLASS], lo[:, SEEN:], classes], 1)
+    return torch.cat([F.pixel_unshuffle(hi, CELL), F.pixel_unshuffle(lo, CELL // 2)], 1)
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU that keeps unit variance (EDM2 eq. 81)."""
+    return F.silu(x) * SILU_GAIN
+
+
+def add(x: Tensor, y: Tensor, share: float) -> Tensor:
+    """x and y mixed, ``share`` of y, at unit variance (EDM2 eq. 88)."""
+    return x.lerp(y, share) / math.sqrt((1 - share) ** 2 + share**2)
+
+
+def unit(weight: Tensor) -> Tensor:
+    """Weights (..., O, I, k, k) or (..., O, I) such that unit-variance inputs give unit-variance outputs."""
+    over = (-3, -2, -1) if weight.ndim == 4 else (-1,)
+    return weight / (weight.square().sum(over, keepdim=True).sqrt() + 1e-4)
+
+
+class Conv(nn.Module):
+    """k x k convolution (k=0: linear layer; k=2: halves the size), magnitude-preserving (EDM2 eq. 66)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = 1.0, bias: bool = False) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.stride, self.padding = (2, 0) if kernel == 2 else (1, kernel // 2)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, *([kernel] * 2 if kernel else [])))
+        self.gain = nn.Parameter(torch.tensor(gain))
+        self.kernel, self.folded = kernel, False
+
+    def fold(self) -> None:
+        """Keeps the normalised weight in place of the weight: for running and exporting, not for training."""
+        if not self.folded:
+            self.weight, self.folded = nn.Parameter(unit(self.weight.data) * self.gain.data, False), True
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight if self.folded else unit(self.weight) * self.gain).to(x.dtype)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        if not self.kernel:
+            return F.linear(x, weight, bias)
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
+
+
+class ViewExperts(nn.Module):
+    """View-guided mixture: a 1 x 1 convolution whose kernel is the gate's mixture of E kernels.
+
+    The gate depends on the viewpoint alone, so kernels are mixed once a frame and the layer costs one convolution
+    (conditionally parameterised convolution, Yang et al. 2019, with the view as the router).
+    """
+
+    def __init__(self, channels: int, experts: int) -> None:
+        super().__init__()
+        shared = torch.randn(1, channels, channels)
+        self.weight = nn.Parameter(shared + 0.3 * torch.randn(experts, channels, channels))
+        self.folded = False
+
+    def fold(self) -> None:
+        """As Conv.fold."""
+        if not self.folded:
+            self.weight, self.folded = nn.Parameter(unit(self.weight.data), False), True
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        _, channels, height, width = x.shape
+        experts = self.weight if self.folded else unit(self.weight)
+        kernel = (gate @ experts.flatten(1)).unflatten(1, (channels, channels)).to(x.dtype)
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2) @ kernel.transpose(1, 2)
+        return rows.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+class MaskExperts(nn.Module):
+    """Mask-guided mixture: MASKS low-rank 1 x 1 layers, each weighed per pixel by its region's mask."""
+
+    spread: Tensor
+
+    def __init__(self, channels: int, rank: int, guided: bool) -> None:
+        super().__init__()
+        self.inward = Conv(channels, MASKS * rank, 1)
+        self.outward = Conv(MASKS * rank, channels, 1, 0.0)
+        self.guided = guided
+        spread = torch.eye(MASKS).repeat_interleave(rank, 0)[:, :, None, None] * math.sqrt(MASKS)
+        self.register_buffer("spread", spread, persistent=False)
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        weight = gate if self.guided else torch.full_like(gate, 1.0 / MASKS)
+        return x + self.outward(self.inward(x) * F.conv2d(weight, self.spread.to(x.dtype)))
+
+
+class Block(nn.Module):
+    """Residual block: SiLU, 3 x 3, scale by the embedding, SiLU, then the two mixtures of experts."""
+
+    def __init__(self, width: int, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.conv = Conv(width, width, 3)
+        self.scale = Conv(config.embed, width, 0, 0.0)
+        self.view = ViewExperts(width, config.view_experts)
+        self.mask = MaskExperts(width, config.mask_rank, config.mask_experts)
+
+    def forward(self, x: Tensor, embed: Tensor, experts: Tensor, gate: Tensor) -> Tensor:
+        y = self.conv(silu(x)) * (1 + self.scale(embed))[:, :, None, None]
+        return add(x, self.mask(self.view(silu(y), experts), gate), 0.3)
+
+
+class Gate(nn.Module):
+    """Viewpoint (B, VIEW) to the weights of the view experts (B, E): softmax over directions they are best at."""
+
+    def __init__(self, experts: int) -> None:
+        super().__init__()
+        yaw = torch.linspace(-1.2, 1.2, experts) if experts > 1 else torch.zeros(1)
+        self.place = nn.Parameter(torch.stack([yaw, torch.zeros(experts)], 1))  # radians
+        self.sharpness = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, view: Tensor) -> Tensor:
+        away = (view[:, None, :2] - self.place).square().sum(-1)
+        return torch.softmax(-self.sharpness * away, -1)
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma | known): the expected picture behind noise, EDM's preconditioning (Karras et al. 2022, eq. 7) around
+    what is already known: the lit surface, regained, and the previous picture.
+
+    The picture is premultiplied sRGB in [0, 1]. As sigma grows, D rests on the known alone.
+    """
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.config = config
+        near, middle, far = config.widths
+        self.know = Conv(PACKED, near, 2, bias=True)
+        self.gate = Gate(config.view_experts)
+        self.from_view, self.from_motion = Conv(VIEW * 4, config.embed, 0), Conv(SIZE, config.embed, 0, bias=True)
+        self.from_code = Conv(CODE, config.embed, 0)
+        self.mix_embed = Conv(config.embed, config.embed, 0)
+        self.stem = Block(near, config)
+        self.stem_down, self.stem_low = Conv(near, middle, 1), Block(middle, config)
+        self.stem_up = Conv(middle, near, 1)
+        self.to_masks = Conv(near, MASKS * 16, 1)
+        # The denoiser proper.
+        one, two, three = config.depths
+        self.noisy, self.noisy_detail = Conv(3 * CELL**2, near, 2), Conv(3 * CELL**2, config.head, 1)
+        self.from_sigma = Conv(32, config.embed, 0)
+        self.down0 = nn.ModuleList(Block(near, config) for _ in range(one - 1))
+        self.to1, self.down1 = Conv(near, middle, 1), nn.ModuleList(Block(middle, config) for _ in range(two - 1))
+        self.to2, self.bottom = Conv(middle, far, 1), nn.ModuleList(Block(far, config) for _ in range(three))
+        self.from2, self.up1 = Conv(far, middle, 1), nn.ModuleList(Block(middle, config) for _ in range(two))
+        self.from1, self.up0 = Conv(middle, near, 1), nn.ModuleList(Block(near, config) for _ in range(one))
+        self.to_gain = Conv(near, 3, 1, 0.0)
+        self.to_head = Conv(near, 4 * config.head, 1)
+        self.detail = Conv(PACKED, config.head, 1, bias=True)
+        self.head = Conv(2 * config.head + 4, config.head, 3)
+        self.paint = Conv(config.head + 4, PAINT, 1, 0.3, bias=True)
+
+    def condition(self, known: Known) -> Conditions:
+        """Everything that is the same for every step of a frame; the mask predictor is in it."""
+        cells = known.cells.to(known.view.dtype) * (2 / 255) - 1
+        embed = self.from_view(_angles(known.view)) + self.from_motion(known.motion) + self.from_code(known.code)
+        embed = self.mix_embed(silu(embed / math.sqrt(3.0)))
+        experts = self.gate(known.view)
+        x = self.know(cells)
+        flat = torch.full_like(x[:1, :MASKS], 1.0 / MASKS)
+        x = self.stem(x, silu(embed), experts, flat)
+        y = self.stem_low(self.stem_down(_half(x)), silu(embed), experts, flat[:, :, ::2, ::2])
+        x = add(x, _double(self.stem_up(y)), 0.5)
+        masks = F.pixel_shuffle(self.to_masks(silu(x)), 4)
+        share = F.avg_pool2d(torch.softmax(masks, 1), 4)
+        half = F.avg_pool2d(share, 2)
+        return Conditions(cells, x, masks, (share, half, F.avg_pool2d(half, 2)), embed, experts)
+
+    def hear(self, noise: Tensor, sigma: Tensor) -> Noisy:
+        """The scaled noisy picture (B,3,S,S) and sigma (B,) as features: at a fixed noise, computed once a session."""
+        cells = F.pixel_unshuffle(noise, CELL)
+        return Noisy(self.noisy(cells), self.noisy_detail(cells), self.from_level(sigma))
+
+    def from_level(self, sigma: Tensor) -> Tensor:
+        """Noise level (B,) -> its part of the embedding (B,E)."""
+        level: Tensor = self.from_sigma(_fourier(sigma))
+        return level
+
+    def answer(self, noisy: Noisy, c: Conditions) -> Answer:
+        """The network itself: everything between features and the answer by cells."""
+        embed = silu(add(c.embed, noisy.embed, 0.5))
+        y = add(c.feature, noisy.feature, 0.4)
+        g0, g1, g2 = c.gates
+        for block in self.down0:
+            y = block(y, embed, c.experts, g0)
+        skip0, y = y, self.to1(_half(y))
+        for block in self.down1:
+            y = block(y, embed, c.experts, g1)
+        skip1, y = y, self.to2(_half(y))
+        for block in self.bottom:
+            y = block(y, embed, c.experts, g2)
+        y = add(skip1, _double(self.from2(y)), 0.5)
+        for block in self.up1:
+            y = block(y, embed, c.experts, g1)
+        y = add(skip0, _double(self.from1(y)), 0.5)
+        for block in self.up0:
+            y = block(y, embed, c.experts, g0)
+        y = silu(y)
+        gain = torch.exp(self.to_gain(y))
+        sharp = self.detail(c.cells) + 0.5 * noisy.detail
+        odds = F.pixel_unshuffle(_odds(c.masks), 2)
+        near = F.pixel_shuffle(self.to_head(y), 2)
+        y = silu(self.head(torch.cat([near, sharp, odds], 1)))
+        y = self.paint(torch.cat([y, odds], 1))
+        residual, cover, keep = torch.split(y, [RESIDUAL, CELL**2, CELL**2], 1)
+        share = torch.sigmoid(8.0 * torch.cat([cover, keep - 0.25], 1))
+        return Answer(torch.cat([residual, share], 1), gain)
+
+    def forward(self, x: Tensor, sigma: Tensor, c: Conditions) -> Painted:
+        """x (B,3,S,S) the noisy picture, sigma (B,) -> the picture behind it."""
+        data, level = self.config.sigma_data, sigma[:, None, None, None]
+        total = (level.square() + data**2).sqrt()
+        lit, _ = surface(c.cells)
+        answer = self.answer(self.hear(((x - lit) / total).to(c.feature.dtype), sigma), c)
+        known, residual, cover = assemble(answer, c.cells)
+        share = data**2 / total.square()  # c_skip
+        rgb = share * x + (1 - share) * known + (level * data / total) * residual  # c_out F
+        return Painted(rgb, cover)
+
+
+def surface(cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Cells (B,PACKED,2G,2G) in [-1,1] -> in [0,1]: lit surface (B,3,S,S), previous picture (B,4,S,S)."""
+    planes = F.pixel_shuffle(cells[:, : HI * CELL**2].float(), CELL) * 0.5 + 0.5
+    return planes[:, :3], planes[:, 6:10]
+
+
+def assemble(answer: Answer, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What is known of the picture (B,3,S,S), the residual (B,3,S,S) and cover (B,1,S,S) of an answer."""
+    paint = F.pixel_shuffle(answer.paint.float(), CELL)
+    cover, keep = paint[:, 3:4], paint[:, 4:5]
+    gain = F.interpolate(answer.gain.float(), scale_factor=float(PATCH), mode="bilinear", align_corners=False)
+    lit, previous = surface(cells)
+    keep = keep * previous[:, 3:]
+    return (1 - keep) * cover * lit * gain + keep * previous[:, :3], paint[:, :3], cover
+
+
+def _half(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2) * 1.6
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _angles(view: Tensor) -> Tensor:
+    """(B, VIEW) -> (B, 4 VIEW): sines and cosines of it and of twice it."""
+    return torch.cat([view.sin(), view.cos(), (2 * view).sin(), (2 * view).cos()], 1)
+
+
+def _fourier(sigma: Tensor) -> Tensor:
+    """(B,) -> (B, 32): c_noise = ln(sigma) / 4 (EDM eq. 7, table 1) as sines and cosines."""
+    rates = torch.exp(torch.linspace(math.log(0.5), math.log(16.0), 16, device=sigma.device, dtype=sigma.dtype))
+    phase = (sigma.log() / 4)[:, None] * rates
+    return torch.cat([phase.sin(), phase.cos()], 1) * math.sqrt(2.0)
+
+
+def _odds(masks: Tensor) -> Tensor:
+    """Log odds of "somebody is here" (B,1,h,w) from mask logits, whose class 0 is nobody; within [-2, 2]."""
+    return (masks[:, 1:].logsumexp(1, keepdim=True) - masks[:, :1]).clamp(-4.0, 4.0) / 2.0
+
+
+class IdentityEncoder(nn.Module):
+    """Reference photographs (K, 8, 128, 128) to one code (CODE,): who it is and in which light.
+
+    Planes: r, g, b over grey, world normal x, y, z, alpha, present (engine.render.reference.reference_planes). Absent
+    photographs are zeros and weigh nothing.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        sizes = [8, width, 2 * width, 3 * width, 4 * width]
+        self.convs = nn.ModuleList(Conv(a, b, 3) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.out = Conv(2 * sizes[-1], CODE, 0)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """(..., K, 8, 128, 128) -> (..., CODE)."""
+        shape = planes.shape
+        x = planes.flatten(0, -4)
+        for conv in self.convs:
+            x = silu(F.avg_pool2d(conv(x), 2) * 1.5)
+        x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1).unflatten(0, shape[:-3])
+        present = planes[..., 7, 0, 0][..., None].to(x.dtype)
+        x = (x * present).sum(-2) / present.sum(-2).clamp(min=1.0)
+        return self.out(x)
+
+
+class Renderer(nn.Module):
+    """Identity encoder and denoiser, trained together."""
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.encoder, self.denoiser = IdentityEncoder(), Denoiser(config)
+
+    def fold(self) -> Renderer:
+        """Folds every normalisation into its weights, in place. What it computes stays the same."""
+        for module in self.modules():
+            if isinstance(module, Conv | ViewExperts):
+                module.fold()
+        return self

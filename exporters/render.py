@@ -1,0 +1,118 @@
+"""The neural renderer: torch -> ONNX (opset 17, the tracer), and half-precision weights.
+
+One graph paints a frame in one, two or four steps; a second makes an identity's code from its reference photographs.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from engine.motion.frame import SIZE
+from engine.render.denoiser import CODE, PACKED, PATCH, RESIDUAL, VIEW, DenoiserConfig, Known, Noisy, Renderer
+from exporters import weights
+
+OPSET: Final = 17
+INPUTS: Final = ["cells", "noise", "noise_detail", "view", "motion", "code"]
+OUTPUTS: Final = ["paint", "gain", "mask"]
+FORMAT: Final = 1
+PICTURE: Final = 512  # pixels; a graph is for one size, so that a runtime can plan it
+
+
+class FirstNoise(nn.Module):
+    """What a session's noise (1,3,S,S) means to the network in the first step: (1,G,G,C) and (1,2G,2G,D).
+
+    Run once a session.
+    """
+
+    def __init__(self, net: Renderer) -> None:
+        super().__init__()
+        self.net = net.denoiser
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        top = self.net.config.sigma_max
+        scaled = noise * (top / (top**2 + self.net.config.sigma_data**2) ** 0.5)
+        heard = self.net.hear(scaled, noise.new_full((1,), top))
+        return heard.feature.permute(0, 2, 3, 1), heard.detail.permute(0, 2, 3, 1)
+
+
+class Frame(nn.Module):
+    """One frame in one step (consistency sampling from sigma_max): what is known in, the answer out, channels last.
+
+    cells (1,2G,2G,PACKED) u8, noise and noise_detail of FirstNoise, view (1,VIEW), motion (1,SIZE), code (1,CODE) ->
+    paint (1,2G,2G,PAINT), residual in units of the picture; gain (1,G,G,3); mask (1,G,G) u8, the likeliest class.
+    With the picture's own c_skip at sigma_max, about (sigma_data / sigma_max)^2, taken as 0.
+    """
+
+    def __init__(self, net: Renderer) -> None:
+        super().__init__()
+        self.net = net.denoiser
+
+    def forward(
+        self, cells: Tensor, noise: Tensor, noise_detail: Tensor, view: Tensor, motion: Tensor, code: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        net = self.net
+        known = net.condition(Known(cells.permute(0, 3, 1, 2), view, motion, code))
+        level = net.from_level(torch.full((1,), net.config.sigma_max))
+        answer = net.answer(Noisy(noise.permute(0, 3, 1, 2), noise_detail.permute(0, 3, 1, 2), level), known)
+        paint = torch.cat([answer.paint[:, :RESIDUAL] * net.config.sigma_data, answer.paint[:, RESIDUAL:]], 1)
+        classes = known.gates[0].argmax(1).to(torch.uint8)
+        return paint.permute(0, 2, 3, 1), answer.gain.permute(0, 2, 3, 1), classes
+
+
+def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:
+    """Writes the graph that paints one frame of ``size`` pixels, and PATH with "_noise" for its noise. ValueError."""
+    if size % (4 * PATCH):
+        raise ValueError(f"the picture's side must be a multiple of {4 * PATCH}, got {size}")
+    folded, config, grid = copy.deepcopy(net).fold().eval(), net.denoiser.config, size // PATCH
+    noise = torch.zeros(1, 3, size, size)
+    _export(FirstNoise(folded), (noise,), path.with_stem(path.stem + "_noise"), ["noise"], INPUTS[1:3], config,
+            {"size": size})  # fmt: skip
+    cells = torch.zeros(1, 2 * grid, 2 * grid, PACKED, dtype=torch.uint8)
+    heard = torch.zeros(1, grid, grid, config.widths[0]), torch.zeros(1, 2 * grid, 2 * grid, config.head)
+    known = torch.zeros(1, VIEW), torch.zeros(1, SIZE), torch.zeros(1, CODE)
+    _export(Frame(folded), (cells, *heard, *known), path, INPUTS, OUTPUTS, config, {"size": size, "steps": 1})
+
+
+def export_encoder(net: Renderer, path: Path) -> None:
+    """Writes the graph from reference planes (K,8,128,128) to a code (CODE,), whole or not at all."""
+    module = copy.deepcopy(net).fold().encoder.eval()
+    _export(module, (torch.ones(3, 8, 128, 128),), path, ["planes"], ["code"], net.denoiser.config, {},
+            {"planes": {0: "photographs"}})  # fmt: skip
+
+
+def _export(
+    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, names: list[str], outputs: list[str],
+    config: DenoiserConfig, about: dict[str, Any], free: dict[str, dict[int, str]] | None = None,
+) -> None:  # fmt: skip
+    import onnx
+
+    temporary = path.with_suffix(".tmp")
+    with torch.no_grad():
+        torch.onnx.export(
+            module, inputs, str(temporary), input_names=names, output_names=outputs, opset_version=OPSET,
+            dynamic_axes=free, dynamo=False,
+        )  # fmt: skip
+    model = onnx.load(str(temporary))
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "visavis.renderer", json.dumps({"format": FORMAT, **about, **asdict(config)})
+    onnx.checker.check_model(model)
+    onnx.save(model, str(temporary))
+    os.replace(temporary, path)
+
+
+def save_weights(net: Renderer, path: Path) -> None:
+    """Writes the weights in half precision, with the sizes of the network."""
+    weights.save(net, asdict(net.denoiser.config), path)
+
+
+def load_weights(path: Path) -> Renderer:
+    """The renderer whose weights are in ``path``, ready to run. Raises ValueError when they are broken or foreign."""
+    return weights.load(path, "a neural renderer", lambda sizes: Renderer(DenoiserConfig.from_json(sizes)))
