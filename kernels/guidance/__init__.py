@@ -1,0 +1,104 @@
+"""Guidance planes: a G-buffer and a texture as the bytes a neural renderer is told a frame in.
+
+Bytes at full size say what the surface looks like, bytes at half size how it lies; the flow leads every pixel, also one
+beside the surface, back to the previous frame, and ``seen`` says whether it shows the same thing there.
+It knows classes of regions, not their names.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from kernels.guidance import cpu
+from kernels.guidance.cpu import TOLERANCE
+from kernels.jit import F32, U8
+from kernels.rasterize import Camera, Rasterizer
+from kernels.texture import Texture
+
+__all__ = ["DEPTH", "HI", "LO", "TOLERANCE", "Guidance", "Past", "Planes", "allocate"]
+
+HI: Final = ("red", "green", "blue", "opacity", "valid", "strand")
+LO: Final = ("normal x", "normal y", "normal z", "facing", "depth", "gloss", "mask")
+DEPTH: Final = 0.5  # metres before and behind the middle that the depth plane reaches
+
+
+class Guidance(NamedTuple):
+    """One frame of a picture (H, W), h = H/2 and w = W/2. The arrays belong to whoever allocated them.
+
+    hi (6,H,W) u8: the texture's red, green, blue (sRGB, times opacity), opacity, valid, strand; 0 without a surface.
+    lo (7,h,w) u8, of the nearest of the four surfaces: world normal (127.5 + 127.5 n; 128 without), facing
+    (255 = towards the eye), depth (0 none, 1..255 over 2 DEPTH metres, nearest first), gloss, mask class.
+    flow (2,h,w) f32: pixels of (H, W) from here to where this was; beside the surface that of the nearest surface.
+    seen (h,w) u8: 255 where the previous frame showed the same thing there, else 0.
+    """
+
+    hi: U8
+    lo: U8
+    flow: F32
+    seen: U8
+
+
+class Past(NamedTuple):
+    """What is remembered of a frame at half size: depth (h,w) metres, +inf without a surface; mask (h,w) class."""
+
+    depth: F32
+    mask: U8
+
+
+def allocate(size: tuple[int, int]) -> Guidance:
+    """Uninitialised planes for a picture of ``size`` (H, W)."""
+    half = (size[0] // 2, size[1] // 2)
+    planes = np.empty((len(HI), *size), np.uint8), np.empty((len(LO), *half), np.uint8)
+    return Guidance(*planes, np.empty((2, *half), np.float32), np.empty(half, np.uint8))
+
+
+class Planes:
+    """Static buffers for one rasterizer with one sample a pixel and an even picture size; ``draw`` allocates nothing.
+
+    Raises ValueError for other rasterizers.
+    """
+
+    def __init__(self, raster: Rasterizer, classes: U8) -> None:
+        height, width = raster.size
+        if height % 2 or width % 2 or raster.samples != 1:
+            raise ValueError(f"guidance needs one sample a pixel and an even size, got {raster.samples}, {raster.size}")
+        self.raster, self.classes = raster, classes
+        half = (height // 2, width // 2)
+        self.before = np.empty(half, np.float32)  # depth of the same point in the previous frame
+        self.row, self.stack = np.empty(half, np.int32), np.empty((2, half[1]), np.int32)
+
+    def past(self) -> Past:
+        """Room to remember one frame."""
+        half = self.before.shape
+        return Past(np.full(half, np.inf, np.float32), np.zeros(half, np.uint8))
+
+    def draw(self, texture: Texture, camera: Camera, distance: float, before: Past | None, now: Past,
+             out: Guidance) -> None:  # fmt: skip
+        """Fills ``out`` from what the rasterizer has just drawn; ``now`` remembers it, ``before`` is the previous
+        frame (None: there is none). ``distance``, metres: the middle of the depth plane."""
+        raster, g = self.raster, self.raster.gbuffer
+        check(out, raster.size)
+        winner = raster.buffer.winner.reshape(raster.size)
+        bias = np.float32(np.log2(texture.side))
+        near, reach = np.float32(distance - DEPTH), np.float32(254.0 / (2 * DEPTH))
+        cpu.sample(
+            g.depth, g.face, g.region, g.normal, g.uv, g.flow, winner, raster.plane, raster.detail, texture, bias,
+            camera.rotation, near, reach, self.classes, out.hi, out.lo, out.flow, now.depth, now.mask, self.before,
+        )  # fmt: skip
+        cpu.spread(now.mask, self.row, self.stack, out.flow)
+        if before is None:
+            out.seen.fill(0)
+        else:
+            cpu.trust(now.mask, self.before, out.flow, before.depth, before.mask, out.seen)
+
+
+def check(out: Guidance, size: tuple[int, int]) -> None:
+    """Raises ValueError when ``out`` is not made for a picture of ``size``."""
+    half = (size[0] // 2, size[1] // 2)
+    shapes: tuple[tuple[int, ...], ...] = ((len(HI), *size), (len(LO), *half), (2, *half), half)
+    for name, shape in zip(Guidance._fields, shapes, strict=True):
+        array, kind = getattr(out, name), np.float32 if name == "flow" else np.uint8
+        if array.shape != shape or array.dtype != kind or not array.flags.c_contiguous:
+            raise ValueError(f"{name} must be {shape} {np.dtype(kind)} and contiguous, got {array.shape} {array.dtype}")

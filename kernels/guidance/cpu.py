@@ -1,0 +1,142 @@
+"""Guidance planes on one CPU core (numba): sample the texture, spread the flow, and ask what the past knows."""
+
+# numba, not mypy, decides the types of scalars in compiled code.
+# mypy: disable-error-code="operator, assignment, call-overload, arg-type"
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from kernels.jit import F32, I32, U8, Int, Real, fast, inlined
+from kernels.rasterize.cpu import SLOT_MASK
+from kernels.texture import Texture, fetch
+
+TOLERANCE: Final = 0.012  # metres by which a point may miss the depth seen before and still be the same
+
+
+@inlined
+def _byte(fields: Int, place: int) -> Int:
+    """Field ``place`` (0..3) of one half of a fetched texel, rounded to a byte."""
+    return np.uint8((fields >> np.uint64(16 * place) & np.uint64(0xFFFF)) + np.uint64(128) >> np.uint64(8))
+
+
+@inlined
+def _signed(value: Real) -> Int:
+    """A component of a unit vector as a byte."""
+    return np.uint8(np.rint(min(max(np.float32(127.5) + np.float32(127.5) * value, np.float32(0)), np.float32(255))))
+
+
+@fast
+def sample(
+    depth: F32, face: I32, region: U8, normal: F32, uv: F32, flow: F32, winner: I32, plane: F32, detail: F32,
+    texture: Texture, bias: Real, rotation: F32, near: Real, reach: Real, classes: U8,
+    hi: U8, lo: U8, out_flow: F32, z: F32, mask: U8, before: F32,
+) -> None:  # fmt: skip
+    """G-buffer to planes, block by block of 2 x 2; all outputs are written everywhere, but ``out_flow`` only where
+    ``mask`` is not 0. ``z`` (h,w): view depth, +inf without a surface; ``before``: that of the point a frame ago."""
+    half, one, top = np.float32(0.5), np.float32(1.0), np.float32(255.0)
+    for by in range(lo.shape[1]):
+        for bx in range(lo.shape[2]):
+            nearest, ny, nx, gloss = np.float32(np.inf), -1, -1, np.uint8(0)
+            for k in range(4):
+                y, x = 2 * by + (k >> 1), 2 * bx + (k & 1)
+                f = face[y, x]
+                if f < 0:
+                    for c in range(6):
+                        hi[c, y, x] = 0
+                    continue
+                level = np.int64(max(detail[f] + bias, np.float32(0.0)))
+                even, odd = fetch(texture, uv[0, y, x], uv[1, y, x], level)
+                hi[0, y, x], hi[1, y, x], hi[2, y, x] = _byte(even, 0), _byte(odd, 0), _byte(even, 1)
+                hi[3, y, x], hi[4, y, x], hi[5, y, x] = _byte(odd, 1), _byte(even, 2), _byte(odd, 3)
+                if depth[y, x] < nearest:
+                    nearest, ny, nx, gloss = depth[y, x], y, x, _byte(odd, 2)
+            z[by, bx] = nearest
+            if ny < 0:
+                lo[0, by, bx] = lo[1, by, bx] = lo[2, by, bx] = 128
+                lo[3, by, bx] = lo[4, by, bx] = lo[5, by, bx] = lo[6, by, bx] = mask[by, bx] = 0
+                before[by, bx] = np.float32(np.inf)
+                continue
+            a, b, c = normal[0, ny, nx], normal[1, ny, nx], normal[2, ny, nx]
+            for k in range(3):
+                lo[k, by, bx] = _signed(rotation[0, k] * a + rotation[1, k] * b + rotation[2, k] * c)
+            lo[3, by, bx] = np.uint8(np.rint(min(max(-c, np.float32(0.0)), one) * top))
+            lo[4, by, bx] = np.uint8(np.rint(one + min(max((nearest - near) * reach, np.float32(0)), np.float32(254))))
+            lo[5, by, bx] = gloss
+            lo[6, by, bx] = mask[by, bx] = classes[region[ny, nx]]
+            out_flow[0, by, bx], out_flow[1, by, bx] = flow[0, ny, nx], flow[1, ny, nx]
+            t = winner[ny, nx] & SLOT_MASK
+            dx, dy = np.float32(nx) + half - plane[t, 0, 9], np.float32(ny) + half - plane[t, 0, 10]
+            w = plane[t, 0, 8] + dx * plane[t, 1, 8] + dy * plane[t, 2, 8]
+            before[by, bx] = w * nearest
+
+
+@fast
+def spread(mask: U8, row: I32, stack: I32, flow: F32) -> None:
+    """Gives every place without a surface the flow of the nearest surface (of equals: the leftmost, then the upper);
+    0 where there is none at all. ``row`` (h,w) and ``stack`` (2,w) are scratch.
+
+    The exact distance transform of Meijster, Roerdink and Hesselink (2000), which also keeps whose distance it is.
+    """
+    height, width = mask.shape
+    for x in range(width):
+        row[0, x] = 0 if mask[0, x] != 0 else -1
+    for y in range(1, height):
+        for x in range(width):
+            row[y, x] = y if mask[y, x] != 0 else row[y - 1, x]
+    for y in range(height - 2, -1, -1):
+        for x in range(width):
+            below = row[y + 1, x]
+            if row[y, x] != y and below > y and (row[y, x] < 0 or below - y < y - row[y, x]):
+                row[y, x] = below
+    column, start = stack
+    for y in range(height):
+        count = 0
+        for u in range(width):
+            if row[y, u] < 0:
+                continue
+            far = (row[y, u] - y) * (row[y, u] - y)
+            begin = 0
+            while count > 0:
+                i, t = column[count - 1], start[count - 1]
+                near = (row[y, i] - y) * (row[y, i] - y)
+                if (t - i) * (t - i) + near > (t - u) * (t - u) + far:
+                    count -= 1
+                    continue
+                begin = (u * u - i * i + far - near) // (2 * (u - i)) + 1
+                break
+            if begin < width:
+                column[count], start[count] = u, begin
+                count += 1
+        for x in range(width - 1, -1, -1):
+            while count > 1 and start[count - 1] > x:
+                count -= 1
+            if mask[y, x] == 0:
+                if count == 0:
+                    flow[0, y, x] = flow[1, y, x] = np.float32(0.0)
+                else:
+                    u = column[count - 1]
+                    flow[0, y, x], flow[1, y, x] = flow[0, row[y, u], u], flow[1, row[y, u], u]
+
+
+@fast
+def trust(mask: U8, before: F32, flow: F32, old_depth: F32, old_mask: U8, seen: U8) -> None:
+    """``seen`` (h,w): 255 where the flow leads to a place inside the previous picture, and one of the four half-size
+    places around it was of the same class, at the depth the point had then (within TOLERANCE); else 0."""
+    rows, columns = mask.shape
+    half, slack = np.float32(0.5), np.float32(TOLERANCE)
+    for y in range(rows):
+        for x in range(columns):
+            px = np.float32(x) + half + half * flow[0, y, x]  # in half-size pixels
+            py = np.float32(y) + half + half * flow[1, y, x]
+            seen[y, x] = 0
+            if not (px >= np.float32(0.0) and py >= np.float32(0.0) and px < columns and py < rows):
+                continue
+            u, v = np.int64(np.floor(px - half)), np.int64(np.floor(py - half))
+            for k in range(4):
+                i, j = min(max(v + (k >> 1), 0), rows - 1), min(max(u + (k & 1), 0), columns - 1)
+                there = mask[y, x] == 0 or abs(old_depth[i, j] - before[y, x]) <= slack
+                if old_mask[i, j] == mask[y, x] and there:
+                    seen[y, x] = 255
+                    break

@@ -1,0 +1,101 @@
+"""What the guidance planes are, the boring way: NumPy over whole pictures, distances by trying every pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernels.guidance.cpu import TOLERANCE
+from kernels.jit import F32, F64, I32, I64, U8
+from kernels.rasterize import GBuffer
+from kernels.texture import Texture
+
+
+def texel(texture: Texture, u: F64, v: F64, level: I64) -> U8:
+    """(N,8) bytes at (u, v) (N,): bilinear in sixteenths of a texel, clamped at the border."""
+    level = np.minimum(level, len(texture.start) - 1)
+    size = texture.side // 2**level
+    x, y = (np.clip(w * size - 0.5, 0, size - 1) for w in (u, v))
+    ix, iy = x.astype(np.int64), y.astype(np.int64)
+    fx, fy = (((a - b) * 16).astype(np.int64)[:, None] for a, b in ((x, ix), (y, iy)))
+    jx, jy = np.minimum(ix + 1, size - 1), np.minimum(iy + 1, size - 1)
+
+    def at(row: I64, column: I64) -> I64:
+        words = texture.texels[texture.start[level] + row * size + column]
+        return words.astype("<u8").view(np.uint8).reshape(-1, 8).astype(np.int64)
+
+    upper = at(iy, ix) * (16 - fx) + at(iy, jx) * fx
+    lower = at(jy, ix) * (16 - fx) + at(jy, jx) * fx
+    return ((upper * (16 - fy) + lower * fy + 128) >> 8).astype(np.uint8)
+
+
+def blocks(plane: Any) -> Any:
+    """(..., H, W) to (..., h, w, 4): the pixels of each 2 x 2 block, row by row."""
+    *front, height, width = plane.shape
+    cut = plane.reshape(*front, height // 2, 2, width // 2, 2)
+    return np.moveaxis(cut, -3, -2).reshape(*front, height // 2, width // 2, 4)
+
+
+def sample(g: GBuffer, winner: I32, plane: F32, detail: F32, texture: Texture, rotation: F32, middle: float,
+           depth: float, classes: U8) -> tuple[U8, U8, F64, F64, U8, F64]:  # fmt: skip
+    """(hi, lo, flow, depth, mask, depth a frame ago); flow and depths are those of the nearest of each four."""
+    size = g.face.shape
+    on = g.face >= 0
+    level = np.maximum(detail[g.face[on]] + np.log2(texture.side), 0).astype(np.int64)
+    surface = np.zeros((8, *size), np.uint8)
+    surface[:, on] = texel(texture, g.uv[0][on], g.uv[1][on], level).T
+    hi = surface[[0, 1, 2, 3, 4, 7]]
+    z = np.where(on, g.depth, np.inf)
+    chosen = blocks(z).argmin(-1)[..., None]  # the first of equals
+
+    def pick(values: Any) -> Any:
+        cut = blocks(values)
+        return np.take_along_axis(cut, np.broadcast_to(chosen, (*cut.shape[:-1], 1)), -1)[..., 0]
+
+    z_half, some = pick(z), pick(on)
+    normal = pick(g.normal.astype(np.float64))
+    world = np.einsum("ka,khw->ahw", rotation.astype(np.float64), normal)
+    mask = np.where(some, classes[pick(g.region)], 0).astype(np.uint8)
+    along = 1 + np.clip((np.where(some, z_half, 0) - middle + depth) * 254 / (2 * depth), 0, 254)
+    lo = np.concatenate([
+        np.where(some, np.rint(np.clip(127.5 + 127.5 * world, 0, 255)), 128),
+        [np.where(some, np.rint(255 * np.clip(-normal[2], 0, 1)), 0), np.where(some, np.rint(along), 0)],
+        [np.where(some, pick(surface[5]), 0), mask],
+    ]).astype(np.uint8)  # fmt: skip
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    rows = plane[np.where(on, winner & ((1 << 23) - 1), 0)].astype(np.float64)
+    w = rows[..., 0, 8] + (x - rows[..., 0, 9]) * rows[..., 1, 8] + (y - rows[..., 0, 10]) * rows[..., 2, 8]
+    with np.errstate(invalid="ignore"):
+        before = np.where(some, pick(w) * z_half, np.inf)
+    return hi, lo, pick(g.flow.astype(np.float64)), z_half, mask, before
+
+
+def spread(mask: U8, flow: F64) -> F64:
+    """``flow`` (2,h,w) where ``mask`` is not 0, elsewhere that of the nearest such place; 0 if there is none."""
+    out = np.zeros_like(flow)
+    y, x = np.nonzero(mask)
+    order = np.lexsort((y, x))  # of equals the leftmost, then the upper
+    y, x = y[order], x[order]
+    if len(y):
+        for i, j in np.ndindex(*mask.shape):
+            near = np.argmin((y - i) ** 2 + (x - j) ** 2)
+            out[:, i, j] = flow[:, y[near], x[near]]
+    return out
+
+
+def trust(mask: U8, before: F64, flow: F64, old_depth: F32, old_mask: U8) -> U8:
+    """Whether the previous frame showed the same thing where the flow leads: 255, else 0."""
+    height, width = mask.shape
+    seen = np.zeros(mask.shape, np.uint8)
+    for i, j in np.ndindex(height, width):
+        x, y = j + 0.5 + 0.5 * flow[0, i, j], i + 0.5 + 0.5 * flow[1, i, j]
+        if not (0 <= x < width and 0 <= y < height):
+            continue
+        u, v = int(np.floor(x - 0.5)), int(np.floor(y - 0.5))
+        for k, m in ((v, u), (v, u + 1), (v + 1, u), (v + 1, u + 1)):
+            k, m = min(max(k, 0), height - 1), min(max(m, 0), width - 1)
+            same = old_mask[k, m] == mask[i, j]
+            if same and (mask[i, j] == 0 or abs(old_depth[k, m] - before[i, j]) <= TOLERANCE):
+                seen[i, j] = 255
+    return seen
