@@ -73,7 +73,7 @@ def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:
         raise ValueError(f"the picture's side must be a multiple of {4 * PATCH}, got {size}")
     folded, config, grid = copy.deepcopy(net).fold().eval(), net.denoiser.config, size // PATCH
     noise = torch.zeros(1, 3, size, size)
-    _export(FirstNoise(folded), (noise,), path.with_stem(path.stem + "_noise"), ["noise"], INPUTS[1:3], config,
+    _export(FirstNoise(folded), (noise,), path.with_stem(path.stem + "_noise"), ["normal"], INPUTS[1:3], config,
             {"size": size})  # fmt: skip
     cells = torch.zeros(1, 2 * grid, 2 * grid, PACKED, dtype=torch.uint8)
     heard = torch.zeros(1, grid, grid, config.widths[0]), torch.zeros(1, 2 * grid, 2 * grid, config.head)

@@ -392,7 +392,7 @@ class IdentityEncoder(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         """(..., K, 8, 128, 128) -> (..., CODE)."""
         shape = planes.shape
-        x = planes.flatten(0, -4)
+        x = F.avg_pool2d(planes.flatten(0, -4), 2)
         for conv in self.convs:
             x = silu(F.avg_pool2d(conv(x), 2) * 1.5)
         x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1).unflatten(0, shape[:-3])

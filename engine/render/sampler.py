@@ -19,11 +19,16 @@ def sample(net: Denoiser, known: Conditions, noise: Tensor, steps: int) -> Paint
     if steps not in MULTISTEP:
         raise ValueError(f"steps must be one of {', '.join(map(str, MULTISTEP))}; got {steps}")
     top = net.config.sigma_max
-    painted = net(surface(known.cells)[0] + top * noise, noise.new_full((noise.shape[0],), top), known)
+    painted = net(start(net, known, noise), noise.new_full((noise.shape[0],), top), known)
     for step, sigma in enumerate(MULTISTEP[steps]):
         moved = torch.roll(noise, noise.shape[-1] // 2 + 8 * step, -1)
         painted = net(painted.rgb + sigma * moved, noise.new_full((noise.shape[0],), sigma), known)
     return painted
+
+
+def start(net: Denoiser, known: Conditions, noise: Tensor) -> Tensor:
+    """Where sampling begins: the lit surface, drowned in noise."""
+    return surface(known.cells)[0] + net.config.sigma_max * noise
 
 
 def schedule(net: Denoiser, steps: int) -> Tensor:
@@ -37,7 +42,7 @@ def schedule(net: Denoiser, steps: int) -> Tensor:
 def solve(net: Denoiser, known: Conditions, noise: Tensor, steps: int = 50) -> Painted:
     """The probability-flow ODE by Heun's second-order method (EDM algorithm 1); 2 steps - 1 evaluations."""
     levels = schedule(net, steps).to(noise)
-    x = surface(known.cells)[0] + levels[0] * noise
+    x = start(net, known, noise)
     painted = net(x, levels[0].expand(noise.shape[0]), known)
     for now, following in zip(levels[:-1], levels[1:], strict=True):
         painted = net(x, now.expand(noise.shape[0]), known)

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from engine.render.denoiser import Known, Renderer
+from engine.render.sampler import sample
+from exporters.render import INPUTS, OUTPUTS, export_encoder, export_frame, load_weights, save_weights
+from tests.engine.render.test_denoiser import SIDE, known, noise, stirred
+
+
+@pytest.fixture(scope="module")
+def net() -> Renderer:
+    return stirred()
+
+
+@pytest.fixture(scope="module")
+def exported(net: Renderer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "renderer.onnx"
+    export_frame(net, path, SIDE)
+    assert sorted(p.name for p in path.parent.iterdir()) == ["renderer.onnx", "renderer_noise.onnx"]
+    return path
+
+
+def run(path: Path, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, feed)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_exported_frame_equals_eager(net: Renderer, exported: Path, seed: int) -> None:
+    given, seen = known(1, seed), noise(1)
+    conditions = net.denoiser.condition(given)
+    painted = sample(net.denoiser, conditions, seen, 1)
+    heard = run(exported.with_stem("renderer_noise"), {"normal": seen.numpy()})
+    rest = [given.cells.permute(0, 2, 3, 1).numpy(), *heard, *(part.numpy() for part in given[1:])]
+    paint, gain, mask = run(exported, dict(zip(INPUTS, rest, strict=True)))
+    rgb, alpha = assembled(net, given, paint, gain)
+    skipped = (net.denoiser.config.sigma_data / net.denoiser.config.sigma_max) ** 2 * 100  # c_skip x: taken as 0
+    assert np.abs(alpha - painted.alpha.numpy()).max() < 1e-4
+    assert np.abs(rgb - painted.rgb.numpy()).max() < 1e-4 + skipped
+    assert (mask == conditions.gates[0].argmax(1).numpy()).mean() > 0.999
+    assert [x.name for x in onnxruntime.InferenceSession(str(exported)).get_outputs()] == OUTPUTS
+
+
+def assembled(net: Renderer, given: Known, paint: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from engine.render.denoiser import Answer, assemble
+
+    answer = Answer(*(torch.from_numpy(x).permute(0, 3, 1, 2) for x in (paint, gain)))
+    base, residual, cover = assemble(answer, given.cells.float() * (2 / 255) - 1)
+    return (base + residual).numpy(), cover.numpy()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_exported_encoder_equals_eager(net: Renderer, tmp_path: Path, count: int) -> None:
+    path = tmp_path / "identity.onnx"
+    export_encoder(net, path)
+    planes = torch.randn(count, 8, 128, 128)
+    planes[:, 7] = 1.0
+    assert np.abs(run(path, {"planes": planes.numpy()})[0] - net.encoder(planes).numpy()).max() < 1e-4
+
+
+def test_a_size_that_does_not_fit_the_grid_is_refused(net: Renderer, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="multiple of 32"):
+        export_frame(net, tmp_path / "x.onnx", 100)
+    assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_weights_come_back_with_their_sizes(net: Renderer, tmp_path: Path) -> None:
+    path = tmp_path / "renderer.safetensors"
+    save_weights(net, path)
+    again = load_weights(path)
+    assert again.denoiser.config == net.denoiser.config
+    one, two = (sample(n.denoiser, n.denoiser.condition(known(1)), noise(1), 1).rgb for n in (net, again))
+    assert torch.allclose(one, two, atol=0.02)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="does not hold a neural renderer"):
+        load_weights(path)
