@@ -4,6 +4,7 @@
     body.safetensors        mesh, face actions, skeleton        (metres; coordinates of engine/viewpoint.py)
     appearance.safetensors  colour and surface textures, compressed
     background.png  preview.png
+    reference.safetensors   photographs for the neural renderer; may be absent (engine/avatar_reference.py)
 
 Nothing is drawn or posed here: that is engine/body and engine/render. Every array is described in FIELDS.
 """
@@ -25,7 +26,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from engine import image
+from engine import avatar_reference, image
+from engine.avatar_reference import Reference
 from engine.motion.frame import K, R
 
 Array = NDArray[Any]
@@ -125,6 +127,7 @@ class Avatar:
     surface: Array
     background: Array  # (h, w, 3) uint8
     preview: Array  # (512, 512, 3) uint8
+    reference: Reference | None = None
 
 
 def load(path: Path | str) -> Avatar:
@@ -170,7 +173,8 @@ def save(avatar: Avatar, path: Path | str) -> Path:
         texture = getattr(avatar, name)
         appearance[f"{name}_jpg"] = np.frombuffer(image.encode_jpeg(texture[..., :3], quality=4), np.uint8)
         appearance[f"{name}_alpha_png"] = np.frombuffer(image.encode_png(texture[..., 3:]), np.uint8)
-    content = {
+    content = {} if avatar.reference is None else {avatar_reference.FILE: avatar_reference.encode(avatar.reference)}
+    content |= {
         "body.safetensors": save_tensors(body),
         "appearance.safetensors": save_tensors(appearance),
         "background.png": image.encode_png(avatar.background),
@@ -184,6 +188,8 @@ def save(avatar: Avatar, path: Path | str) -> Path:
             stream.write(data)
         os.chmod(temporary, 0o644)
         os.replace(temporary, folder / name)
+    if avatar.reference is None:
+        (folder / avatar_reference.FILE).unlink(missing_ok=True)
     return folder
 
 
@@ -229,7 +235,22 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[str]]:
         data = _bytes(folder / f"{name}.png", problems)
         if data is not None:
             parts[name] = _picture(data, 3, f"{name}.png", problems)
+    if (folder / avatar_reference.FILE).exists():
+        parts["reference"] = _read_reference(folder, problems)
     return parts | body, problems
+
+
+def _read_reference(folder: Path, problems: list[str]) -> Reference | None:
+    from engine.render.camera import FRAMINGS
+
+    data = _bytes(folder / avatar_reference.FILE, problems)
+    if data is None:
+        return None
+    try:
+        return avatar_reference.decode(data, tuple(FRAMINGS), len(REGIONS))
+    except ValueError as error:
+        problems.append(f"{avatar_reference.FILE}: {error}. Without this file the pack is sound: remove it")
+        return None
 
 
 def _read_meta(folder: Path, problems: list[str], table: dict[str, Any] | None = None) -> Meta | None:

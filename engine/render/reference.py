@@ -1,0 +1,335 @@
+"""The reference of an avatar: what its photographs say about its surface, laid onto the texture atlas.
+
+Every photograph is un-projected by the engine's own rasterizer. Where no photograph saw the surface, its own colour is
+lit as the rest was: spherical harmonics of the normal (Ramamoorthi & Hanrahan 2001) for the light, times what is left
+over between photographs and those, carried on smoothly (push-pull, Gortler et al. 1996, section 3.4).
+Made once an avatar, in less than a second; knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar import REGIONS, Avatar
+from engine.avatar_reference import GREY, MOST, SIDE, Reference, over_grey
+from engine.body.body import Body
+from engine.motion.frame import Motion
+from engine.render import camera, material, unproject
+from engine.viewpoint import Viewpoint
+from kernels import texture
+from kernels.jit import Flags
+from kernels.rasterize import Rasterizer
+from kernels.texture import Texture, to_linear, to_srgb
+
+__all__ = ["Lit", "Reference", "VIEWS", "lit_atlas", "lit_texture", "of", "over_grey", "paint", "reference_planes"]
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+Array = NDArray[Any]
+TEXELS: Final = 1024  # side of the lit atlas
+PLANE: Final = 128  # side of the reference planes
+PLANES: Final = 8
+VIEWS: Final = (0.0, np.radians(-50.0), np.radians(50.0))  # yaws of the reference photographs
+FRAMING: Final = "upper"
+SURE: Final = 0.12  # summed weight from which photographs are believed entirely
+SLACK: Final = 0.005  # metres: what lies this much behind the nearest surface around begins to be hidden
+MARGIN: Final = 4  # pixels from the border of a region until a photograph is trusted entirely
+ENOUGH: Final = 60  # pixels that say what light something is in
+RIDGE: Final = 0.02  # of the light's harmonics, as a share of the pixels
+# Regions that may be mistaken for one another at a pixel: a photograph is trusted where it shows the mesh's own group.
+GROUPS: Final = (
+    ("background",), ("face", "neck_ears", "brows", "lips"), ("torso", "arms"), ("hair", "lashes"), ("eyes",),
+    ("mouth", "teeth", "tongue"), ("hands",), ("accessories",),
+)  # fmt: skip
+# Regions that are laid out texel by texel. Others, and texels that several places of the body share (as a left and a
+# right sleeve may), take the light alone.
+OWN: Final = ("face", "lips", "brows", "neck_ears", "torso", "arms", "hands")
+CLOTH: Final = ("torso", "arms")
+SIDEWAYS: Final = (1, 4, 7)  # rows of the harmonics that change sign from left to right
+_GROUP: Final = np.zeros(256, np.uint8)
+for _number, _names in enumerate(GROUPS):
+    _GROUP[[REGIONS.index(name) for name in _names]] = _number
+_KEPT: Final = 2  # avatars whose layout stays made: it holds 40 MB
+_laid: dict[tuple[int, int], tuple[Avatar, _Layout]] = {}  # holding the avatar keeps its id its own
+_DECODE: Final = to_linear(np.linspace(0, 1, 1024, dtype=np.float32))
+_ENCODE: Final = np.rint(to_srgb(np.linspace(0, 1, 4096, dtype=np.float32)) * 255).astype(np.uint8)
+
+
+class Lit(NamedTuple):
+    """The surface in the reference's light: atlas (N,N,3) u8 sRGB; valid (N,N) u8: how surely a photograph saw it."""
+
+    atlas: U8
+    valid: U8
+
+
+class _Layout(NamedTuple):
+    """What an atlas (N,N) is made of, however it is lit: region u8 (0: nothing wears the texel); laid: of a region that
+    is laid out texel by texel; own: laid, and of one place alone; base (N,N,3): its colour in even light, linear."""
+
+    chart: unproject.Chart
+    region: U8
+    laid: Flags
+    own: Flags
+    base: F32
+
+
+class _Seen(NamedTuple):
+    """A photograph beside what the engine draws in its place."""
+
+    region: U8  # (H,W) of the mesh
+    light: F32  # (H,W,3) linear
+    base: F32  # (H,W,3) linear: the mesh's own colour in even light
+    trust: F32  # (H,W) 0..1
+    normal: F32  # (H,W,3) world
+
+
+def of(avatar: Avatar) -> Reference:
+    """The avatar's own reference photographs; painted by the geometric renderer when its pack has none."""
+    return avatar.reference if avatar.reference is not None else paint(avatar)
+
+
+def paint(avatar: Avatar, yaws: tuple[float, ...] = VIEWS) -> Reference:
+    """Photographs by the geometric renderer, in its own studio light."""
+    from engine.render.geometric import GeometricRenderer
+
+    grey = np.full((SIDE, SIDE, 3), GREY, np.uint8)
+    renderer = GeometricRenderer(avatar, (SIDE, SIDE), FRAMING, background=grey)
+    views = tuple(Viewpoint(yaw=yaw, distance=renderer.framing.distance) for yaw in yaws)
+    photos, alphas, regions = [], [], []
+    for view in views:
+        picture, _ = renderer.step(Motion.rest(), view, renderer.initial_state())
+        photos.append(picture.rgb.copy())
+        alphas.append(picture.alpha.copy())
+        regions.append(picture.gbuffer.region.copy())
+    return Reference(np.stack(photos), np.stack(alphas), np.stack(regions), views, FRAMING, Motion.rest())
+
+
+def lit_atlas(avatar: Avatar, reference: Reference, side: int = TEXELS) -> Lit:
+    """The avatar's atlas as the photographs show it, at most ``side`` texels a side (a power of two)."""
+    mesh, look = material.build(avatar)
+    side = min(side, avatar.albedo.shape[0])
+    body = Body(avatar)
+    pose = body.pose(reference.motion.clipped())
+    raster, frame = Rasterizer(mesh, (SIDE, SIDE), samples=1), camera.framing(reference.framing)
+    shots, views = [], []
+    for k, viewpoint in enumerate(reference.viewpoints):
+        lens = camera.camera(viewpoint, frame, (SIDE, SIDE))
+        g = raster.draw(pose.vertices, pose.normals, lens, None, np.empty_like(pose.vertices))
+        base = np.empty((SIDE, SIDE, 3), np.float32)
+        unproject.even_light(look.texture, g.face, g.uv, raster.detail, _DECODE, base)
+        trust = _trust(g.region, reference.regions[k], reference.alphas[k])
+        light = _linear(reference.photos[k])
+        normal = np.ascontiguousarray(np.einsum("chw,cd->hwd", g.normal, lens.rotation), np.float32)
+        shots.append(_Seen(g.region.copy(), light, base, trust, normal))
+        place = np.array([lens.focal, *lens.centre], np.float32)
+        eye = camera.place(viewpoint, frame).astype(np.float32)
+        views.append(unproject.View(
+            light, base, trust, _least(np.where(g.face >= 0, g.depth, np.inf).astype(np.float32), 1), lens.rotation,
+            lens.translation, place, eye,
+        ))  # fmt: skip
+    chart, region, laid, own, base = _layout(avatar, side)
+    place, normal = np.empty((side, side, 3), np.float32), np.empty((side, side, 3), np.float32)
+    for values, out in ((pose.vertices, place), (pose.normals, normal)):
+        unproject.surface(chart.face, chart.bary, mesh.faces, laid, values, out)
+    ratio = _light(shots, region, normal, own)
+    total, weight = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
+    alone = normal * own[..., None]
+    for view in views:
+        unproject.collect(place, alone, base, ratio, view, np.float32(SLACK), total, weight)
+    observed = np.divide(total, np.maximum(weight, np.float32(1e-6))[..., None], dtype=np.float32)
+    sure = _smooth(np.minimum(weight / SURE, 1.0))
+    guess = base * ratio * _carried_on(observed, base * ratio, sure)
+    lit = guess + sure[..., None] * (observed - guess)
+    atlas = _ENCODE[np.clip(lit * 4095.0 + 0.5, 0, 4095).astype(np.int32)]
+    return Lit(atlas, np.rint(sure * 255).astype(np.uint8))
+
+
+def lit_texture(avatar: Avatar, lit: Lit) -> Texture:
+    """The reference as one texture of 8 channels: lit red, green, blue (sRGB, times opacity), opacity, valid, gloss,
+    subsurface, strand."""
+    side = lit.valid.shape[0]
+    albedo = np.dstack([lit.atlas, _mean(avatar.albedo[..., 3:], side)])
+    surface = np.dstack([lit.valid, _mean(avatar.surface[..., 1:], side)])
+    return texture.build(albedo, surface, _layout(avatar, side).region > 0)
+
+
+def reference_planes(avatar: Avatar, reference: Reference) -> F32:
+    """What the identity encoder reads: (3, 8, 128, 128) float32, one slot a photograph, absent ones all 0.
+
+    Rows: red, green, blue over grey in [0,1]; world normal x, y, z; alpha; 1 (present).
+    """
+    mesh, _ = material.build(avatar)
+    pose = Body(avatar).pose(reference.motion.clipped())
+    raster, frame = Rasterizer(mesh, (SIDE, SIDE), samples=1), camera.framing(reference.framing)
+    out = np.zeros((MOST, PLANES, PLANE, PLANE), np.float32)
+    for k, viewpoint in enumerate(reference.viewpoints):
+        lens = camera.camera(viewpoint, frame, (SIDE, SIDE))
+        g = raster.draw(pose.vertices, pose.normals, lens, None, np.empty_like(pose.vertices))
+        normal = np.einsum("chw,cd->dhw", g.normal, lens.rotation) * (g.face >= 0)
+        photo = np.moveaxis(reference.photos[k], 2, 0) / np.float32(255)
+        alpha = reference.alphas[k, None] / np.float32(255)
+        out[k, :7] = _shrunk(np.concatenate([photo, normal, alpha]).astype(np.float32))
+        out[k, 7] = 1.0
+    return out
+
+
+# --- one photograph -------------------------------------------------------------------------------------
+
+
+def _linear(photo: U8) -> F32:
+    return to_linear(np.arange(256, dtype=np.float32) / np.float32(255))[photo]
+
+
+def _trust(drawn: U8, photographed: U8, alpha: U8) -> F32:
+    """Where the photograph shows what the mesh has there: 1, falling to 0 over MARGIN pixels to the border."""
+    same = (_GROUP[drawn] == _GROUP[photographed]) & (drawn > 0) & (alpha >= 250)
+    flags, sure = _least(same, 1), np.zeros(drawn.shape, np.float32)
+    for _ in range(MARGIN):
+        flags = _least(flags, 1)
+        sure += flags
+    return np.square(sure / np.float32(MARGIN))
+
+
+def _least(values: Array, reach: int) -> Array:
+    """The smallest value within ``reach`` pixels across and down, (H,W) of any type; the border counts on and on."""
+    padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
+    rows = padded[: len(values)].copy()
+    for k in range(1, 2 * reach + 1):
+        np.minimum(rows, padded[k : k + len(values)], out=rows)
+    padded = np.pad(rows, ((0, 0), (reach, reach)), mode="edge")
+    out = padded[:, : values.shape[1]].copy()
+    for k in range(1, 2 * reach + 1):
+        np.minimum(out, padded[:, k : k + values.shape[1]], out=out)
+    return out
+
+
+# --- light ----------------------------------------------------------------------------------------------
+
+
+def _harmonics(normal: F32) -> F32:
+    """The nine second-order polynomials of a unit normal (..., 3): (..., 9)."""
+    x, y, z = np.moveaxis(normal, -1, 0)
+    rows = [np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]
+    return np.stack(rows, axis=-1).astype(np.float32)
+
+
+def _light(shots: list[_Seen], region: U8, normal: F32, own: Flags) -> F32:
+    """What each texel's own colour is to be multiplied by, (N,N,3): light over even light. What left and right share
+    is lit as the mean of both."""
+    names = {"skin": ("face", "neck_ears", "lips"), "cloth": CLOTH}
+    fits = {group: _fit(shots, regions) for group, regions in names.items()}
+    skin = fits["skin"] if fits["skin"] is not None else fits["cloth"]
+    cloth = fits["cloth"] if fits["cloth"] is not None else skin
+    if skin is None or cloth is None:  # nobody in the pictures: even light
+        skin = cloth = np.eye(9, 1, dtype=np.float32).repeat(3, axis=1)
+    means = np.ones((256, 3), np.float32)
+    front = np.clip(_harmonics(np.array([[0.0, 0.15, 0.99]], np.float32)) @ skin, 0.05, 8.0)[0]
+    for index, name in enumerate(REGIONS):
+        found = _mean_ratio(shots, name)
+        means[index] = front if found is None else found
+    ratio = means[region]
+    length = np.linalg.norm(normal, axis=2)
+    clothed = np.isin(region, [REGIONS.index(name) for name in CLOTH])
+    for rows, fit in (((length > 0) & ~clothed, skin), ((length > 0) & clothed, cloth)):
+        basis, middle = _harmonics(normal[rows] / length[rows][:, None]), fit[0]
+        basis[np.ix_(~own[rows], SIDEWAYS)] = 0.0
+        ratio[rows] = np.clip(basis @ fit, 0.2 * middle, 2.5 * middle)
+    return ratio.astype(np.float32)
+
+
+def _fit(shots: list[_Seen], regions: tuple[str, ...]) -> F32 | None:
+    """Harmonics (9,3) of the light on ``regions``, by weighted least squares; None when hardly anything is seen."""
+    gram, right, count = np.zeros((9, 9)), np.zeros((9, 3)), 0.0
+    wanted = [REGIONS.index(name) for name in regions]
+    for shot in shots:
+        rows = np.isin(shot.region, wanted) & (shot.trust > 0.5)
+        rows[1::2], rows[:, 1::2] = False, False  # a quarter of the pixels says enough
+        if not rows.any():
+            continue
+        unit = _harmonics(shot.normal[rows]).astype(np.float64)
+        grey = shot.base[rows].mean(1).astype(np.float64)  # one grey level: colours of light and cloth part below
+        basis = unit * grey[:, None]
+        share = shot.light[rows] / np.maximum(shot.base[rows], 0.004) * grey[:, None]
+        gram += basis.T @ basis
+        right += basis.T @ share
+        count += float((grey**2).sum())
+    if count == 0.0 or gram[0, 0] / max(count, 1e-9) < 0.5 or right[0].min() <= 0:
+        return None
+    gram[1:, 1:] += RIDGE * count * np.eye(8)
+    return np.linalg.solve(gram, right).astype(np.float32)
+
+
+def _mean_ratio(shots: list[_Seen], name: str) -> F32 | None:
+    """Light over even light of one region, (3,); None when it is hardly seen."""
+    shown, own, count = np.zeros(3), np.zeros(3), 0
+    for shot in shots:
+        rows = (shot.region == REGIONS.index(name)) & (shot.trust > 0.2)
+        shown += shot.light[rows].sum(0)
+        own += shot.base[rows].sum(0)
+        count += int(rows.sum())
+    return (shown / np.maximum(own, 1e-3)).astype(np.float32) if count >= ENOUGH else None
+
+
+# --- the atlas ------------------------------------------------------------------------------------------
+
+
+def _layout(avatar: Avatar, side: int) -> _Layout:
+    found = _laid.get((id(avatar), side))
+    if found is None:
+        mesh, _ = material.build(avatar)
+        chart = unproject.chart(mesh, side)
+        region = np.where(chart.face >= 0, mesh.region[chart.face], 0).astype(np.uint8)
+        laid = np.isin(region, [REGIONS.index(name) for name in OWN])
+        own = laid & (chart.count <= 1)
+        found = _laid[id(avatar), side] = (avatar, _Layout(chart, region, laid, own, _even(avatar, side)))
+        while len(_laid) > _KEPT:
+            del _laid[next(iter(_laid))]
+    return found[1]
+
+
+def _mean(plane: U8, side: int) -> U8:
+    """(S,S,C) averaged down to (side, side, C)."""
+    step = plane.shape[0] // side
+    return np.rint(plane.reshape(side, step, side, step, -1).mean((1, 3))).astype(np.uint8)
+
+
+def _even(avatar: Avatar, side: int) -> F32:
+    """The avatar's own colour times occlusion, (side, side, 3) linear."""
+    step = avatar.albedo.shape[0] // side
+    total = np.zeros((side, side, 3), np.float32)
+    for y in range(step):
+        for x in range(step):
+            shade = avatar.surface[y::step, x::step, :1].astype(np.float32) * np.float32(1 / 255 / step**2)
+            total += _linear(avatar.albedo[y::step, x::step, :3]) * shade
+    return total
+
+
+def _smooth(weight: F32) -> F32:
+    return (weight * weight * (3.0 - 2.0 * weight)).astype(np.float32)
+
+
+def _carried_on(observed: F32, guess: F32, sure: F32) -> F32:
+    """What ``observed`` is of ``guess`` where it was seen, carried on to where it was not; (N,N,3)."""
+    left = np.clip(observed / np.maximum(guess, 0.003), 0.25, 4.0)
+    side = sure.shape[0]
+    finest = np.concatenate([left * sure[..., None], sure[..., None]], axis=2).astype(np.float32)
+    levels = [finest]
+    while levels[-1].shape[0] > 1:
+        half = levels[-1].shape[0] // 2
+        levels.append(np.empty((half, half, 4), np.float32))
+        unproject.pull(levels[-2], levels[-1])
+    top = levels[-1]
+    top[..., :3] = top[..., :3] + (1.0 - top[..., 3:])  # nothing seen at all: 1
+    top[..., 3] = 1.0
+    for finer, coarser in zip(levels[-2::-1], levels[:0:-1], strict=True):
+        unproject.push(coarser, finer)
+    assert finest.shape[0] == side
+    return finest[..., :3]
+
+
+def _shrunk(planes: F32) -> F32:
+    """(C, 512, 512) averaged to (C, 128, 128)."""
+    step = SIDE // PLANE
+    return planes.reshape(len(planes), PLANE, step, PLANE, step).mean((2, 4))
