@@ -20,6 +20,7 @@ from engine.motion.frame import SIZE
 PATCH: Final = 8  # pixels of a grid cell's side
 HI: Final = 10  # planes at full size: lit r g b, opacity, valid, strand, warped previous r g b a
 LO: Final = 8  # planes at half size: world normal x y z, facing, depth, gloss, mask class, seen
+OPACITY: Final = 3  # row of HI
 CLASS, SEEN = 6, 7  # rows of LO
 MASKS: Final = 8
 CELL: Final = 4  # pixels of a packed cell's side; two cells are a patch
@@ -251,7 +252,7 @@ class Denoiser(nn.Module):
         self.stem = Block(near, config)
         self.stem_down, self.stem_low = Conv(near, middle, 1), Block(middle, config)
         self.stem_up = Conv(middle, near, 1)
-        self.to_masks = Conv(near, MASKS * 16, 1)
+        self.to_masks = Conv(near, MASKS * 16, 1, 0.5)
         # The denoiser proper.
         one, two, three = config.depths
         self.noisy, self.noisy_detail = Conv(3 * CELL**2, near, 2), Conv(3 * CELL**2, config.head, 1)
@@ -265,7 +266,7 @@ class Denoiser(nn.Module):
         self.to_head = Conv(near, 4 * config.head, 1)
         self.detail = Conv(PACKED, config.head, 1, bias=True)
         self.head = Conv(2 * config.head + 4, config.head, 3)
-        self.paint = Conv(config.head + 4, PAINT, 1, 0.3, bias=True)
+        self.paint = Conv(config.head + 4, PAINT, 1, 0.1, bias=True)
 
     def condition(self, known: Known) -> Conditions:
         """Everything that is the same for every step of a frame; the mask predictor is in it."""
@@ -320,7 +321,8 @@ class Denoiser(nn.Module):
         y = silu(self.head(torch.cat([near, sharp, odds], 1)))
         y = self.paint(torch.cat([y, odds], 1))
         residual, cover, keep = torch.split(y, [RESIDUAL, CELL**2, CELL**2], 1)
-        share = torch.sigmoid(8.0 * torch.cat([cover, keep - 0.25], 1))
+        solid = c.cells[:, OPACITY * CELL**2 : (OPACITY + 1) * CELL**2]  # what the mesh says of alpha
+        share = torch.sigmoid(8.0 * torch.cat([cover + 0.4 * solid, keep - 0.25], 1))
         return Answer(torch.cat([residual, share], 1), gain)
 
     def forward(self, x: Tensor, sigma: Tensor, c: Conditions) -> Painted:
