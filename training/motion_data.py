@@ -21,6 +21,7 @@ from engine.motion.lips import VISEMES
 from training.choreography.mouth import MouthTargets, mouth_targets
 from training.motion_acoustic import acoustic
 from training.speech.channel import channel, mel_warp, nonspeech
+from training.speech.consonants import casual
 from training.speech.corpus import Utterance, read_shard, shards
 from training.speech.phones import PHONES, Shape, Span, paint, shapes
 
@@ -29,7 +30,8 @@ Array = NDArray[np.float32]
 SILENCE = float(np.log10(FLOOR) + 3.0) / 2  # log-mel of a silent bin
 GAP_SECONDS = (0.0, 0.8)  # extra pause between sentences, on top of their own edges
 NONSPEECH_SHARE = 0.14  # of the streams hold no speech at all: room, hum, tones, clicks
-CHANNEL_SHARE = 0.55  # of the streams pass through a random channel
+CHANNEL_SHARE = 0.65  # of the streams pass through a random channel
+NATURAL = 2.0  # times as often is a voice heard that sounds like a person
 WARP_SHARE = 0.6  # of the streams get another vocal tract length
 BAND_SHARE = 0.4  # lose a band of the mel
 LOST_SHARE = 0.08  # lose the mel, and as many the phone likelihoods
@@ -56,6 +58,11 @@ def load(folder: Path, split: str, limit: int | None = None) -> list[Utterance]:
     if not out:
         raise ValueError(f"the {split} shards in {folder} hold no sentence; delete them and make them again")
     return out
+
+
+def is_neural(voice: str) -> bool:
+    """Whether a voice of the corpus comes from a neural network, in the language its style was made for."""
+    return voice.startswith("kokoro_")
 
 
 @cache
@@ -92,13 +99,15 @@ def _shifted(track: list[Shape], offset: float) -> list[Shape]:
 class Streams(IterableDataset[tuple[Tensor, ...]]):
     """Endless random streams of ``frames`` frames. Stream n depends on (seed, n) alone, so a run resumes exactly.
 
-    A voice is heard as often as the square root of its sentences: many speakers count more than much of one.
+    A voice is heard as often as the square root of its sentences, many speakers count more than much of one; neural
+    voices NATURAL times as often.
     """
 
     def __init__(self, utterances: list[Utterance], frames: int, seed: int, first: int = 0) -> None:
         self.utterances, self.frames, self.seed, self.first = utterances, frames, seed, first
         sentences = Counter(utterance.voice for utterance in utterances)
-        self.upto = np.cumsum([sentences[utterance.voice] ** -0.5 for utterance in utterances])
+        weight = {voice: count**-0.5 * (NATURAL if is_neural(voice) else 1.0) for voice, count in sentences.items()}
+        self.upto = np.cumsum([weight[utterance.voice] for utterance in utterances])
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         torch.set_num_threads(1)
@@ -134,8 +143,8 @@ class Streams(IterableDataset[tuple[Tensor, ...]]):
             level = np.float32(10 ** rng.uniform(-0.3, 0.1) / 32768)
             at = (total + gap) // HOP
             spans += [Span(s.start + at, s.stop + at, s.phone) for s in utterance.spans]
-            whole = utterance.pcm[: utterance.pcm.size // HOP * HOP]
-            parts += [np.zeros(gap, np.float32), whole.astype(np.float32) * level]
+            whole = utterance.pcm[: utterance.pcm.size // HOP * HOP].astype(np.float32)
+            parts += [np.zeros(gap, np.float32), casual(whole, utterance.spans, rng) * level]
             total += gap + whole.size
         return np.concatenate(parts), spans
 
