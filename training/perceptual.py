@@ -156,7 +156,7 @@ class Perceptual(nn.Module):
             if weight is None:
                 total = total + apart.mean((1, 2, 3))
             else:
-                there = F.adaptive_avg_pool2d(weight, tuple(apart.shape[2:]))
+                there = _like(weight, apart)
                 total = total + (apart * there).sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp_min(1e-6)
         return total / len(wanted)
 
@@ -177,9 +177,14 @@ class Perceptual(nn.Module):
             if not bool(weight.any()):
                 out.append(float("nan"))
                 continue
-            there = [F.adaptive_avg_pool2d(weight, tuple(x.shape[2:])) for x in maps]
+            there = [_like(weight, x) for x in maps]
             out.append(float(torch.stack([(x * w).sum() / w.sum() for x, w in zip(maps, there, strict=True)]).mean()))
         return out
+
+
+def _like(weight: Tensor, features: Tensor) -> Tensor:
+    """``weight`` (B, 1, H, W) averaged down to the places of ``features``."""
+    return F.adaptive_avg_pool2d(weight, (features.shape[2], features.shape[3]))
 
 
 def path(name: str) -> Path:
