@@ -1,4 +1,4 @@
-"""The performer out of torch: one ONNX graph a window (opset 17, the tracer), and half-precision weights.
+"""The performer out of torch: one ONNX graph a window, and half-precision weights.
 
 The graph's weights are half precision too, widened when it is loaded: the file is half as big and computes the same.
 """
@@ -11,19 +11,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from engine.audio.logmel import BINS
-from engine.motion.condition import CONDITION, SEMANTIC
+from engine.motion.condition import SEMANTIC
 from engine.motion.performance import PERFORMANCE, WINDOW
-from engine.motion.performer import HOPS, Performer, PerformerConfig
+from engine.motion.performer import Performer, PerformerConfig
 from exporters import weights
+from exporters.acting import PerformerStep
+from exporters.steps import name_shapes, traced
 
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 17
 TOLERANCE = 1e-4  # largest absolute difference to eager, float32, on the same machine, while the same codes are drawn
 INPUTS = ["mel", "condition", "noise", "temperature", "state"]
 OUTPUTS = ["motion", "codes", "semantic", "next_state"]
@@ -31,30 +28,12 @@ FORMAT = 1
 SMALL = 1024  # numbers; smaller weights stay single precision
 
 
-class PerformerStep(nn.Module):
-    """The graph that is exported: :meth:`Performer.step`."""
-
-    def __init__(self, net: Performer) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, mel: Tensor, condition: Tensor, noise: Tensor, temperature: Tensor, state: Tensor) -> object:
-        return self.net.step(mel, condition, noise, temperature, state)
-
-
 def export_performer(net: Performer, path: Path) -> None:
-    """Writes the step graph with a free batch size, whole or not at all. It equals ``rounded(net)``."""
-    books, codes = net.codec.books, net.config.codec.codes
-    inputs = (
-        torch.zeros(2, HOPS, BINS), torch.zeros(2, CONDITION), torch.full((2, books, codes), 0.5),
-        torch.ones(2, 1), net.initial_state(2),
-    )  # fmt: skip
-    temporary = path.with_suffix(".tmp")
-    torch.onnx.export(
-        PerformerStep(rounded(net)).eval(), inputs, str(temporary), input_names=INPUTS, output_names=OUTPUTS,
-        opset_version=OPSET, dynamic_axes={name: {0: "batch"} for name in INPUTS + OUTPUTS}, dynamo=False,
-    )  # fmt: skip
-    _describe(temporary, net)
+    """Writes the step graph (exporters.acting.PerformerStep) with a free batch size, whole or not at all. It equals
+    ``rounded(net)``."""
+    step, temporary = PerformerStep(rounded(net)), path.with_suffix(".tmp")
+    traced(step, temporary, step.example(), INPUTS, OUTPUTS)
+    _describe(temporary, net, step)
     os.replace(temporary, path)
 
 
@@ -65,7 +44,7 @@ def rounded(net: Performer) -> Performer:
     return twin.eval()
 
 
-def _describe(path: Path, net: Performer) -> None:
+def _describe(path: Path, net: Performer, step: PerformerStep) -> None:
     """Puts the sizes into the file (metadata, output shapes) and proves that it is a valid model."""
     import onnx
 
@@ -73,12 +52,8 @@ def _describe(path: Path, net: Performer) -> None:
     entry = model.metadata_props.add()
     entry.key, entry.value = "visavis.performer", json.dumps({"format": FORMAT, **net.config.to_json()})
     sizes = {"motion": (WINDOW, PERFORMANCE), "codes": (net.codec.books,), "semantic": (SEMANTIC,),
-             "next_state": (net.state_size,)}  # fmt: skip
-    for output in model.graph.output:
-        batch, *values = output.type.tensor_type.shape.dim
-        batch.dim_param = "batch"
-        for value, size in zip(values, sizes[output.name], strict=True):
-            value.dim_value = size
+             "next_state": (sum(step.sizes),)}  # fmt: skip
+    name_shapes(model, sizes)
     _halve(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))

@@ -30,6 +30,7 @@ class OrtProgram:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own unexported types
             raise ValueError(f"{path}: not a network ONNX Runtime can load ({error}); reinstall visavis") from error
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._fixed = fixed
         self._bound = {batch: self._bind(batch) for batch in batch_sizes}
 

@@ -246,13 +246,13 @@ class LipGenerator(nn.Module):
         """Zero memory for :meth:`listen`."""
         return torch.split(torch.zeros(batch, sum(self._sizes[len(SIZES) :])), self._sizes[len(SIZES) :], dim=1)
 
-    def contact(self, mouth: Mouth, head: int) -> Tensor:
+    def contact(self, mouth: Mouth, head: int | slice) -> Tensor:
         """Lip contacts (B, T, 2), closure and labiodental, in [0, 1]: the head's logits, sharpened."""
         return torch.sigmoid(self.contact_gain[head] * (mouth.steady - self.contact_threshold[head]))
 
-    def face(self, mouth: Mouth, head: int, gain: Tensor | None = None) -> Tensor:
+    def face(self, mouth: Mouth, head: int | slice, gain: Tensor | None = None) -> Tensor:
         """Face actions (B, T, K) of one head's output: the pose, times ``gain`` (B, 1, LEARNED), with the lip contacts
         composed onto it."""
         pose = mouth.pose * self.pose_gain[head]
         pose = (pose if gain is None else pose * gain).clamp(0.0, 1.0)
-        return self.compose(pose @ self.places, *self.contact(mouth, head).unbind(2))
+        return self.compose(pose @ self.places, *self.contact(mouth, head).unbind(-1))

@@ -5,6 +5,7 @@ Also home of what lips mean to the rest of the code: the viseme names and the ga
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from engine.motion.frame import ACTION_INDEX, K
 Array = NDArray[np.float32]
 
 MODEL: Final = Path(__file__).parent.parent / "assets" / "motion_v2.onnx"
+META: Final = "visavis.motion"  # of its metadata: JSON of generator.GeneratorConfig, and "format"
 
 # Oculus (OVR) viseme reference set, in its order.
 VISEMES: Final = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "I", "O", "U")
@@ -82,11 +84,17 @@ class LipSync:
         if not path.is_file():
             raise ValueError(f"{path}: no lip network; reinstall visavis, or export one with training.motion export")
         self._program = ort.load(path, batches)
-        self._names = tuple(f"{kind}_{lookahead}" for kind in LipFrame._fields)
-        offered = set(self._program.run(batches[0]))
-        if not offered.issuperset({*self._names, "next_state"}):
-            names = ", ".join(sorted(offered))
-            raise ValueError(f"{path}: no lips for a lookahead of {lookahead} frames: it offers {names}")
+        offered = json.loads(self._program.metadata.get(META, "{}")).get("lookaheads", [])
+        if lookahead not in offered:
+            raise ValueError(f"{path}: no lips for a lookahead of {lookahead} frames: it offers {offered}")
+        head = offered.index(lookahead)
+        missing = {*LipFrame._fields, "next_state"} - set(self._program.run(batches[0]))
+        if missing:
+            raise ValueError(f"{path}: not a lip network of this version (missing: {', '.join(sorted(missing))})")
+        self._frames = {
+            batch: LipFrame(*(self._program.run(batch)[kind][:, head] for kind in LipFrame._fields))
+            for batch in batches
+        }
         inputs = self._program.inputs(batches[0])
         self._memory, self.actions = inputs["state"].shape[1], inputs["gain"].shape[1]
 
@@ -108,6 +116,5 @@ class LipSync:
         buffers["mel"][...] = mel
         buffers["state"][...] = state.memory
         buffers["gain"][...] = gain
-        outputs = self._program.run(batch)
-        state.memory[...] = outputs["next_state"]
-        return LipFrame(*(outputs[name] for name in self._names)), state
+        state.memory[...] = self._program.run(batch)["next_state"]
+        return self._frames[batch], state

@@ -9,7 +9,6 @@ from engine.motion.codec import CodecConfig
 from engine.motion.performer import HOPS, Performer, PerformerConfig
 from exporters.performer import (
     INPUTS,
-    OPSET,
     OUTPUTS,
     TOLERANCE,
     export_performer,
@@ -17,6 +16,7 @@ from exporters.performer import (
     rounded,
     save_performer,
 )
+from exporters.steps import OPSET
 
 SIZES = CodecConfig(codes=32, latent=8, encoder=12, decoder=24)
 
@@ -42,7 +42,7 @@ def exported(net: Performer, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
-def test_exported_equals_eager_over_a_stream(net: Performer, exported: Path, batch: int) -> None:
+def test_exported_equals_what_was_trained_over_a_stream(net: Performer, exported: Path, batch: int) -> None:
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
     eager = rounded(net)
     state, mirror = eager.initial_state(batch), eager.initial_state(batch).numpy()
