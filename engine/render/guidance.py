@@ -96,6 +96,10 @@ class Guide:
         """Forgets the previous frame."""
         self._history.reset()
 
+    def veil(self) -> NDArray[np.uint8]:
+        """How much of each pixel (H,W) hair and lashes cover in the frame drawn last: 255 = all of it. A new array."""
+        return self._planes.veil()
+
     def camera(self, viewpoint: Viewpoint) -> Camera:
         """The camera of a frame."""
         return camera.camera(viewpoint, self.framing, self.size)

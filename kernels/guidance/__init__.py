@@ -11,13 +11,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from kernels.blend import BlendedLayer
+from kernels.blend.cpu import CLEAR
 from kernels.guidance import cpu
-from kernels.guidance.cpu import TOLERANCE
+from kernels.guidance.cpu import SOLID, TOLERANCE
 from kernels.jit import F32, U8
 from kernels.rasterize import Camera, Rasterizer
-from kernels.texture import Texture
+from kernels.texture import Paint, Texture
 
-__all__ = ["DEPTH", "HI", "LO", "TOLERANCE", "Guidance", "Past", "Planes", "allocate"]
+__all__ = ["DEPTH", "HI", "LO", "SOLID", "TOLERANCE", "Guidance", "Past", "Planes", "allocate"]
 
 HI: Final = ("red", "green", "blue", "opacity", "valid", "strand")
 LO: Final = ("normal x", "normal y", "normal z", "facing", "depth", "gloss", "mask")
@@ -27,8 +29,9 @@ DEPTH: Final = 0.5  # metres before and behind the middle that the depth plane r
 class Guidance(NamedTuple):
     """One frame of a picture (H, W), h = H/2 and w = W/2. The arrays belong to whoever allocated them.
 
-    hi (6,H,W) u8: the texture's red, green, blue (sRGB, times opacity), opacity, valid, strand; 0 without a surface.
-    lo (7,h,w) u8, of the nearest of the four surfaces: world normal (127.5 + 127.5 n; 128 without), facing
+    hi (6,H,W) u8: red, green, blue (sRGB) of blended faces over the nearest opaque one over black; opacity, of both
+    together; the texture's valid and strand, mixed likewise. lo (7,h,w) u8, of the nearest of the four surfaces,
+    which a blended face is where it covers SOLID of its pixel: world normal (127.5 + 127.5 n; 128 without), facing
     (255 = towards the eye), depth (0 none, 1..255 over 2 DEPTH metres, nearest first), gloss, mask class.
     flow (2,h,w) f32: pixels of (H, W) from here to where this was; beside the surface that of the nearest surface.
     seen (h,w) u8: 255 where the previous frame showed the same thing there, else 0.
@@ -67,6 +70,11 @@ class Planes:
         self.raster, self.classes = raster, classes
         half = (height // 2, width // 2)
         self.before = np.empty(half, np.float32)  # depth of the same point in the previous frame
+        self.blended = BlendedLayer(raster.size)
+        kinds = np.bincount(classes[raster.mesh.region[raster.mesh.layer != 0]], minlength=1)
+        self.hair = np.uint8(kinds.argmax())  # the class of blended faces
+        self.motion = np.zeros((len(raster.mesh.faces), 3), np.float32)
+        self._light = np.zeros(8, np.float32), np.ones(8, np.float32)  # reach and floor of Paint, of no use here
         self.row, self.stack = np.empty(half, np.int32), np.empty((2, half[1]), np.int32)
 
     def past(self) -> Past:
@@ -82,16 +90,31 @@ class Planes:
         check(out, raster.size)
         winner = raster.buffer.winner.reshape(raster.size)
         bias = np.float32(np.log2(texture.side))
+        cpu.drift(raster.blended_triangle, raster.blended_owner, raster.blended_count, raster.place, raster.record,
+                  self.motion)  # fmt: skip
+        self.blended.draw(
+            raster,  # where the shader gathers the strands' tangents, the layer gathers here how they moved
+            Paint(texture, self.motion, raster.detail, bias, raster.mesh.region, self.classes, *self._light),
+            distance,
+        )
         near, reach = np.float32(distance - DEPTH), np.float32(254.0 / (2 * DEPTH))
         cpu.sample(
-            g.depth, g.face, g.region, g.normal, g.uv, g.flow, winner, raster.plane, raster.detail, texture, bias,
-            camera.rotation, near, reach, self.classes, out.hi, out.lo, out.flow, now.depth, now.mask, self.before,
+            g.depth, g.face, g.region, g.normal, g.uv, g.flow, winner, raster.plane, raster.detail,
+            self.blended.slot, self.blended.layer, self.hair, texture, bias, camera.rotation, near, reach, self.classes,
+            out.hi, out.lo, out.flow, now.depth, now.mask, self.before,
         )  # fmt: skip
         cpu.spread(now.mask, self.row, self.stack, out.flow)
         if before is None:
             out.seen.fill(0)
         else:
             cpu.trust(now.mask, self.before, out.flow, before.depth, before.mask, out.seen)
+
+    def veil(self) -> U8:
+        """How much of each pixel (H,W) blended faces cover in the frame drawn last: 255 = all of it. A new array."""
+        layer, out = self.blended, np.zeros(self.raster.size, np.uint8)
+        clear = layer.layer[: layer.count, CLEAR]
+        out.reshape(-1)[layer.pixel[: layer.count]] = np.rint(255 * (1 - clear)).astype(np.uint8)
+        return out
 
 
 def check(out: Guidance, size: tuple[int, int]) -> None:

@@ -8,10 +8,12 @@ from typing import Final
 
 import numpy as np
 
+from kernels.blend.cpu import CLEAR
 from kernels.jit import F32, I32, U8, Int, Real, fast, inlined
 from kernels.rasterize.cpu import SLOT_MASK
 from kernels.texture import Texture, fetch
 
+SOLID: Final = 0.4  # of a pixel: blended faces that cover more are its surface
 TOLERANCE: Final = 0.012  # metres by which a point may miss the depth seen before and still be the same
 
 
@@ -28,48 +30,101 @@ def _signed(value: Real) -> Int:
 
 
 @fast
+def drift(triangle: I32, owner: I32, count: int, place: F32, record: F32, motion: F32) -> None:
+    """How the blended faces moved: ``motion`` (F,3) = pixels back to the previous frame (2), depth then over depth now.
+    The mean of the corners; a face that was behind the previous eye did not move."""
+    third = np.float32(1.0 / 3.0)
+    for t in range(count):
+        f = owner[t]
+        motion[f, 0] = motion[f, 1] = motion[f, 2] = np.float32(0.0)
+        for c in range(3):
+            i = triangle[t, c]
+            if not record[i, 8] > np.float32(1e-3) * record[i, 0]:
+                motion[f, 0], motion[f, 1], motion[f, 2] = np.float32(0.0), np.float32(0.0), np.float32(1.0)
+                break
+            then, now = third / record[i, 8], third / place[i, 2]
+            motion[f, 0] += record[i, 6] * then - place[i, 0] * now
+            motion[f, 1] += record[i, 7] * then - place[i, 1] * now
+            motion[f, 2] += record[i, 8] * third
+
+
+@inlined
+def _over(hi: U8, y: int, x: int, entry: F32) -> None:
+    """Lays an entry of the blended layer over a pixel."""
+    clear = entry[CLEAR]
+    share = np.float32(255.0) * (np.float32(1.0) - clear) / entry[13]
+    cover, half = np.float32(255.0) * (np.float32(1.0) - clear), np.float32(0.5)
+    for c in range(3):
+        hi[c, y, x] = np.uint8(min(clear * np.float32(hi[c, y, x]) + share * entry[c], np.float32(255.0)) + half)
+    hi[3, y, x] = np.uint8(min(clear * np.float32(hi[3, y, x]) + cover, np.float32(255.0)) + half)
+    hi[4, y, x] = np.uint8(min(clear * np.float32(hi[4, y, x]) + share * entry[3], np.float32(255.0)) + half)
+    hi[5, y, x] = np.uint8(min(clear * np.float32(hi[5, y, x]) + share * entry[6], np.float32(255.0)) + half)
+
+
+@fast
 def sample(
     depth: F32, face: I32, region: U8, normal: F32, uv: F32, flow: F32, winner: I32, plane: F32, detail: F32,
-    texture: Texture, bias: Real, rotation: F32, near: Real, reach: Real, classes: U8,
+    slot: I32, layer: F32, hair: Int, texture: Texture, bias: Real, rotation: F32, near: Real, reach: Real, classes: U8,
     hi: U8, lo: U8, out_flow: F32, z: F32, mask: U8, before: F32,
 ) -> None:  # fmt: skip
-    """G-buffer to planes, block by block of 2 x 2; all outputs are written everywhere, but ``out_flow`` only where
-    ``mask`` is not 0. ``z`` (h,w): view depth, +inf without a surface; ``before``: that of the point a frame ago."""
+    """G-buffer and blended layer, which is all of class ``hair``, to planes, block by block of 2 x 2.
+
+    All outputs are written everywhere, but ``out_flow`` only where ``mask`` is not 0. ``z`` (h,w): view depth, +inf
+    without a surface; ``before``: that of the same point a frame ago.
+    """
     half, one, top = np.float32(0.5), np.float32(1.0), np.float32(255.0)
+    solid = np.float32(1.0 - SOLID)
     for by in range(lo.shape[1]):
         for bx in range(lo.shape[2]):
-            nearest, ny, nx, gloss = np.float32(np.inf), -1, -1, np.uint8(0)
+            nearest, ny, nx, nk, gloss = np.float32(np.inf), -1, -1, -1, np.uint8(0)
             for k in range(4):
                 y, x = 2 * by + (k >> 1), 2 * bx + (k & 1)
                 f = face[y, x]
+                entry = slot[y, x]
                 if f < 0:
                     for c in range(6):
                         hi[c, y, x] = 0
-                    continue
-                level = np.int64(max(detail[f] + bias, np.float32(0.0)))
-                even, odd = fetch(texture, uv[0, y, x], uv[1, y, x], level)
-                hi[0, y, x], hi[1, y, x], hi[2, y, x] = _byte(even, 0), _byte(odd, 0), _byte(even, 1)
-                hi[3, y, x], hi[4, y, x], hi[5, y, x] = _byte(odd, 1), _byte(even, 2), _byte(odd, 3)
-                if depth[y, x] < nearest:
-                    nearest, ny, nx, gloss = depth[y, x], y, x, _byte(odd, 2)
+                    if entry < 0:
+                        continue
+                else:
+                    level = np.int64(max(detail[f] + bias, np.float32(0.0)))
+                    even, odd = fetch(texture, uv[0, y, x], uv[1, y, x], level)
+                    hi[0, y, x], hi[1, y, x], hi[2, y, x] = _byte(even, 0), _byte(odd, 0), _byte(even, 1)
+                    hi[3, y, x], hi[4, y, x], hi[5, y, x] = _byte(odd, 1), _byte(even, 2), _byte(odd, 3)
+                    if (entry < 0 or layer[entry, CLEAR] > solid) and depth[y, x] < nearest:
+                        nearest, ny, nx, nk, gloss = depth[y, x], y, x, -1, _byte(odd, 2)
+                if entry >= 0:
+                    _over(hi, y, x, layer[entry])
+                    if layer[entry, CLEAR] <= solid and layer[entry, 14] < nearest * layer[entry, 13]:
+                        nearest, ny, nx, nk = layer[entry, 14] / layer[entry, 13], y, x, entry
             z[by, bx] = nearest
             if ny < 0:
                 lo[0, by, bx] = lo[1, by, bx] = lo[2, by, bx] = 128
                 lo[3, by, bx] = lo[4, by, bx] = lo[5, by, bx] = lo[6, by, bx] = mask[by, bx] = 0
                 before[by, bx] = np.float32(np.inf)
                 continue
-            a, b, c = normal[0, ny, nx], normal[1, ny, nx], normal[2, ny, nx]
+            if nk >= 0:
+                over = one / layer[nk, 13]
+                a, b, c = layer[nk, 7], layer[nk, 8], layer[nk, 9]
+                length = one / np.sqrt(a * a + b * b + c * c + np.float32(1e-20))
+                a, b, c = a * length, b * length, c * length
+                gloss = np.uint8(np.rint(min(layer[nk, 4] * over, one) * top))
+                mask[by, bx] = hair
+                out_flow[0, by, bx], out_flow[1, by, bx] = layer[nk, 10] * over, layer[nk, 11] * over
+                before[by, bx] = layer[nk, 12] * over * nearest
+            else:
+                a, b, c = normal[0, ny, nx], normal[1, ny, nx], normal[2, ny, nx]
+                mask[by, bx] = classes[region[ny, nx]]
+                out_flow[0, by, bx], out_flow[1, by, bx] = flow[0, ny, nx], flow[1, ny, nx]
+                t = winner[ny, nx] & SLOT_MASK
+                dx, dy = np.float32(nx) + half - plane[t, 0, 9], np.float32(ny) + half - plane[t, 0, 10]
+                before[by, bx] = (plane[t, 0, 8] + dx * plane[t, 1, 8] + dy * plane[t, 2, 8]) * nearest
             for k in range(3):
                 lo[k, by, bx] = _signed(rotation[0, k] * a + rotation[1, k] * b + rotation[2, k] * c)
             lo[3, by, bx] = np.uint8(np.rint(min(max(-c, np.float32(0.0)), one) * top))
             lo[4, by, bx] = np.uint8(np.rint(one + min(max((nearest - near) * reach, np.float32(0)), np.float32(254))))
             lo[5, by, bx] = gloss
-            lo[6, by, bx] = mask[by, bx] = classes[region[ny, nx]]
-            out_flow[0, by, bx], out_flow[1, by, bx] = flow[0, ny, nx], flow[1, ny, nx]
-            t = winner[ny, nx] & SLOT_MASK
-            dx, dy = np.float32(nx) + half - plane[t, 0, 9], np.float32(ny) + half - plane[t, 0, 10]
-            w = plane[t, 0, 8] + dx * plane[t, 1, 8] + dy * plane[t, 2, 8]
-            before[by, bx] = w * nearest
+            lo[6, by, bx] = mask[by, bx]
 
 
 @fast

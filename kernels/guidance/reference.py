@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.guidance.cpu import TOLERANCE
+from kernels.guidance.cpu import SOLID, TOLERANCE
 from kernels.jit import F32, F64, I32, I64, U8
 from kernels.rasterize import GBuffer
 from kernels.texture import Texture
@@ -15,7 +15,7 @@ from kernels.texture import Texture
 def texel(texture: Texture, u: F64, v: F64, level: I64) -> U8:
     """(N,8) bytes at (u, v) (N,): bilinear in sixteenths of a texel, clamped at the border."""
     level = np.minimum(level, len(texture.start) - 1)
-    size = texture.side // 2**level
+    size = texture.side >> level
     x, y = (np.clip(w * size - 0.5, 0, size - 1) for w in (u, v))
     ix, iy = x.astype(np.int64), y.astype(np.int64)
     fx, fy = (((a - b) * 16).astype(np.int64)[:, None] for a, b in ((x, ix), (y, iy)))
@@ -27,7 +27,8 @@ def texel(texture: Texture, u: F64, v: F64, level: I64) -> U8:
 
     upper = at(iy, ix) * (16 - fx) + at(iy, jx) * fx
     lower = at(jy, ix) * (16 - fx) + at(jy, jx) * fx
-    return ((upper * (16 - fy) + lower * fy + 128) >> 8).astype(np.uint8)
+    total: I64 = upper * (16 - fy) + lower * fy + 128
+    return (total >> 8).astype(np.uint8)
 
 
 def blocks(plane: Any) -> Any:
@@ -37,38 +38,47 @@ def blocks(plane: Any) -> Any:
     return np.moveaxis(cut, -3, -2).reshape(*front, height // 2, width // 2, 4)
 
 
-def sample(g: GBuffer, winner: I32, plane: F32, detail: F32, texture: Texture, rotation: F32, middle: float,
-           depth: float, classes: U8) -> tuple[U8, U8, F64, F64, U8, F64]:  # fmt: skip
+def sample(g: GBuffer, winner: I32, plane: F32, detail: F32, slot: I32, layer: F32, hair: int, texture: Texture,
+           rotation: F32, middle: float, depth: float, classes: U8) -> tuple[U8, U8, F64, F64, U8, F64]:  # fmt: skip
     """(hi, lo, flow, depth, mask, depth a frame ago); flow and depths are those of the nearest of each four."""
     size = g.face.shape
     on = g.face >= 0
     level = np.maximum(detail[g.face[on]] + np.log2(texture.side), 0).astype(np.int64)
     surface = np.zeros((8, *size), np.uint8)
     surface[:, on] = texel(texture, g.uv[0][on], g.uv[1][on], level).T
-    hi = surface[[0, 1, 2, 3, 4, 7]]
-    z = np.where(on, g.depth, np.inf)
-    chosen = blocks(z).argmin(-1)[..., None]  # the first of equals
+    veiled = slot >= 0
+    entry = np.where(veiled[..., None], layer[np.maximum(slot, 0)], 1).astype(np.float64)  # (H,W,16)
+    clear = np.where(veiled, entry[..., 15], 1)
+    mean = np.moveaxis(entry / entry[..., 13:14], 2, 0)
+    veil = np.stack([*mean[:3], np.ones(size), mean[3], mean[6]])
+    hi = np.floor(clear * surface[[0, 1, 2, 3, 4, 7]] + (1 - clear) * 255 * veil + 0.5).astype(np.uint8)
 
-    def pick(values: Any) -> Any:
-        cut = blocks(values)
-        return np.take_along_axis(cut, np.broadcast_to(chosen, (*cut.shape[:-1], 1)), -1)[..., 0]
-
-    z_half, some = pick(z), pick(on)
-    normal = pick(g.normal.astype(np.float64))
-    world = np.einsum("ka,khw->ahw", rotation.astype(np.float64), normal)
-    mask = np.where(some, classes[pick(g.region)], 0).astype(np.uint8)
-    along = 1 + np.clip((np.where(some, z_half, 0) - middle + depth) * 254 / (2 * depth), 0, 254)
-    lo = np.concatenate([
-        np.where(some, np.rint(np.clip(127.5 + 127.5 * world, 0, 255)), 128),
-        [np.where(some, np.rint(255 * np.clip(-normal[2], 0, 1)), 0), np.where(some, np.rint(along), 0)],
-        [np.where(some, pick(surface[5]), 0), mask],
-    ]).astype(np.uint8)  # fmt: skip
+    solid = veiled & (clear <= 1 - SOLID)  # what a pixel's surface is: blended, opaque or none
+    some = solid | on
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     rows = plane[np.where(on, winner & ((1 << 23) - 1), 0)].astype(np.float64)
-    w = rows[..., 0, 8] + (x - rows[..., 0, 9]) * rows[..., 1, 8] + (y - rows[..., 0, 10]) * rows[..., 2, 8]
+    then = rows[..., 0, 8] + (x - rows[..., 0, 9]) * rows[..., 1, 8] + (y - rows[..., 0, 10]) * rows[..., 2, 8]
+    z = np.where(solid, mean[14], np.where(on, g.depth, np.inf))
+    chosen = blocks(z).argmin(-1)[..., None]  # the first of equals
+
+    def pick(blended: Any, opaque: Any) -> Any:
+        cut = blocks(np.where(solid, blended, opaque))
+        return np.take_along_axis(cut, np.broadcast_to(chosen, (*cut.shape[:-1], 1)), -1)[..., 0]
+
+    there, depths = pick(some, some), pick(z, z)
+    turned = mean[7:10] / np.linalg.norm(mean[7:10], axis=0)
+    normal = pick(turned, g.normal.astype(np.float64))
+    world = np.einsum("ka,khw->ahw", rotation.astype(np.float64), normal)
+    mask = np.where(there, pick(np.full(size, hair), classes[g.region]), 0).astype(np.uint8)
+    along = 1 + np.clip((np.where(there, depths, 0) - middle + depth) * 254 / (2 * depth), 0, 254)
+    lo = np.concatenate([
+        np.where(there, np.rint(np.clip(127.5 + 127.5 * world, 0, 255)), 128),
+        [np.where(there, np.rint(255 * np.clip(-normal[2], 0, 1)), 0), np.where(there, np.rint(along), 0)],
+        [np.where(there, pick(np.rint(255 * mean[4]), surface[5]), 0), mask],
+    ]).astype(np.uint8)  # fmt: skip
     with np.errstate(invalid="ignore"):
-        before = np.where(some, pick(w) * z_half, np.inf)
-    return hi, lo, pick(g.flow.astype(np.float64)), z_half, mask, before
+        before = np.where(there, pick(mean[12], then) * depths, np.inf)
+    return hi, lo, pick(mean[10:12], g.flow.astype(np.float64)), depths, mask, before
 
 
 def spread(mask: U8, flow: F64) -> F64:
