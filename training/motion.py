@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from engine.motion.generator import GeneratorConfig, LipGenerator
 from training.motion_acoustic import acoustic
-from training.motion_data import Streams, load, masked
+from training.motion_data import Streams, is_neural, load, masked
 from training.motion_loss import LossWeights, lip_loss
-from training.motion_score import calibrate, score
+from training.motion_score import calibrate, calibrate_said, score
 from training.run import console, main
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
@@ -161,12 +161,13 @@ def export(
     out: Annotated[Path, typer.Option(help="folder of the runtime weights")] = Path("engine/assets"),
     name: Annotated[str, typer.Option()] = "motion_v2",
 ) -> None:
-    """Sets the contact thresholds on validation, then writes NAME.onnx and NAME.safetensors (half precision)."""
+    """Sets contacts and said closures on validation, then writes NAME.onnx and NAME.safetensors (half precision)."""
     from exporters.onnx import export_lips, save_weights
 
     net = network(restore(run / "checkpoint.pt"))
     utterances = [u for split in ("sentence", "speaker") for u in load(data, split, limit=VALIDATION)]
     console.print(calibrate(net, utterances))
+    console.print(calibrate_said(net, [u for u in utterances if is_neural(u.voice)] or utterances))
     out.mkdir(parents=True, exist_ok=True)
     save_weights(net, out / f"{name}.safetensors")
     export_lips(net, out / f"{name}.onnx")

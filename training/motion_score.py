@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.motion.generator import LEARNED, LipGenerator
+from engine.clock import HOPS_PER_FRAME
+from engine.motion.generator import LEARNED, Head, LipGenerator
 from engine.motion.lips import VISEMES, lip_gap
 from training.motion_data import Sample, labelled
 from training.speech.corpus import Utterance
@@ -18,6 +19,10 @@ CONTACT_GAIN = 3.0  # slope of a contact around its threshold: lips touch or par
 # How much more a missed closure, or labiodental, weighs than a false one.
 CONTACT_BETA = (2.0, 1.0)
 PULSE_FRAMES = 1  # a touch counts when it overlaps the true one within this many frames
+GRACE = 2  # and a closure that is said within this many hops
+SHUT = VISEMES.index("PP")
+SHARED = (0.0, 0.25, 0.5, 0.75, 1.0)  # how much of a hop's word for closed lips may be its frame's
+DOUBT = np.arange(-1.0, 0.51, 0.125)  # and what may be added to it
 
 
 def _samples(utterances: Sequence[Utterance]) -> list[Sample]:
@@ -91,6 +96,39 @@ def calibrate(net: LipGenerator, utterances: Sequence[Utterance]) -> str:
     return "\n".join(said)
 
 
+@torch.no_grad()
+def calibrate_said(net: LipGenerator, utterances: Sequence[Utterance]) -> str:
+    """Sets when closed lips are said, and returns what it found: how much the four hops of a frame share one judgement
+    and what is added to it, with the best balance of closures found and closures right. Both go into the last layer.
+    """
+    samples, said = _samples(utterances), []
+    heard = [net(torch.from_numpy(s.mel)[None], net.initial_state(1))[0] for s in samples]
+    for head, lookahead in enumerate(net.config.lookaheads):
+        logits = [mouths[head].viseme[0, lookahead:].numpy() for mouths in heard]
+        truth = [s.viseme[: len(s.viseme) - lookahead].ravel() == SHUT for s in samples]
+        options = []
+        for share in SHARED:
+            shut = [(1 - share) * x[..., SHUT] + share * x[..., SHUT].mean(1, keepdims=True) for x in logits]
+            margin = [(s - np.delete(x, SHUT, 2).max(2)).ravel() for s, x in zip(shut, logits, strict=True)]
+            options += [(said_score(truth, [m > -more for m in margin]), share, float(more)) for more in DOUBT]
+        (recall, precision), share, more = max(options, key=lambda option: balance(option[0], 1.0))
+        _fold(net.heads[head], share, more)  # type: ignore[arg-type]
+        said.append(f"lookahead {lookahead} closures said: shared {share:.2f}, added {more:+.3f}, "
+                    f"recall {recall:.3f}, precision {precision:.3f}")  # fmt: skip
+    return "\n".join(said)
+
+
+@torch.no_grad()
+def _fold(head: Head, share: float, more: float) -> None:
+    """Makes each hop's logit of closed lips its own and, by ``share``, the frame's mean, and adds ``more``."""
+    first = sum(head.sizes[:2]) + SHUT
+    rows = slice(first, first + HOPS_PER_FRAME * len(VISEMES), len(VISEMES))
+    assert head.out.bias is not None
+    for part in (head.out.weight, head.out.bias):
+        part[rows] = (1 - share) * part[rows] + share * part[rows].mean(0, keepdim=True)
+    head.out.bias[rows] += more
+
+
 def balance(scored: tuple[float, float], beta: float) -> float:
     """F-measure of (recall, precision) that weighs recall ``beta`` times as much as precision (van Rijsbergen 1979)."""
     recall, precision = scored
@@ -106,12 +144,27 @@ def event_score(truth: Sequence[NDArray[np.bool_]], guess: Sequence[NDArray[np.b
     found, right = np.zeros(2), np.zeros(2)
     for t, g in zip(truth, guess, strict=True):
         near_guess, near_truth = widened(g), widened(t)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], t.astype(np.int8), [0]]))).reshape(-1, 2)
+        edges = runs(t)
         found += (sum(bool(near_guess[a:b].any()) for a, b in edges), len(edges))
         right += (float(near_truth[g].sum()), float(g.sum()))
     return float(found[0] / max(found[1], 1)), float(right[0] / max(right[1], 1))
 
 
-def widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """``mask`` (T,) grown by PULSE_FRAMES at both ends of every run."""
-    return np.convolve(mask, np.ones(2 * PULSE_FRAMES + 1), "same") > 0
+def said_score(truth: Sequence[NDArray[np.bool_]], guess: Sequence[NDArray[np.bool_]]) -> tuple[float, float]:
+    """(recall, precision) of events: runs of true values, by hop, that meet the other's within GRACE."""
+    met = np.zeros((2, 2))
+    for t, g in zip(truth, guess, strict=True):
+        for row, (events, other) in zip(met, ((t, g), (g, t)), strict=True):
+            near = widened(other, GRACE)
+            row += (sum(bool(near[a:b].any()) for a, b in runs(events)), len(runs(events)))
+    return float(met[0, 0] / max(met[0, 1], 1)), float(met[1, 0] / max(met[1, 1], 1))
+
+
+def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Start and end (exclusive) of every run of true values of ``mask`` (T,): (n, 2)."""
+    return np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))).reshape(-1, 2)
+
+
+def widened(mask: NDArray[np.bool_], steps: int = PULSE_FRAMES) -> NDArray[np.bool_]:
+    """``mask`` (T,) grown by ``steps`` at both ends of every run."""
+    return np.convolve(mask, np.ones(2 * steps + 1), "same") > 0

@@ -12,7 +12,7 @@ from training import motion
 from training.motion import app, learning_rate, network, restore
 from training.motion_data import Streams
 from training.motion_loss import LossWeights, lip_loss
-from training.motion_score import POSE_GAIN, calibrate, event_score, score, widened
+from training.motion_score import POSE_GAIN, SHUT, calibrate, calibrate_said, event_score, said_score, score, widened
 from training.speech import corpus
 
 from .test_motion_data import sentences
@@ -62,6 +62,29 @@ def test_score_and_calibration_run_on_every_head() -> None:
         assert all(np.isfinite(v) for v in figures.values())
     assert calibrate(net, sentences()).count("threshold") == 6
     assert (net.contact_gain > 1).all() and (net.pose_gain >= 1).all()
+
+
+def test_said_score_counts_events_on_both_sides_with_two_hops_of_grace() -> None:
+    truth, guess = np.zeros(30, bool), np.zeros(30, bool)
+    truth[[5, 6, 20]] = True
+    guess[[8, 12, 13, 26]] = True  # near the first; two false ones
+    assert said_score([truth], [guess]) == (0.5, pytest.approx(1 / 3))
+    assert said_score([truth], [np.zeros(30, bool)]) == (0.0, 0.0)
+
+
+def test_closures_said_are_judged_by_the_frame_and_by_nothing_else() -> None:
+    net, mel = LipGenerator(SMALL).eval(), torch.rand(1, 40, 80)
+    for head in net.heads:
+        torch.nn.init.normal_(head.out.weight)
+    before = [m.viseme.detach() for m in net(mel, net.initial_state(1))[0]]
+    report = calibrate_said(net, sentences())
+    after = [m.viseme.detach() for m in net(mel, net.initial_state(1))[0]]
+    for line, old, new in zip(report.splitlines(), before, after, strict=True):
+        share, more = float(line.split("shared ")[1].split(",")[0]), float(line.split("added ")[1].split(",")[0])
+        shut = old[..., SHUT]
+        torch.testing.assert_close(new[..., SHUT], (1 - share) * shut + share * shut.mean(2, keepdim=True) + more)
+        rest = [v for v in range(old.shape[3]) if v != SHUT]
+        torch.testing.assert_close(new[..., rest], old[..., rest])
 
 
 def test_a_timid_pose_gets_a_gain_but_a_bounded_one() -> None:
