@@ -197,4 +197,4 @@ def load(name: str = "mesh") -> Perceptual:
     """The distance by trunk ``name``, ready to use. Raises ValueError when its weights are missing or broken."""
     kind = "perceptual features (make them: python -m training.perceptual_convert)"
     net = weights.load(path(name), kind, lambda sizes: Perceptual(**sizes))
-    return net.requires_grad_(False).to(memory_format=torch.channels_last)
+    return net.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
