@@ -1,0 +1,141 @@
+"""OpenVINO backend: the fastest runtime for convolutions on a CPU, in bfloat16 where the processor has it.
+
+One ONNX file feeds it and ONNX Runtime alike; ``load`` falls back to the latter, and says so, where OpenVINO is
+absent or cannot load the file. Compiled networks are kept on disk, so that only the first start on a machine compiles.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends import Program, ort
+
+PRECISIONS: Final = ("auto", "bf16", "f32")
+Buffers = dict[str, NDArray[Any]]
+_log = logging.getLogger(__name__)
+
+
+class OpenVinoProgram:
+    """One ONNX file with bound static buffers for each batch size; the same interface as OrtProgram.
+
+    ``runs`` says in words what it runs on. Raises ValueError when the file cannot be loaded.
+    """
+
+    def __init__(
+        self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], threads: int, precision: str
+    ) -> None:
+        import openvino
+
+        core = openvino.Core()
+        brain = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        kind = ("bf16" if brain else "f32") if precision == "auto" else precision
+        options = {
+            "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": kind, "ENABLE_CPU_PINNING": False, "CACHE_DIR": str(cache_folder()),
+        }  # fmt: skip
+        self.runs = f"OpenVINO, {kind}, {threads} thread{'s' * (threads > 1)}"
+        self._tensor = openvino.Tensor
+        self._bound: dict[int, tuple[Any, Buffers, Buffers]] = {}
+        try:
+            model = core.read_model(str(path))
+            for batch in batch_sizes:
+                shapes = {node.any_name: fixed.get(node.any_name) or node.partial_shape for node in model.inputs}
+                model.reshape({name: _shape(shape, batch) for name, shape in shapes.items()})
+                self._bound[batch] = self._bind(core.compile_model(model, "CPU", options))
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not a network OpenVINO can load ({_brief(error)}); reinstall visavis") from error
+
+    def inputs(self, batch: int) -> Mapping[str, NDArray[Any]]:
+        """The input buffers for ``batch`` rows, by name."""
+        return self._entry(batch)[1]
+
+    def run(self, batch: int) -> Mapping[str, NDArray[Any]]:
+        """Runs once; returns the output buffers by name, overwritten by the next run."""
+        request, _, outputs = self._entry(batch)
+        request.start_async()  # the buffers are bound: infer() would look for inputs to copy
+        request.wait()
+        return outputs
+
+    def _entry(self, batch: int) -> tuple[Any, Buffers, Buffers]:
+        if batch not in self._bound:
+            raise ValueError(f"this program was loaded for batches of {sorted(self._bound)}, got {batch}")
+        return self._bound[batch]
+
+    def _bind(self, compiled: Any) -> tuple[Any, Buffers, Buffers]:
+        request = compiled.create_infer_request()
+        inputs, outputs = self._buffers(compiled.inputs), self._buffers(compiled.outputs)
+        for node in compiled.inputs:
+            request.set_tensor(node, self._tensor(inputs[node.any_name], shared_memory=True))
+        for node in compiled.outputs:
+            request.set_tensor(node, self._tensor(outputs[node.any_name], shared_memory=True))
+        return request, inputs, outputs
+
+    @staticmethod
+    def _buffers(nodes: Sequence[Any]) -> Buffers:
+        return {node.any_name: _aligned(tuple(node.shape), node.element_type.to_dtype()) for node in nodes}
+
+
+def load(
+    path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None, *, threads: int = 1,
+    precision: str = "auto",
+) -> Program:  # fmt: skip
+    """Loads ``path`` for the given batch sizes, on ``threads`` threads. ``fixed``: shapes that the file leaves open
+    (-1 = batch). ``precision``: "auto" is bfloat16 where the processor has it, else float32.
+
+    Falls back to ONNX Runtime in float32 when OpenVINO is not installed or refuses the file. Raises ValueError when
+    that cannot load it either, or for an unknown precision or number of threads.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such network; reinstall visavis")
+    if find_spec("openvino") is None:
+        _log.warning("openvino is not installed (pip install openvino): %s runs on ONNX Runtime, slower", path.name)
+        return ort.load(path, batch_sizes, fixed, threads=threads)
+    try:
+        return OpenVinoProgram(path, batch_sizes, fixed or {}, threads, precision)
+    except ValueError as error:
+        _log.warning("%s; trying ONNX Runtime", error)
+        return ort.load(path, batch_sizes, fixed, threads=threads)
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Where compiled networks are kept: $XDG_CACHE_HOME/visavis/openvino, by default under ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "visavis" / "openvino"
+
+
+def _shape(shape: Any, batch: int) -> list[int]:
+    if isinstance(shape, tuple):
+        return [batch if side == -1 else side for side in shape]
+    return [side.get_length() if side.is_static else batch for side in shape]
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Zeros that begin on a cache line, as the runtime's own tensors do."""
+    dtype = np.dtype(dtype)
+    count = int(np.prod(shape)) * dtype.itemsize
+    room = np.zeros(count + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + count].view(dtype).reshape(shape)
+
+
+def _brief(error: Exception) -> str:
+    """The last line of OpenVINO's several that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
