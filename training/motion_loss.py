@@ -87,5 +87,5 @@ def closure_loss(logits: Tensor, viseme: Tensor) -> Tensor:
     shut = (viseme == SHUT).float()[:, None]
     certain = 1.0 - (F.max_pool1d(shut, 5, 1, 2) - shut)
     wrong = torch.sigmoid(margin * (1.0 - 2.0 * shut))  # probability of the wrong answer
-    focal = wrong**2 * F.binary_cross_entropy_with_logits(margin, shut, reduction="none")
+    focal = wrong * F.binary_cross_entropy_with_logits(margin, shut, reduction="none")
     return (focal * certain).sum() / shut.sum().clamp_min(1.0)
