@@ -42,6 +42,7 @@ class LogMel:
         hann = np.hanning(WINDOW + 1)[:WINDOW]
         self._window: Array = hann.astype(np.float32)
         self._filters: Array = mel_filters()  # (FFT / 2 + 1, BINS)
+        self._hops = np.arange(HOPS_PER_FRAME)[:, None] * HOP + np.arange(WINDOW)  # samples that each hop sees
 
     @staticmethod
     def initial_state(batch: int = 1) -> LogMelState:
@@ -52,22 +53,21 @@ class LogMel:
         """(B, 640 n) samples in [-1, 1] -> (B, 4 n, 80) log-mel. Raises ValueError for another length."""
         if samples.ndim != 2 or samples.shape[1] % FRAME:
             raise ValueError(f"log-mel takes (B, n * {FRAME}) samples, got {samples.shape}")
+        if samples.shape[1] == FRAME:
+            return self._block(samples, state), state
         blocks = [self._block(samples[:, i : i + FRAME], state) for i in range(0, samples.shape[1], FRAME)]
-        if not blocks:
-            return np.zeros((samples.shape[0], 0, BINS), np.float32), state
-        return np.concatenate(blocks, axis=1), state
+        return np.concatenate([np.zeros((samples.shape[0], 0, BINS), np.float32), *blocks], axis=1), state
 
     def _block(self, samples: Array, state: LogMelState) -> Array:
-        # Always one video frame of one row: the same shapes, hence the same bits, for any batch and chunking.
+        # Always one video frame, and products a row: the same shapes, hence the same bits, for any batch and chunking.
         context = np.concatenate([state.tail, samples], axis=1)
-        out = np.empty((samples.shape[0], HOPS_PER_FRAME, BINS), np.float32)
-        for row in range(samples.shape[0]):
-            frames = np.lib.stride_tricks.sliding_window_view(context[row], WINDOW)[::HOP] * self._window
-            spectrum = np.fft.rfft(frames, FFT, axis=1).astype(np.complex64)
-            power = spectrum.real**2 + spectrum.imag**2
-            out[row] = (np.log10(np.maximum(power @ self._filters, FLOOR)) + 3.0) * 0.5
         state.tail = context[:, -(WINDOW - HOP) :].copy()
-        return out
+        spectrum = np.fft.rfft(context[:, self._hops] * self._window, FFT).astype(np.complex64, copy=False)
+        power: Array = (spectrum.real**2 + spectrum.imag**2) @ self._filters
+        np.log10(np.maximum(power, FLOOR, out=power), out=power)
+        power += np.float32(3.0)
+        power *= np.float32(0.5)
+        return power
 
 
 def mel_filters() -> Array:

@@ -15,6 +15,9 @@ Array = NDArray[np.float32]
 TAPS: Final = 97  # group delay (TAPS - 1) / 2 = 48 samples = 1 ms
 CUTOFF_HZ: Final = 7400.0
 BLOCK: Final = 480  # 10 ms: every product has the same shape, hence the same bits for any chunking
+STRIDE: Final = 48  # samples between the windows of one product
+SPAN: Final = (TAPS - 1) // STRIDE + 1  # strides a window is long
+assert SPAN * STRIDE == TAPS - 1 + STRIDE
 
 
 @dataclass(slots=True)
@@ -34,7 +37,12 @@ class Decimator:
     def __init__(self) -> None:
         time = np.arange(TAPS) - (TAPS - 1) / 2
         sinc = np.sinc(2 * CUTOFF_HZ / VOICE_RATE * time) * np.kaiser(TAPS, 8.0)
-        self._taps: Array = (sinc / sinc.sum()).astype(np.float32)
+        taps = (sinc / sinc.sum()).astype(np.float32)
+        # Column j of the matrix holds the taps of output j of STRIDE / 3, which ends on its third sample.
+        self._matrix: Array = np.zeros((TAPS - 1 + STRIDE, STRIDE // VOICE_RATIO), np.float32)
+        for j, column in enumerate(self._matrix.T):
+            first = VOICE_RATIO * j + VOICE_RATIO - 1
+            column[first : first + TAPS] = taps
 
     @staticmethod
     def initial_state(batch: int = 1) -> DecimatorState:
@@ -45,12 +53,11 @@ class Decimator:
         """(B, 480 n) at 48 kHz -> (B, 160 n) at 16 kHz. Raises ValueError for another length."""
         if voice.ndim != 2 or voice.shape[1] % BLOCK:
             raise ValueError(f"the decimator takes (B, n * {BLOCK}) samples, got {voice.shape}")
+        batch, length = voice.shape
         line = np.concatenate([state.tail, voice], axis=1)
-        out = np.empty((voice.shape[0], voice.shape[1] // VOICE_RATIO), np.float32)
-        for row in range(voice.shape[0]):
-            for start in range(0, voice.shape[1], BLOCK):
-                block = line[row, start : start + BLOCK + TAPS - 1]
-                windows = np.lib.stride_tricks.sliding_window_view(block, TAPS)[VOICE_RATIO - 1 :: VOICE_RATIO]
-                out[row, start // VOICE_RATIO : (start + BLOCK) // VOICE_RATIO] = windows @ self._taps
         state.tail = line[:, -(TAPS - 1) :].copy()
-        return out, state
+        # Rows of TAPS - 1 + STRIDE samples, STRIDE apart: three pieces of STRIDE in a row.
+        pieces, rows = line.reshape(batch, -1, STRIDE), length // STRIDE
+        windows = np.concatenate([pieces[:, i : i + rows] for i in range(SPAN)], axis=2)
+        blocks = windows.reshape(batch, length // BLOCK, BLOCK // STRIDE, SPAN * STRIDE) @ self._matrix
+        return blocks.reshape(batch, length // VOICE_RATIO), state

@@ -5,6 +5,7 @@ Anything that makes Motion (a voice, a webcam, a script) can drive anything that
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
@@ -66,7 +67,10 @@ CHANNELS: Final[tuple[Channel, ...]] = (
     Channel("head", (6,), -1.5, 1.5, "rad, m", "head rotation as axis-angle, then its translation"),
     Channel("joints", (J, 3), -3.2, 3.2, "rad", "axis-angle per joint of JOINTS; hand rows: curl, spread, thumb"),
 )
-SIZE: Final = sum(int(np.prod(channel.shape)) for channel in CHANNELS)
+SIZES: Final = tuple(math.prod(channel.shape) for channel in CHANNELS)
+SIZE: Final = sum(SIZES)
+LOWEST: Final = np.repeat([np.float32(channel.low) for channel in CHANNELS], SIZES)
+HIGHEST: Final = np.repeat([np.float32(channel.high) for channel in CHANNELS], SIZES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +97,25 @@ class Motion:
         """The inverse of :meth:`pack`. Raises ValueError when ``flat`` is not (SIZE,)."""
         if flat.shape != (SIZE,):
             raise ValueError(f"a packed Motion has shape ({SIZE},), got {flat.shape}")
-        parts, start = {}, 0
-        for channel in CHANNELS:
-            stop = start + int(np.prod(channel.shape))
-            parts[channel.name] = np.asarray(flat[start:stop], np.float32).reshape(channel.shape)
-            start = stop
-        return Motion(**parts)
+        flat, parts, start = np.asarray(flat, np.float32), [], 0
+        for channel, size in zip(CHANNELS, SIZES, strict=True):
+            parts.append(flat[start : start + size].reshape(channel.shape))
+            start += size
+        return Motion(*parts)
 
     def clipped(self) -> Motion:
         """The same motion inside every channel's range, with NaN read as zero: always safe to paint."""
-        return Motion(**{c.name: _clip(getattr(self, c.name), c) for c in CHANNELS})
+        parts = [getattr(self, channel.name) for channel in CHANNELS]
+        for values, channel in zip(parts, CHANNELS, strict=True):
+            if values.shape != channel.shape:
+                raise ValueError(f"Motion.{channel.name} has shape {channel.shape}, got {values.shape}")
+        flat = np.concatenate([values.ravel() for values in parts])
+        return Motion.unpack(np.clip(numbers(flat), LOWEST, HIGHEST).astype(np.float32))
 
 
-def _clip(values: Array, channel: Channel) -> Array:
-    if values.shape != channel.shape:
-        raise ValueError(f"Motion.{channel.name} has shape {channel.shape}, got {values.shape}")
-    return np.clip(np.nan_to_num(values, nan=0.0), channel.low, channel.high).astype(np.float32)
+def numbers(values: Array) -> Array:
+    """The same values (n,) with NaN read as zero; the same array when there is none."""
+    return values if math.isfinite(values.dot(values)) else np.nan_to_num(values, nan=0.0)
 
 
 assert tuple(f.name for f in fields(Motion)) == tuple(c.name for c in CHANNELS)
