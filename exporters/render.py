@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.motion.frame import SIZE
-from engine.render.denoiser import CODE, PACKED, PATCH, RESIDUAL, VIEW, DenoiserConfig, Known, Noisy, Renderer
+from engine.render.denoiser import CODE, PACKED, PATCH, RESIDUAL, VIEW, DenoiserConfig, Noisy, Renderer
 from exporters import weights
 
 OPSET: Final = 17
@@ -27,7 +27,7 @@ PICTURE: Final = 512  # pixels; a graph is for one size, so that a runtime can p
 
 
 class FirstNoise(nn.Module):
-    """What a session's noise (1,3,S,S) means to the network in the first step: (1,G,G,C) and (1,2G,2G,D).
+    """What a session's noise (1,3,S,S) means to the network in the first step: (1,G,G,C) and (1,G,G,4D).
 
     Run once a session.
     """
@@ -36,35 +36,38 @@ class FirstNoise(nn.Module):
         super().__init__()
         self.net = net.denoiser
 
-    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, normal: Tensor) -> tuple[Tensor, Tensor]:
         top = self.net.config.sigma_max
-        scaled = noise * (top / (top**2 + self.net.config.sigma_data**2) ** 0.5)
-        heard = self.net.hear(scaled, noise.new_full((1,), top))
+        scaled = normal * (top / (top**2 + self.net.config.sigma_data**2) ** 0.5)
+        heard = self.net.hear(scaled, normal.new_full((1,), top))
         return heard.feature.permute(0, 2, 3, 1), heard.detail.permute(0, 2, 3, 1)
 
 
 class Frame(nn.Module):
     """One frame in one step (consistency sampling from sigma_max): what is known in, the answer out, channels last.
 
-    cells (1,2G,2G,PACKED) u8, noise and noise_detail of FirstNoise, view (1,VIEW), motion (1,SIZE), code (1,CODE) ->
-    paint (1,2G,2G,PAINT), residual in units of the picture; gain (1,G,G,3); mask (1,G,G) u8, the likeliest class.
-    With the picture's own c_skip at sigma_max, about (sigma_data / sigma_max)^2, taken as 0.
+    cells (1,G,G,4,PACKED) u8 (denoiser.pack), noise and noise_detail of FirstNoise, view (1,VIEW), motion (1,SIZE),
+    code (1,CODE) -> paint (1,2G,2G,PAINT) with the residual in units of the picture, gain (1,G,G,3), mask (1,G,G) u8,
+    the likeliest class. The picture's own c_skip at sigma_max, (sigma_data / sigma_max)^2 at most, is taken as 0.
     """
 
     def __init__(self, net: Renderer) -> None:
         super().__init__()
         self.net = net.denoiser
+        paint = self.net.paint  # folded: the residual's scale goes into the last layer
+        assert paint.folded and paint.bias is not None
+        with torch.no_grad():
+            paint.weight[:RESIDUAL] *= net.denoiser.config.sigma_data
+            paint.bias[:RESIDUAL] *= net.denoiser.config.sigma_data
 
     def forward(
         self, cells: Tensor, noise: Tensor, noise_detail: Tensor, view: Tensor, motion: Tensor, code: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         net = self.net
-        known = net.condition(Known(cells.permute(0, 3, 1, 2), view, motion, code))
+        known = net.perceive(cells, view, motion, code)
         level = net.from_level(torch.full((1,), net.config.sigma_max))
         answer = net.answer(Noisy(noise.permute(0, 3, 1, 2), noise_detail.permute(0, 3, 1, 2), level), known)
-        paint = torch.cat([answer.paint[:, :RESIDUAL] * net.config.sigma_data, answer.paint[:, RESIDUAL:]], 1)
-        classes = known.gates[0].argmax(1).to(torch.uint8)
-        return paint.permute(0, 2, 3, 1), answer.gain.permute(0, 2, 3, 1), classes
+        return answer.paint, answer.gain.permute(0, 2, 3, 1), known.gates[0].argmax(1).to(torch.uint8)
 
 
 def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:
@@ -72,11 +75,11 @@ def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:
     if size % (4 * PATCH):
         raise ValueError(f"the picture's side must be a multiple of {4 * PATCH}, got {size}")
     folded, config, grid = copy.deepcopy(net).fold().eval(), net.denoiser.config, size // PATCH
-    noise = torch.zeros(1, 3, size, size)
-    _export(FirstNoise(folded), (noise,), path.with_stem(path.stem + "_noise"), ["normal"], INPUTS[1:3], config,
+    normal = torch.zeros(1, 3, size, size)
+    _export(FirstNoise(folded), (normal,), path.with_stem(path.stem + "_noise"), ["normal"], INPUTS[1:3], config,
             {"size": size})  # fmt: skip
-    cells = torch.zeros(1, 2 * grid, 2 * grid, PACKED, dtype=torch.uint8)
-    heard = torch.zeros(1, grid, grid, config.widths[0]), torch.zeros(1, 2 * grid, 2 * grid, config.head)
+    cells = torch.zeros(1, grid, grid, 4, PACKED, dtype=torch.uint8)
+    heard = torch.zeros(1, grid, grid, config.widths[0]), torch.zeros(1, grid, grid, 4 * config.head)
     known = torch.zeros(1, VIEW), torch.zeros(1, SIZE), torch.zeros(1, CODE)
     _export(Frame(folded), (cells, *heard, *known), path, INPUTS, OUTPUTS, config, {"size": size, "steps": 1})
 

@@ -21,6 +21,8 @@ PATCH: Final = 8  # pixels of a grid cell's side
 HI: Final = 10  # planes at full size: lit r g b, opacity, valid, strand, warped previous r g b a
 LO: Final = 8  # planes at half size: world normal x y z, facing, depth, gloss, mask class, seen
 OPACITY: Final = 3  # row of HI
+SOLID: Final = 3.2  # logit that the mesh's own alpha begins with
+KEEP: Final = -2.0  # logit of keep at first
 CLASS, SEEN = 6, 7  # rows of LO
 MASKS: Final = 8
 CELL: Final = 4  # pixels of a packed cell's side; two cells are a patch
@@ -43,7 +45,7 @@ class DenoiserConfig:
     widths: tuple[int, int, int] = (88, 160, 224)
     depths: tuple[int, int, int] = (1, 2, 2)
     embed: int = 192
-    head: int = 40
+    head: int = 48
     view_experts: int = 6
     mask_rank: int = 8
     mask_experts: bool = True
@@ -64,10 +66,11 @@ SIZES: Final = {"lite": LITE, "base": BASE}
 
 
 class Known(NamedTuple):
-    """What a frame is painted from: cells (B,PACKED,S/4,S/4) u8, see `pack`; f32 view (B,VIEW), motion (B,SIZE),
+    """What a frame is painted from. u8 planes hi (B,HI,S,S), lo (B,LO,S/2,S/2); f32 view (B,VIEW), motion (B,SIZE),
     code (B,CODE)."""
 
-    cells: Tensor
+    hi: Tensor
+    lo: Tensor
     view: Tensor
     motion: Tensor
     code: Tensor
@@ -76,20 +79,21 @@ class Known(NamedTuple):
 class Conditions(NamedTuple):
     """What does not depend on the noise, computed once a frame however many steps follow.
 
-    cells (B,PACKED,2G,2G) in [-1,1]; feature (B,C0,G,G); masks (B,MASKS,4G,4G) logits; gates the softmax of them by
-    level, (B,MASKS,G,G) and halved twice; embed (B,E); experts (B,V) weights of the view experts.
+    feature (B,C0,G,G); detail (B,4D,G,G) of the planes themselves; shares (B,MASKS,G,G), the mask predictor's logits
+    of how much of a patch each class holds; gates their softmax by level, (B,MASKS,G,G) and halved twice; embed (B,E); experts
+    (B,V), the weights of the view experts.
     """
 
-    cells: Tensor
     feature: Tensor
-    masks: Tensor
+    detail: Tensor
+    shares: Tensor
     gates: tuple[Tensor, Tensor, Tensor]
     embed: Tensor
     experts: Tensor
 
 
 class Noisy(NamedTuple):
-    """What the network is told of the noisy picture: feature (B,C0,G,G), detail (B,D,2G,2G) and embed (B,E)."""
+    """What the network is told of the noisy picture: feature (B,C0,G,G), detail (B,4D,G,G) and embed (B,E)."""
 
     feature: Tensor
     detail: Tensor
@@ -97,27 +101,32 @@ class Noisy(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The network's word on a frame. paint (B,PAINT,2G,2G): residual r, g, b, cover (alpha) and keep (how much of the
-    previous picture stays) of each cell's pixels; gain (B,3,G,G) of the lit surface."""
+    """The network's word on a frame. paint (B,2G,2G,PAINT): residual r, g, b, and logits of cover (alpha, to which the
+    mesh's own is added) and keep (how much of the previous picture stays), for each cell's pixels; gain (B,3,G,G) of
+    the lit surface; feature (B,D,2G,2G) that paint is made of."""
 
     paint: Tensor
     gain: Tensor
+    feature: Tensor
 
 
 class Painted(NamedTuple):
-    """rgb (B,3,S,S) premultiplied by alpha, sRGB, not clipped; alpha (B,1,S,S) in [0, 1]."""
+    """rgb (B,3,S,S) sRGB, premultiplied, not clipped; alpha (B,1,S,S) in [0, 1]; masks (B,MASKS,S,S) logits."""
 
     rgb: Tensor
     alpha: Tensor
+    masks: Tensor
 
 
 def pack(hi: Tensor, lo: Tensor) -> Tensor:
-    """Planes hi (B,HI,S,S) u8 and lo (B,LO,S/2,S/2) u8 -> cells (B,PACKED,S/4,S/4) u8: the class of lo becomes one
-    plane for each (0 or 255), then every 4 x 4 pixels are one cell (space to depth; plane, row, column)."""
+    """Planes hi (B,HI,S,S) u8 and lo (B,LO,S/2,S/2) u8 -> patches (B,G,G,4,PACKED) u8: each patch's four cells, row by
+    row. The class of lo becomes one plane for each (0 or 255); a cell is 4 x 4 pixels (plane, row, column)."""
     index = torch.arange(MASKS, dtype=torch.uint8, device=lo.device)[:, None, None]
     classes = (lo[:, CLASS : CLASS + 1] == index).to(torch.uint8) * 255
     lo = torch.cat([lo[:, :CLASS], lo[:, SEEN:], classes], 1)
-    return torch.cat([F.pixel_unshuffle(hi, CELL), F.pixel_unshuffle(lo, CELL // 2)], 1)
+    cells = torch.cat([F.pixel_unshuffle(hi, CELL), F.pixel_unshuffle(lo, CELL // 2)], 1)
+    patches = cells.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # B, PACKED, G, 2, G, 2
+    return patches.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
 
 
 def silu(x: Tensor) -> Tensor:
@@ -244,7 +253,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config = config
         near, middle, far = config.widths
-        self.know = Conv(PACKED, near, 2, bias=True)
+        self.know = Conv(4 * PACKED, near, 0, bias=True)
         self.gate = Gate(config.view_experts)
         self.from_view, self.from_motion = Conv(VIEW * 4, config.embed, 0), Conv(SIZE, config.embed, 0, bias=True)
         self.from_code = Conv(CODE, config.embed, 0)
@@ -252,10 +261,11 @@ class Denoiser(nn.Module):
         self.stem = Block(near, config)
         self.stem_down, self.stem_low = Conv(near, middle, 1), Block(middle, config)
         self.stem_up = Conv(middle, near, 1)
-        self.to_masks = Conv(near, MASKS * 16, 1, 0.5)
+        self.to_shares = Conv(near, MASKS, 1, 0.5, bias=True)
+        self.to_masks = Conv(config.head, MASKS * CELL**2, 0, 0.5, bias=True)
         # The denoiser proper.
         one, two, three = config.depths
-        self.noisy, self.noisy_detail = Conv(3 * CELL**2, near, 2), Conv(3 * CELL**2, config.head, 1)
+        self.noisy, self.noisy_detail = (Conv(3 * PATCH**2, width, 1) for width in (near, 4 * config.head))
         self.from_sigma = Conv(32, config.embed, 0)
         self.down0 = nn.ModuleList(Block(near, config) for _ in range(one - 1))
         self.to1, self.down1 = Conv(near, middle, 1), nn.ModuleList(Block(middle, config) for _ in range(two - 1))
@@ -264,30 +274,37 @@ class Denoiser(nn.Module):
         self.from1, self.up0 = Conv(middle, near, 1), nn.ModuleList(Block(near, config) for _ in range(one))
         self.to_gain = Conv(near, 3, 1, 0.0)
         self.to_head = Conv(near, 4 * config.head, 1)
-        self.detail = Conv(PACKED, config.head, 1, bias=True)
-        self.head = Conv(2 * config.head + 4, config.head, 3)
-        self.paint = Conv(config.head + 4, PAINT, 1, 0.1, bias=True)
+        self.detail = Conv(PACKED, config.head, 0, bias=True)
+        self.head = Conv(config.head, config.head, 3)
+        self.paint = Conv(config.head, PAINT, 0, 0.1, bias=True)
+        assert self.paint.bias is not None
+        nn.init.constant_(self.paint.bias[RESIDUAL + CELL**2 :], KEEP)
 
     def condition(self, known: Known) -> Conditions:
         """Everything that is the same for every step of a frame; the mask predictor is in it."""
-        cells = known.cells.to(known.view.dtype) * (2 / 255) - 1
-        embed = self.from_view(_angles(known.view)) + self.from_motion(known.motion) + self.from_code(known.code)
+        return self.perceive(pack(known.hi, known.lo), known.view, known.motion, known.code)
+
+    def perceive(self, patches: Tensor, view: Tensor, motion: Tensor, code: Tensor) -> Conditions:
+        """:meth:`condition` on packed planes (B,G,G,4,PACKED) u8."""
+        patches = patches.to(view.dtype) * (2 / 255) - 1
+        embed = self.from_view(_angles(view)) + self.from_motion(motion) + self.from_code(code)
         embed = self.mix_embed(silu(embed / math.sqrt(3.0)))
-        experts = self.gate(known.view)
-        x = self.know(cells)
+        experts = self.gate(view)
+        x = _channels(self.know(patches.flatten(3)))
         flat = torch.full_like(x[:1, :MASKS], 1.0 / MASKS)
         x = self.stem(x, silu(embed), experts, flat)
         y = self.stem_low(self.stem_down(_half(x)), silu(embed), experts, flat[:, :, ::2, ::2])
         x = add(x, _double(self.stem_up(y)), 0.5)
-        masks = F.pixel_shuffle(self.to_masks(silu(x)), 4)
-        share = F.avg_pool2d(torch.softmax(masks, 1), 4)
+        shares = self.to_shares(silu(x))
+        share = torch.softmax(shares, 1)
         half = F.avg_pool2d(share, 2)
-        return Conditions(cells, x, masks, (share, half, F.avg_pool2d(half, 2)), embed, experts)
+        detail = _channels(self.detail(patches).transpose(3, 4).flatten(3))
+        return Conditions(x, detail, shares, (share, half, F.avg_pool2d(half, 2)), embed, experts)
 
     def hear(self, noise: Tensor, sigma: Tensor) -> Noisy:
         """The scaled noisy picture (B,3,S,S) and sigma (B,) as features: at a fixed noise, computed once a session."""
-        cells = F.pixel_unshuffle(noise, CELL)
-        return Noisy(self.noisy(cells), self.noisy_detail(cells), self.from_level(sigma))
+        patches = F.pixel_unshuffle(noise, PATCH)
+        return Noisy(self.noisy(patches), self.noisy_detail(patches), self.from_level(sigma))
 
     def from_level(self, sigma: Tensor) -> Tensor:
         """Noise level (B,) -> its part of the embedding (B,E)."""
@@ -315,42 +332,46 @@ class Denoiser(nn.Module):
             y = block(y, embed, c.experts, g0)
         y = silu(y)
         gain = torch.exp(self.to_gain(y))
-        sharp = self.detail(c.cells) + 0.5 * noisy.detail
-        odds = F.pixel_unshuffle(_odds(c.masks), 2)
-        near = F.pixel_shuffle(self.to_head(y), 2)
-        y = silu(self.head(torch.cat([near, sharp, odds], 1)))
-        y = self.paint(torch.cat([y, odds], 1))
-        residual, cover, keep = torch.split(y, [RESIDUAL, CELL**2, CELL**2], 1)
-        solid = c.cells[:, OPACITY * CELL**2 : (OPACITY + 1) * CELL**2]  # what the mesh says of alpha
-        share = torch.sigmoid(8.0 * torch.cat([cover + 0.4 * solid, keep - 0.25], 1))
-        return Answer(torch.cat([residual, share], 1), gain)
+        near = (self.to_head(y) + c.detail + 0.5 * noisy.detail) / 1.5
+        y = silu(self.head(F.pixel_shuffle(near, 2)))
+        return Answer(self.paint(_rows(y)), gain, y)
 
-    def forward(self, x: Tensor, sigma: Tensor, c: Conditions) -> Painted:
-        """x (B,3,S,S) the noisy picture, sigma (B,) -> the picture behind it."""
+    def masks(self, answer: Answer) -> Tensor:
+        """The mask predictor at full resolution: logits (B,MASKS,S,S). What is painted does not need it."""
+        return F.pixel_shuffle(_channels(self.to_masks(_rows(answer.feature))), CELL)
+
+    def forward(self, x: Tensor, sigma: Tensor, known: Known, c: Conditions) -> Painted:
+        """x (B,3,S,S) the noisy picture, sigma (B,), what ``condition`` made of ``known`` -> the picture behind it."""
         data, level = self.config.sigma_data, sigma[:, None, None, None]
         total = (level.square() + data**2).sqrt()
-        lit, _ = surface(c.cells)
+        lit = known.hi[:, :3].float() / 255.0
         answer = self.answer(self.hear(((x - lit) / total).to(c.feature.dtype), sigma), c)
-        known, residual, cover = assemble(answer, c.cells)
+        base, residual, cover = assemble(answer, known.hi)
         share = data**2 / total.square()  # c_skip
-        rgb = share * x + (1 - share) * known + (level * data / total) * residual  # c_out F
-        return Painted(rgb, cover)
+        rgb = share * x + (1 - share) * base + (level * data / total) * residual  # c_out F
+        return Painted(rgb, cover, self.masks(answer))
 
 
-def surface(cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Cells (B,PACKED,2G,2G) in [-1,1] -> in [0,1]: lit surface (B,3,S,S), previous picture (B,4,S,S)."""
-    planes = F.pixel_shuffle(cells[:, : HI * CELL**2].float(), CELL) * 0.5 + 0.5
-    return planes[:, :3], planes[:, 6:10]
-
-
-def assemble(answer: Answer, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is known of the picture (B,3,S,S), the residual (B,3,S,S) and cover (B,1,S,S) of an answer."""
-    paint = F.pixel_shuffle(answer.paint.float(), CELL)
-    cover, keep = paint[:, 3:4], paint[:, 4:5]
+def assemble(answer: Answer, hi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What is known of the picture (B,3,S,S), the residual (B,3,S,S) and cover (B,1,S,S), of an answer and the planes
+    hi (B,HI,S,S) u8 that it was given."""
+    residual, cover, keep = torch.split(F.pixel_shuffle(_channels(answer.paint).float(), CELL), [3, 1, 1], 1)
+    planes = hi.float() / 255.0
+    lit, solid, previous = planes[:, :3], planes[:, OPACITY : OPACITY + 1], planes[:, 6:10]
+    cover = torch.sigmoid(cover + SOLID * (2 * solid - 1))
+    keep = torch.sigmoid(keep) * previous[:, 3:]
     gain = F.interpolate(answer.gain.float(), scale_factor=float(PATCH), mode="bilinear", align_corners=False)
-    lit, previous = surface(cells)
-    keep = keep * previous[:, 3:]
-    return (1 - keep) * cover * lit * gain + keep * previous[:, :3], paint[:, :3], cover
+    return (1 - keep) * cover * lit * gain + keep * previous[:, :3], residual, cover
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(B,C,H,W) -> (B,H,W,C)."""
+    return x.permute(0, 2, 3, 1)
+
+
+def _channels(x: Tensor) -> Tensor:
+    """(B,H,W,C) -> (B,C,H,W)."""
+    return x.permute(0, 3, 1, 2)
 
 
 def _half(x: Tensor) -> Tensor:
@@ -371,11 +392,6 @@ def _fourier(sigma: Tensor) -> Tensor:
     rates = torch.exp(torch.linspace(math.log(0.5), math.log(16.0), 16, device=sigma.device, dtype=sigma.dtype))
     phase = (sigma.log() / 4)[:, None] * rates
     return torch.cat([phase.sin(), phase.cos()], 1) * math.sqrt(2.0)
-
-
-def _odds(masks: Tensor) -> Tensor:
-    """Log odds of "somebody is here" (B,1,h,w) from mask logits, whose class 0 is nobody; within [-2, 2]."""
-    return (masks[:, 1:].logsumexp(1, keepdim=True) - masks[:, :1]).clamp(-4.0, 4.0) / 2.0
 
 
 class IdentityEncoder(nn.Module):

@@ -5,10 +5,9 @@ import onnxruntime
 import pytest
 import torch
 
-from engine.render.denoiser import Known, Renderer
-from engine.render.sampler import sample
+from engine.render.denoiser import Answer, Known, Renderer, assemble, pack
 from exporters.render import INPUTS, OUTPUTS, export_encoder, export_frame, load_weights, save_weights
-from tests.engine.render.test_denoiser import SIDE, known, noise, stirred
+from tests.engine.render.test_denoiser import SIDE, drawn, known, noise, stirred
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +32,11 @@ def run(path: Path, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
 def test_the_exported_frame_equals_eager(net: Renderer, exported: Path, seed: int) -> None:
     given, seen = known(1, seed), noise(1)
     conditions = net.denoiser.condition(given)
-    painted = sample(net.denoiser, conditions, seen, 1)
+    painted = drawn(net, given, seen)
     heard = run(exported.with_stem("renderer_noise"), {"normal": seen.numpy()})
-    rest = [given.cells.permute(0, 2, 3, 1).numpy(), *heard, *(part.numpy() for part in given[1:])]
+    rest = [pack(given.hi, given.lo).numpy(), *heard, *(part.numpy() for part in given[2:])]
     paint, gain, mask = run(exported, dict(zip(INPUTS, rest, strict=True)))
-    rgb, alpha = assembled(net, given, paint, gain)
+    rgb, alpha = assembled(given, paint, gain)
     skipped = (net.denoiser.config.sigma_data / net.denoiser.config.sigma_max) ** 2 * 100  # c_skip x: taken as 0
     assert np.abs(alpha - painted.alpha.numpy()).max() < 1e-4
     assert np.abs(rgb - painted.rgb.numpy()).max() < 1e-4 + skipped
@@ -45,11 +44,9 @@ def test_the_exported_frame_equals_eager(net: Renderer, exported: Path, seed: in
     assert [x.name for x in onnxruntime.InferenceSession(str(exported)).get_outputs()] == OUTPUTS
 
 
-def assembled(net: Renderer, given: Known, paint: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from engine.render.denoiser import Answer, assemble
-
-    answer = Answer(*(torch.from_numpy(x).permute(0, 3, 1, 2) for x in (paint, gain)))
-    base, residual, cover = assemble(answer, given.cells.float() * (2 / 255) - 1)
+def assembled(given: Known, paint: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    answer = Answer(torch.from_numpy(paint), torch.from_numpy(gain).permute(0, 3, 1, 2), torch.empty(0))
+    base, residual, cover = assemble(answer, given.hi)
     return (base + residual).numpy(), cover.numpy()
 
 
@@ -75,7 +72,7 @@ def test_weights_come_back_with_their_sizes(net: Renderer, tmp_path: Path) -> No
     save_weights(net, path)
     again = load_weights(path)
     assert again.denoiser.config == net.denoiser.config
-    one, two = (sample(n.denoiser, n.denoiser.condition(known(1)), noise(1), 1).rgb for n in (net, again))
+    one, two = (drawn(n, known(1), noise(1)).rgb for n in (net, again))
     assert torch.allclose(one, two, atol=0.02)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="does not hold a neural renderer"):

@@ -12,13 +12,16 @@ from engine.render.denoiser import (
     LO,
     MASKS,
     PACKED,
+    PAINT,
+    RESIDUAL,
     VIEW,
+    Answer,
     DenoiserConfig,
     Known,
+    Painted,
     Renderer,
     assemble,
     pack,
-    surface,
 )
 from engine.render.sampler import sample, solve
 
@@ -32,7 +35,7 @@ def known(batch: int, seed: int = 0) -> Known:
     lo = torch.randint(0, 256, (batch, LO, SIDE // 2, SIDE // 2), generator=draw, dtype=torch.uint8)
     lo[:, 6] %= MASKS
     view, motion, code = (torch.randn(batch, n, generator=draw) * 0.4 for n in (VIEW, SIZE, CODE))
-    return Known(pack(hi, lo), view, motion, code)
+    return Known(hi, lo, view, motion, code)
 
 
 def stirred(config: DenoiserConfig = SMALL) -> Renderer:
@@ -47,6 +50,10 @@ def stirred(config: DenoiserConfig = SMALL) -> Renderer:
     return net
 
 
+def drawn(net: Renderer, what: Known, normal: Tensor, steps: int = 1) -> Painted:
+    return sample(net.denoiser, what, net.denoiser.condition(what), normal, steps)
+
+
 @pytest.fixture(scope="module")
 def net() -> Renderer:
     return stirred()
@@ -56,34 +63,29 @@ def noise(batch: int) -> Tensor:
     return torch.randn(batch, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
 
 
-def test_cells_hold_every_plane_where_the_contract_says() -> None:
-    hi = torch.arange(HI * 64, dtype=torch.uint8).reshape(1, HI, 8, 8)
-    lo = torch.randint(0, 8, (1, LO, 4, 4), dtype=torch.uint8)
-    cells = pack(hi, lo)
-    assert cells.shape == (1, PACKED, 2, 2)
-    for plane, row, column in ((0, 0, 0), (3, 1, 2), (9, 3, 3)):
-        assert cells[0, plane * 16 + row * 4 + column, 1, 0] == hi[0, plane, 4 + row, column]
-    order = [0, 1, 2, 3, 4, 5, 7]
-    for place, row in enumerate(order):
-        assert cells[0, 160 + place * 4 + 1, 0, 1] == lo[0, row, 0, 3]
+def test_patches_hold_every_plane_where_the_contract_says() -> None:
+    hi = torch.randint(0, 256, (1, HI, 16, 16), dtype=torch.uint8)
+    lo = torch.randint(0, 8, (1, LO, 8, 8), dtype=torch.uint8)
+    patches = pack(hi, lo)
+    assert patches.shape == (1, 2, 2, 4, PACKED)
+    for plane, row, column in (
+        (0, 0, 0),
+        (3, 1, 2),
+        (9, 3, 3),
+    ):  # of the upper right patch's lower left cell
+        assert patches[0, 0, 1, 2, plane * 16 + row * 4 + column] == hi[0, plane, 4 + row, 8 + column]
+    for place, row in enumerate([0, 1, 2, 3, 4, 5, 7]):
+        assert patches[0, 1, 0, 1, 160 + place * 4 + 1] == lo[0, row, 4, 3]
     for name in range(MASKS):
-        assert cells[0, 160 + (7 + name) * 4 + 2, 1, 1] == 255 * int(lo[0, 6, 3, 2] == name)
-
-
-def test_the_surface_in_the_cells_is_the_one_that_was_packed() -> None:
-    hi = torch.randint(0, 256, (2, HI, 16, 16), dtype=torch.uint8)
-    cells = pack(hi, torch.zeros(2, LO, 8, 8, dtype=torch.uint8)).float() * (2 / 255) - 1
-    lit, previous = surface(cells)
-    assert torch.allclose(lit * 255, hi[:, :3].float(), atol=1e-3)
-    assert torch.allclose(previous * 255, hi[:, 6:].float(), atol=1e-3)
+        assert patches[0, 1, 1, 3, 160 + (7 + name) * 4 + 2] == 255 * int(lo[0, 6, 7, 6] == name)
 
 
 @torch.no_grad()
 def test_folded_weights_paint_the_same_picture() -> None:
     before = stirred()
-    first = sample(before.denoiser, before.denoiser.condition(known(2)), noise(2), 1)
+    first = drawn(before, known(2), noise(2))
     after = before.fold()
-    second = sample(after.denoiser, after.denoiser.condition(known(2)), noise(2), 1)
+    second = drawn(after, known(2), noise(2))
     assert torch.allclose(first.rgb, second.rgb, atol=1e-5)
     assert torch.allclose(first.alpha, second.alpha, atol=1e-5)
 
@@ -91,16 +93,16 @@ def test_folded_weights_paint_the_same_picture() -> None:
 @torch.no_grad()
 def test_a_picture_does_not_depend_on_its_neighbours_in_the_batch(net: Renderer) -> None:
     many, one = known(3), known(3)
-    whole = sample(net.denoiser, net.denoiser.condition(many), noise(3), 1)
+    whole = drawn(net, many, noise(3))
     row = Known(*(part[1:2] for part in one))
-    alone = sample(net.denoiser, net.denoiser.condition(row), noise(3)[1:2], 1)
+    alone = drawn(net, row, noise(3)[1:2])
     assert torch.allclose(whole.rgb[1:2], alone.rgb, atol=1e-4)
 
 
 @torch.no_grad()
 def test_without_noise_the_picture_is_left_as_it_is(net: Renderer) -> None:
     clean = torch.rand(1, 3, SIDE, SIDE)
-    painted = net.denoiser(clean, torch.tensor([1e-4]), net.denoiser.condition(known(1)))
+    painted = net.denoiser(clean, torch.tensor([1e-4]), known(1), net.denoiser.condition(known(1)))
     assert torch.allclose(painted.rgb, clean, atol=2e-3)  # EDM: c_skip(0) = 1, c_out(0) = 0
 
 
@@ -121,7 +123,7 @@ def test_an_ablation_has_the_same_flops_as_the_whole(change: dict[str, int]) -> 
     for config in (SMALL, replace(SMALL, **change)):
         less = Renderer(config).eval()
         with FlopCounterMode(display=False) as counter:
-            sample(less.denoiser, less.denoiser.condition(known(1)), noise(1), 1)
+            drawn(less, known(1), noise(1))
         counts.append(counter.get_total_flops())
     assert counts[1] == pytest.approx(counts[0], rel=0.01)
 
@@ -138,19 +140,18 @@ def test_the_mask_gate_decides_which_experts_a_pixel_gets(net: Renderer) -> None
 @torch.no_grad()
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_sampling_is_the_same_for_the_same_noise(net: Renderer, steps: int) -> None:
-    conditions = net.denoiser.condition(known(1))
-    first, again = (sample(net.denoiser, conditions, noise(1), steps).rgb for _ in range(2))
+    first, again = (drawn(net, known(1), noise(1), steps).rgb for _ in range(2))
     assert torch.equal(first, again) and bool(first.isfinite().all())
 
 
 def test_steps_that_were_not_trained_are_refused(net: Renderer) -> None:
     with pytest.raises(ValueError, match="1, 2, 4"):
-        sample(net.denoiser, net.denoiser.condition(known(1)), noise(1), 3)
+        drawn(net, known(1), noise(1), 3)
 
 
 @torch.no_grad()
 def test_the_solver_ends_where_noise_ends(net: Renderer) -> None:
-    painted = solve(net.denoiser, net.denoiser.condition(known(1)), noise(1), 6)
+    painted = solve(net.denoiser, known(1), net.denoiser.condition(known(1)), noise(1), 6)
     assert painted.rgb.shape == (1, 3, SIDE, SIDE) and bool(painted.rgb.isfinite().all())
 
 
@@ -165,10 +166,18 @@ def test_an_absent_photograph_does_not_change_the_code(net: Renderer) -> None:
     assert net.encoder(planes).shape == (2, CODE)
 
 
-@torch.no_grad()
-def test_where_nothing_is_covered_and_nothing_kept_only_the_residual_is_left(net: Renderer) -> None:
-    conditions = net.denoiser.condition(known(1))
-    answer = net.denoiser.answer(net.denoiser.hear(noise(1), torch.tensor([20.0])), conditions)
-    answer.paint[:, 48:] = 0.0
-    base, residual, cover = assemble(answer, conditions.cells)
-    assert float(base.abs().max()) == 0.0 and float(cover.max()) == 0.0 and float(residual.abs().max()) > 0
+def test_the_answer_is_laid_together_pixel_by_pixel() -> None:
+    hi = torch.zeros(1, HI, 8, 8, dtype=torch.uint8)
+    hi[:, :3], hi[:, 3], hi[:, 6:9], hi[:, 9] = 102, 255, 51, 255  # a lit surface of 0.4, a previous picture of 0.2
+    paint = torch.zeros(1, 2, 2, PAINT)
+    paint[..., RESIDUAL : RESIDUAL + 16] = 30.0  # covered
+    paint[..., RESIDUAL + 16 :] = -30.0  # nothing kept
+    paint[0, 1, 0, RESIDUAL + 16 + 5] = 30.0  # but the pixel of row 1, column 1 of the lower left cell
+    paint[0, 0, 1, 16 + 2] = 0.25  # green residual of row 0, column 2 of the upper right cell
+    gain = torch.full((1, 3, 1, 1), 1.5)
+    known, residual, cover = assemble(Answer(paint, gain, torch.empty(0)), hi)
+    assert torch.allclose(cover, torch.ones_like(cover))
+    expected = torch.full((1, 3, 8, 8), 0.6)
+    expected[0, :, 5, 1] = 0.2
+    assert torch.allclose(known, expected, atol=1e-5)
+    assert residual.nonzero().tolist() == [[0, 1, 0, 6]]

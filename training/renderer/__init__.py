@@ -1,0 +1,1 @@
+"""The neural renderer's training: data cooked from the studio, teacher, distillation, rollouts, sheets and export."""

@@ -1,0 +1,198 @@
+"""One learning step of the neural renderer: teacher (denoising) and student (consistency tuning on its own rollouts).
+
+Batch: the dict of tensors of training.renderer.data. Everything here is free of files, clocks and command lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from engine.render.denoiser import Conditions, Known, Painted, Renderer
+from engine.render.sampler import sample
+from training.perceptual import Perceptual
+from training.renderer import loss as losses
+from training.renderer.data import warp_torch
+from training.renderer.loss import Weights
+
+Batch = dict[str, Tensor]
+LEVEL: Final = (-1.5, 1.4)  # mean and deviation of ln sigma (EDM's P_mean, P_std), for a residual of 0.2
+TINT: Final = 0.65  # least share of a colour that a tint leaves
+AT_TOP: Final = 0.4  # share of the teacher's samples at sigma_max, where a one-step picture begins
+TRUST: Final = (0.7, 0.85)  # previous picture while the teacher learns: true, spoilt up to here, then none
+SHARED: Final = (
+    0.7  # share of rollouts whose frames all have the same noise, as a session's do (LatentSync's mixed noise)
+)
+
+
+@dataclass(slots=True)
+class Step:
+    """What a step needs besides the batch. ``noise`` (on ``device``, as the network) draws everything random."""
+
+    net: Renderer
+    weights: Weights
+    noise: torch.Generator
+    perceptual: Perceptual | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def teach(self, batch: Batch) -> dict[str, Tensor]:
+        """Denoising loss of one frame a sample (EDM eq. 2 with its preconditioning), and the mask predictor's."""
+        batch = self._tinted(batch)
+        with self._cast():
+            known, conditions = self._condition(batch, 0, self._spoilt(batch))
+            truth = batch["target"][:, 0].float() / 255.0
+            weight = losses.importance(batch["region"][:, 0])
+            sigma = self._levels(len(truth))
+            noisy = truth[:, :3] + sigma[:, None, None, None] * self._normal(truth[:, :3].shape)
+            painted = self.net.denoiser(noisy, sigma, known, conditions)
+            parts = losses.picture_loss(painted, truth, weight, self._importance(sigma))
+            parts["mask"] = losses.mask_loss(painted.masks, conditions.shares, batch["region"][:, 0])
+            if self.perceptual is not None and self.weights.perceptual:
+                top = sigma >= self.net.denoiser.config.sigma_max
+                if bool(top.any()):
+                    parts["perceptual"] = self._look(painted, truth, weight, top)
+        return losses.total(parts, self.weights)
+
+    def tune(self, batch: Batch, gap: float) -> dict[str, Tensor]:
+        """Consistency tuning (Geng et al. 2024, Consistency Models Made Easy, algorithm 1) with one-step rollouts.
+
+        ``gap`` in (0, 1]: how far below its noise level t the target's level r lies, r = t (1 - gap n(t)); 1 is
+        denoising, and it shrinks as training goes on. The rollout's frames are painted in one step from the session's
+        noise, each on the one before it as the network itself painted it.
+        """
+        batch = self._tinted(batch)
+        frames, previous, before = batch["target"].shape[1], batch["previous"].float() / 255.0, None
+        size = batch["target"].shape[-2:]
+        shape = (len(previous), 3, *size)
+        noise = self._normal(shape)
+        parts: list[dict[str, Tensor]] = []
+        with self._cast():
+            for frame in range(frames):
+                if frame:
+                    fresh = self._normal(shape)
+                    same = (self._uniform(shape[0], 1, 1, 1) < SHARED).float()
+                    noise = same * noise + (1 - same) * fresh
+                known, conditions = self._condition(batch, frame, previous)
+                truth = batch["target"][:, frame].float() / 255.0
+                weight = losses.importance(batch["region"][:, frame])
+                painted = sample(self.net.denoiser, known, conditions, noise, 1)
+                one = losses.picture_loss(painted, truth, weight, truth.new_ones(len(truth)))
+                one["mask"] = losses.mask_loss(painted.masks, conditions.shares, batch["region"][:, frame])
+                if self.perceptual is not None and self.weights.perceptual:
+                    one["perceptual"] = self._look(painted, truth, weight, None)
+                if before is not None and self.weights.still:
+                    one["still"] = self._still(painted, truth, before, batch, frame, weight)
+                parts.append(one)
+                if frame == frames - 1 and self.weights.consistency:
+                    one["consistency"] = self._consistency(known, conditions, truth, weight, gap)
+                if frame < frames - 1:
+                    whole = torch.cat([painted.rgb, painted.alpha], 1)
+                    before = whole, truth
+                    previous = self._warped(_settled(whole).detach(), batch, frame + 1)
+        mean = {name: torch.stack([p[name] for p in parts if name in p]).mean() for name in _names(parts)}
+        return losses.total(mean, self.weights)
+
+    def _tinted(self, batch: Batch) -> Batch:
+        """The same people in other light: red, green and blue scaled alike in all that shows them."""
+        out = dict(batch)
+        gain = TINT + (1 - TINT) * self._uniform(len(batch["view"]), 3, 1, 1)
+        for name in ("hi", "previous", "target", "reference"):
+            picture = batch[name].clone()
+            scale = gain[:, None] if picture.ndim == 5 else gain
+            colour = picture[..., :3, :, :].float() * scale
+            picture[..., :3, :, :] = colour if picture.is_floating_point() else (colour + 0.5).to(torch.uint8)
+            out[name] = picture
+        return out
+
+    def _condition(self, batch: Batch, frame: int, previous: Tensor) -> tuple[Known, Conditions]:
+        """What is known of a frame, with its conditions, on ``previous`` (B,4,h,w) in [0,1], already warped."""
+        warped = (previous.clamp(0, 1) * 255.0 + 0.5).to(torch.uint8)
+        hi, code = torch.cat([batch["hi"][:, frame], warped], 1), self.net.encoder(batch["reference"]).float()
+        known = Known(hi, batch["lo"][:, frame], batch["view"][:, frame], batch["motion"][:, frame], code)
+        return known, self.net.denoiser.condition(known)
+
+    def _spoilt(self, batch: Batch) -> Tensor:
+        """The true previous picture, now and then spoilt as the network's own would be, or not there at all."""
+        previous = batch["previous"].float() / 255.0
+        count = len(previous)
+        draw = self._uniform(count, 1, 1, 1)
+        soft = torch.nn.functional.avg_pool2d(previous, 3, 1, 1)
+        tint = 1 + 0.06 * self._normal((count, 4, 1, 1))
+        spoilt = soft * tint + 0.03 * self._normal(previous.shape) * previous[:, 3:]
+        kept = torch.where(draw < TRUST[0], previous, spoilt * (previous[:, 3:] > 0))
+        return torch.where(draw < TRUST[1], kept, torch.zeros_like(kept))
+
+    def _warped(self, whole: Tensor, batch: Batch, frame: int) -> Tensor:
+        seen = batch["lo"][:, frame, 7:8].float() / 255.0
+        return warp_torch(whole, batch["flow"][:, frame], seen)
+
+    def _consistency(self, known: Known, conditions: Conditions, truth: Tensor, weight: Tensor, gap: float) -> Tensor:
+        """Distance of D at noise level t from D (without gradient) at the lower level r of the same noise."""
+        net, rgb = self.net.denoiser, truth[:, :3]
+        high = self._levels(len(truth))
+        low = high * (1 - gap * (1 + 8 * torch.sigmoid(-high))).clamp(min=0.0)
+        noise = self._normal(rgb.shape)
+        ours = net(rgb + high[:, None, None, None] * noise, high, known, conditions)
+        with torch.no_grad():
+            safe = low.clamp(min=net.config.sigma_min)
+            target = net(rgb + safe[:, None, None, None] * noise, safe, known, conditions).rgb
+            target = torch.where((low > 0)[:, None, None, None], target, rgb)
+        scale = (self._importance(high).sqrt() / (1 - low / high).clamp(min=0.05))[:, None, None, None].clamp(max=8.0)
+        return (scale * weight * losses.huber(ours.rgb, target)).mean()
+
+    def _still(
+        self, painted: Painted, truth: Tensor, before: tuple[Tensor, Tensor], batch: Batch, frame: int, weight: Tensor
+    ) -> Tensor:
+        """Change along the flow since the frame before, ours against the truth's."""
+        ours, theirs = (self._warped(x, batch, frame)[:, :3] for x in before)
+        seen = torch.nn.functional.interpolate(batch["lo"][:, frame, 7:8].float() / 255.0, scale_factor=2.0)
+        return (weight * seen * ((painted.rgb - ours) - (truth[:, :3] - theirs)).abs()).mean()
+
+    def _look(self, painted: Painted, truth: Tensor, weight: Tensor, chosen: Tensor | None) -> Tensor:
+        """Perceptual distance of the pictures over mid-grey."""
+        assert self.perceptual is not None
+        ours = painted.rgb + 0.5 * (1 - painted.alpha)
+        theirs = truth[:, :3] + 0.5 * (1 - truth[:, 3:])
+        if chosen is not None:
+            ours, theirs, weight = ours[chosen], theirs[chosen], weight[chosen]
+        return self.perceptual(ours.clamp(0, 1), theirs, weight).float().mean()
+
+    def _levels(self, count: int) -> Tensor:
+        config = self.net.denoiser.config
+        sigma = torch.exp(LEVEL[0] + LEVEL[1] * torch.randn(count, generator=self.noise))
+        top = torch.rand(count, generator=self.noise) < AT_TOP
+        return torch.where(
+            top, torch.full_like(sigma, config.sigma_max), sigma.clamp(config.sigma_min, config.sigma_max)
+        )
+
+    def _importance(self, sigma: Tensor) -> Tensor:
+        """EDM's weight lambda(sigma) (table 1) times sigma_data squared: 1 for large sigma."""
+        data = self.net.denoiser.config.sigma_data
+        return ((sigma.square() + data**2) / sigma.square()).clamp(max=100.0)
+
+    def _normal(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
+        return torch.randn(shape, generator=self.noise, device=self.device)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.noise, device=self.device)
+
+    def _cast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def gap(part: float, halvings: int = 4) -> float:
+    """ECT's schedule: 1 at first, halved ``halvings`` times over the run; ``part`` in [0, 1] is how much is done."""
+    return 0.5 ** int(min(part, 0.999) * (halvings + 1))
+
+
+def _settled(whole: Tensor) -> Tensor:
+    """A painted picture (B,4,h,w) as the engine keeps it: colour within alpha."""
+    alpha = whole[:, 3:].clamp(0, 1)
+    return torch.cat([torch.minimum(whole[:, :3].clamp(min=0.0), alpha), alpha], 1)
+
+
+def _names(parts: list[dict[str, Tensor]]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part))
