@@ -80,8 +80,8 @@ class Conditions(NamedTuple):
     """What does not depend on the noise, computed once a frame however many steps follow.
 
     feature (B,C0,G,G); detail (B,4D,G,G) of the planes themselves; shares (B,MASKS,G,G), the mask predictor's logits
-    of how much of a patch each class holds; gates their softmax by level, (B,MASKS,G,G) and halved twice; embed (B,E); experts
-    (B,V), the weights of the view experts.
+    of how much of a patch each class holds; gates their softmax by level, (B,MASKS,G,G) and halved twice; embed (B,E);
+    experts (B,V), the weights of the view experts.
     """
 
     feature: Tensor
