@@ -124,7 +124,9 @@ class Session:
 
     def push_voice(self, samples: Samples) -> None:
         """Appends mono 48 kHz voice in [-1, 1], any length. NaN and infinity are silenced; BufferError when full."""
-        clean = np.nan_to_num(np.asarray(samples, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        clean = np.asarray(samples, np.float32)
+        if not np.isfinite(clean).all():
+            clean = np.nan_to_num(clean, nan=0.0, posinf=0.0, neginf=0.0)
         self.inbox.write(np.clip(clean, -1.0, 1.0))
 
     def control(self, controls: Controls) -> None:

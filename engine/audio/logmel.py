@@ -63,7 +63,8 @@ class LogMel:
         context = np.concatenate([state.tail, samples], axis=1)
         state.tail = context[:, -(WINDOW - HOP) :].copy()
         spectrum = np.fft.rfft(context[:, self._hops] * self._window, FFT).astype(np.complex64, copy=False)
-        power: Array = (spectrum.real**2 + spectrum.imag**2) @ self._filters
+        squares: Array = spectrum.real**2 + spectrum.imag**2
+        power: Array = squares @ self._filters
         np.log10(np.maximum(power, FLOOR, out=power), out=power)
         power += np.float32(3.0)
         power *= np.float32(0.5)

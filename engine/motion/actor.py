@@ -27,7 +27,8 @@ HEAD_FOLLOWS: Final = (0.25, 0.45)  # share of the way to its aim that the head 
 HEAD_HALF_LIFE: Final = 0.22  # seconds
 WANDER_HELD: Final = 0.3  # of the performer's gaze shifts that stays when the gaze is held: fixations, not aversions
 EYE_LIMITS: Final = (0.6, 0.4)  # radians
-TRUNK: Final = (JOINT_INDEX["spine"], JOINT_INDEX["neck"])
+# Where the performance bends (about x) and twists (about y) spine and neck: (2 joints, 2 axes).
+TRUNK: Final = JOINTS_AT.start + 3 * np.array([JOINT_INDEX["spine"], JOINT_INDEX["neck"]])[:, None] + np.arange(2)
 # What of the mouth another source's lips say; a smile or a frown of it is an expression.
 SAID: Final = MOUTH & np.array([not name.startswith(("mouthSmile", "mouthFrown")) for name in ACTIONS])
 ARMS: Final = np.array([not name.startswith(("spine", "neck", "clavicle")) for name in JOINT_INDEX])
@@ -92,7 +93,7 @@ class Actor:
         turn = state.turn
         hushed = turn.hushed
         own = outside is not None and lips is outside.face
-        if not own:  # what sounds but is no voice does not open the mouth
+        if not own and turn.voice < 1.0:  # what sounds but is no voice does not open the mouth
             lips = lips * np.where(MOUTH, np.float32(turn.voice), np.float32(1.0))
         heard = Heard(
             np.full_like(mel, SILENT) if hushed else mel, 0.0 if hushed else speech,
@@ -102,7 +103,8 @@ class Actor:
         if outside is None:
             head, gaze = self._look(row, state)
             joints = row[JOINTS_AT].reshape(J, 3).copy()
-            joints[ARMS] *= np.float32(state.manner.gesture)
+            if state.manner.gesture != 1.0:
+                joints[ARMS] *= np.float32(state.manner.gesture)
             expression, lip = row[FACE_AT], np.zeros(R, np.float32)
         else:
             head, gaze, joints, lip = outside.head, outside.gaze, outside.joints, outside.lip
@@ -114,16 +116,16 @@ class Actor:
     def _look(self, row: Array, state: ActorState) -> tuple[Array, Array]:
         """Head (6,) and eyes (2,): the eyes hold their target while head and trunk move under them (vestibulo-ocular
         reflex)."""
-        pitch, yaw = (float(value) for value in state.follow.value)
+        pitch, yaw = state.follow.value.tolist()
         head = row[HEAD_AT] * np.float32(state.manner.head)
         # The skull turns about the neck: a little sideways and forward travel comes with the rotation.
-        head += np.array([pitch, yaw, 0.0, 0.03 * yaw, 0.0, 0.02 * pitch], np.float32)
-        trunk = row[JOINTS_AT].reshape(J, 3)[list(TRUNK)].sum(0)
+        head += np.array((pitch, yaw, 0.0, 0.03 * yaw, 0.0, 0.02 * pitch), np.float32)
+        nod, turn = head[:2].tolist()
+        bend, twist = row[TRUNK].sum(0).tolist()
         free = 1.0 - (1.0 - WANDER_HELD) * state.manner.held
-        aim, wander = state.manner.aim.value, row[GAZE_AT] * np.float32(free)
-        eyes = [aim[0] + wander[0] - head[1] - trunk[1], aim[1] + wander[1] + head[0] + trunk[0]]
-        limit = np.array(EYE_LIMITS)
-        return head, np.clip(eyes, -limit, limit).astype(np.float32)
+        (aim_yaw, aim_pitch), (yaw, pitch) = state.manner.aim.value.tolist(), row[GAZE_AT].tolist()
+        eyes = aim_yaw + free * yaw - turn - twist, aim_pitch + free * pitch + nod + bend
+        return head, np.array([_clamp(eye, limit) for eye, limit in zip(eyes, EYE_LIMITS, strict=True)], np.float32)
 
 
 def _aim(manner: Manner, places: Places) -> tuple[float, float]:

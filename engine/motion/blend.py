@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.motion.frame import ACTION_INDEX, ACTIONS, K
+from engine.motion.frame import ACTION_INDEX, ACTIONS, K, numbers
 from engine.motion.lips import GAP_VECTOR, lip_gap
 
 Array = NDArray[np.float32]
@@ -19,10 +19,12 @@ Array = NDArray[np.float32]
 JAW: Final = ACTION_INDEX["jawOpen"]
 CLOSE: Final = ACTION_INDEX["mouthClose"]
 MOUTH: Final = np.array([name.startswith(("mouth", "jaw", "tongue", "cheekPuff")) for name in ACTIONS])
-# Of an expression's mouth, what stays while speaking: more of what makes it happy or sad.
+# Of an expression's mouth, what stays while speaking: more of what makes it happy or sad, nothing of the jaw.
 _CORNERS: Final = ("mouthSmile", "mouthFrown", "mouthDimple")
-SHARE: Final[Array] = np.array([0.6 if name.startswith(_CORNERS) else 0.45 for name in ACTIONS], np.float32)
-YIELD: Final = np.float32(0.6)  # of that, what gives way where the lips touch
+LOST: Final[Array] = np.array([0.4 if name.startswith(_CORNERS) else 0.55 for name in ACTIONS], np.float32) * MOUTH
+LOST[JAW] = 1.0
+LIPS: Final = MOUTH & (np.arange(K) != JAW)
+YIELD: Final = 0.6  # of what stays, the share that gives way where the lips touch
 PRESSED_MM: Final = np.float32(0.8)  # how far past touching a closure drives the lips, as in the lip network
 FULL: Final = np.float32(-GAP_VECTOR[CLOSE])  # millimetres that mouthClose 1 closes
 SMALL: Final = np.float32(0.02)  # of mouthClose: less is no closure but a mouth that is shut anyway
@@ -50,15 +52,18 @@ def blend(
     closure and labiodental of the lips, worked out from ``lips`` without it; ``share`` and ``weight`` (K,): actions set
     by hand, and how far each replaces what is there.
     """
-    lips, expression = np.nan_to_num(lips, nan=0.0), np.nan_to_num(expression, nan=0.0)
+    lips, expression = numbers(lips), numbers(expression)
     closure = float(contact[0]) if contact is not None else closure_of(lips)
     touch = max(closure, float(contact[1]) if contact is not None else 0.0)
-    keep = np.ones(K, np.float32)
-    keep[MOUTH] = (1.0 - (1.0 - SHARE[MOUTH]) * level) * (1.0 - YIELD * touch * level)
-    keep[JAW] = 1.0 - level
-    keep[MOUTH] *= np.float32(1.0 - hush)
-    said = lips * np.where(MOUTH, np.float32(1.0 - hush), np.float32(1.0))
-    face = np.clip(said + expression * keep, 0.0, 1.0).astype(np.float32)
+    keep = np.float32(1.0) - LOST * np.float32(level)
+    np.multiply(keep, np.float32(1.0 - YIELD * touch * level), out=keep, where=LIPS)
+    if hush > 0.0:
+        np.multiply(keep, np.float32(1.0 - hush), out=keep, where=MOUTH)
+        lips = lips.copy()
+        np.multiply(lips, np.float32(1.0 - hush), out=lips, where=MOUTH)
+    keep *= expression
+    keep += lips
+    face = np.minimum(np.maximum(keep, 0.0, out=keep), 1.0, out=keep)
     free = 1.0
     if share is not None and weight is not None:
         face += share * (weight - face)

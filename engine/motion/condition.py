@@ -46,13 +46,19 @@ def condition(
     manner = np.asarray(style, np.float32)
     if manner.shape != (len(STYLE),) or not ((manner >= 0.0) & (manner <= 1.0)).all():
         raise ValueError(f"style is {len(STYLE)} numbers in [0, 1] ({', '.join(STYLE)}), got {manner.tolist()}")
-    row = np.zeros(CONDITION, np.float32)
+    row = assemble(np.zeros(len(EMOTIONS)), manner, speaking, listening, lookahead)
     row[EMOTION_INDEX[emotion]] = intensity
-    row[SPEAKING_AT], row[LISTENING_AT], row[LOOKAHEAD_AT] = speaking, listening, lookahead / MOST_LOOKAHEAD
-    row[STYLE_AT] = manner
     if meaning is not None:
         vector = np.asarray(meaning, np.float32)
         if vector.shape != (SEMANTIC,) or not np.isfinite(vector).all():
             raise ValueError(f"a meaning is {SEMANTIC} finite numbers, got shape {vector.shape}")
         row[SEMANTIC_AT], row[KNOWN_AT] = vector, 1.0
+    return row
+
+
+def assemble(emotion: ArrayLike, style: ArrayLike, speaking: float, listening: float, lookahead: int) -> Array:
+    """:func:`condition` of values that are known to be good, a weight for each emotion (8,), and no meaning."""
+    row = np.zeros(CONDITION, np.float32)
+    row[EMOTION_AT], row[STYLE_AT] = emotion, style
+    row[SPEAKING_AT], row[LISTENING_AT], row[LOOKAHEAD_AT] = speaking, listening, lookahead / MOST_LOOKAHEAD
     return row

@@ -26,6 +26,7 @@ HOTTEST: Final = 2.0  # temperature
 MOOD_HALF_LIFE: Final = 0.15  # seconds: emotion and style are within 1 % of what was asked after 0.6 s
 ACTION_HALF_LIFE: Final = 0.05
 GAZE_HALF_LIFE: Final = 0.02  # a saccade
+SEEN: Final = 1e-4  # share and weight below which an action that was set by hand is not seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,10 @@ def _mood(manner: Manner) -> NDArray[np.float64]:
     return goal
 
 
+def _unit(values: NDArray[np.float64]) -> Array:
+    return np.minimum(np.maximum(values, 0.0), 1.0).astype(np.float32)
+
+
 @dataclass(slots=True)
 class MannerState:
     """The manner as acted right now: springs on mood, on each action's share and weight, and on the gaze's aim."""
@@ -116,6 +121,7 @@ class MannerState:
     mood: Spring
     shares: Spring = field(default_factory=lambda: Spring.at(np.zeros(2 * K)))
     aim: Spring = field(default_factory=lambda: Spring.at(np.zeros(2)))
+    by_hand: bool = False  # actions are set by hand, or fade
 
     @staticmethod
     def start(manner: Manner) -> MannerState:
@@ -126,6 +132,10 @@ class MannerState:
         """Moves on by ``dt`` seconds toward ``manner``; ``aim``: where the gaze is directed now, yaw and pitch."""
         self.mood.follow(_mood(manner), MOOD_HALF_LIFE, dt)
         self.aim.follow(aim, GAZE_HALF_LIFE, dt)
+        if manner.actions or self.by_hand:
+            self._follow_actions(manner, dt)
+
+    def _follow_actions(self, manner: Manner, dt: float) -> None:
         # A released action keeps its weight while its share goes: it fades into what the face does, not to zero.
         goal = np.concatenate([np.zeros(K), self.shares.value[K:]])
         for action, weight in manner.actions:
@@ -134,11 +144,14 @@ class MannerState:
             if self.shares.value[place] < 1e-3:
                 self.shares.value[K + place], self.shares.rate[K + place] = weight, 0.0
         self.shares.follow(goal, ACTION_HALF_LIFE, dt)
+        self.by_hand = bool(manner.actions) or bool((self.shares.value[:K] >= SEEN).any())
+        if not self.by_hand:
+            self.shares = Spring.at(np.zeros(2 * K))
 
     @property
     def emotion(self) -> Array:
         """(8,) weight of each emotion; neutral's is always 0."""
-        return np.clip(self.mood.value[_EMOTION], 0.0, 1.0).astype(np.float32)
+        return _unit(self.mood.value[_EMOTION])
 
     @property
     def head(self) -> float:
@@ -153,23 +166,22 @@ class MannerState:
     @property
     def held(self) -> float:
         """0: the gaze wanders freely, 1: it is held on its aim."""
-        return float(np.clip(self.mood.value[_HELD], 0.0, 1.0))
+        return min(max(float(self.mood.value[_HELD]), 0.0), 1.0)
 
-    def actions(self) -> tuple[Array, Array]:
-        """(share (K,), weight (K,)) of the actions that are set by hand."""
-        both = np.clip(self.shares.value, 0.0, 1.0).astype(np.float32)
-        both[both < 1e-4] = 0.0
+    def actions(self) -> tuple[Array, Array] | tuple[None, None]:
+        """(share (K,), weight (K,)) of the actions that are set by hand; None when there are none."""
+        if not self.by_hand:
+            return None, None
+        both = _unit(self.shares.value)
+        both[both < SEEN] = 0.0
         return both[:K], both[K:]
 
     def condition(self, manner: Manner, speaking: bool, lookahead: int) -> Array:
         """(CONDITION,) what a learned performer is told."""
-        listening = manner.listening and not speaking
-        style = np.clip(self.mood.value[_STYLE], 0.0, 1.0)
-        row = conditions.condition(
-            speaking=float(speaking), listening=float(listening), style=style, meaning=manner.meaning,
-            lookahead=lookahead,
-        )  # fmt: skip
-        row[conditions.EMOTION_AT] = self.emotion
+        style, listening = _unit(self.mood.value[_STYLE]), manner.listening and not speaking
+        row = conditions.assemble(self.emotion, style, speaking, listening, lookahead)
+        if manner.meaning is not None:
+            row[conditions.SEMANTIC_AT], row[conditions.KNOWN_AT] = manner.meaning, 1.0
         return row
 
     def lip_gain(self) -> Array:

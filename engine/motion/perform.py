@@ -18,7 +18,7 @@ from engine.clock import HOPS_PER_FRAME
 from engine.motion.behaviour import Behaviour, BehaviourConfig, BehaviourState
 from engine.motion.condition import CONDITION
 from engine.motion.emotion import EXPRESSION_TABLE
-from engine.motion.frame import ACTION_INDEX, K
+from engine.motion.frame import ACTION_INDEX, K, numbers
 from engine.motion.performance import PERFORMANCE, WINDOW
 
 Array = NDArray[np.float32]
@@ -130,4 +130,4 @@ class LearnedPerformer:
         buffers["state"][...] = state.memory
         outputs = self._program.run(1)
         state.memory[...] = outputs["next_state"]
-        state.made[...] = np.nan_to_num(outputs["motion"][0])
+        state.made.ravel()[...] = numbers(outputs["motion"].ravel())
