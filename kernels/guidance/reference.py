@@ -27,7 +27,7 @@ def texel(texture: Texture, u: F64, v: F64, level: I64) -> U8:
 
     upper = at(iy, ix) * (16 - fx) + at(iy, jx) * fx
     lower = at(jy, ix) * (16 - fx) + at(jy, jx) * fx
-    total: I64 = upper * (16 - fy) + lower * fy + 128
+    total: Any = upper * (16 - fy) + lower * fy + 128
     return (total >> 8).astype(np.uint8)
 
 

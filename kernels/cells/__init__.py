@@ -1,0 +1,60 @@
+"""Cells: a picture's planes as the neural renderer reads them, 4 x 4 pixels a cell, and its answer as pixels again.
+
+A cell holds, channels last: ten planes of full size (kernels/guidance's six, then the warped previous picture's red,
+green, blue and alpha), 16 values each, row by row; then fifteen planes of half size, 4 values each: normal x, y, z,
+facing, depth, gloss, seen, and one for each of eight classes, 255 where it is that class.
+An answer holds, for the 16 pixels of a cell: residual red, green, blue, cover (alpha) and keep (how much of the
+previous picture stays); and for every 2 x 2 cells the gain of the lit surface's red, green, blue.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from kernels.cells import cpu
+from kernels.guidance import Guidance
+from kernels.jit import F32, U8
+
+__all__ = ["CELL", "CLASSES", "PACKED", "PAINT", "paint", "pack"]
+
+CELL: Final = 4  # pixels of a cell's side
+CLASSES: Final = 8
+PACKED: Final = 10 * 16 + (7 + CLASSES) * 4
+PAINT: Final = 5 * 16
+
+
+def pack(guidance: Guidance, warped: U8, out: U8) -> U8:
+    """``guidance`` of a picture (H,W), H and W multiples of 4, and the warped previous picture (4,H,W) to cells ``out``
+    (H/4,W/4,PACKED), all u8. Raises ValueError on other shapes."""
+    height, width = guidance.hi.shape[1:]
+    _check("guidance.hi", guidance.hi, (6, height // 4 * 4, width // 4 * 4), np.uint8)
+    _check("warped", warped, (4, height, width), np.uint8)
+    _check("out", out, (height // 4, width // 4, PACKED), np.uint8)
+    cpu.pack(
+        guidance.hi.view(np.uint32), warped.view(np.uint32), guidance.lo.view(np.uint16),
+        guidance.seen.view(np.uint16), guidance.lo[6], out.view(np.uint32), out.view(np.uint16), out,
+    )  # fmt: skip
+    return out
+
+
+def paint(answer: F32, gain: F32, cells: U8, out: U8) -> U8:
+    """``answer`` (h,w,PAINT) and ``gain`` (h/2,w/2,3), f32, with the cells (h,w,PACKED) they answer, to the picture
+    ``out`` (4h,4w,4) u8: premultiplied sRGB and alpha.
+
+    alpha = cover; k = keep x previous alpha; rgb = (1 - k) cover x lit x gain + k x previous + residual, in [0, alpha].
+    The gain is bilinear between the middles of 2 x 2 cells. Raises ValueError on other shapes.
+    """
+    height, width = cells.shape[:2]
+    _check("cells", cells, (height // 2 * 2, width // 2 * 2, PACKED), np.uint8)
+    _check("answer", answer, (height, width, PAINT), np.float32)
+    _check("gain", gain, (height // 2, width // 2, 3), np.float32)
+    _check("out", out, (4 * height, 4 * width, 4), np.uint8)
+    cpu.paint(answer, gain, cells, out.view(np.uint32)[..., 0])
+    return out
+
+
+def _check(name: str, array: Any, shape: tuple[int, ...], kind: Any) -> None:
+    if array.shape != shape or array.dtype != kind or not array.flags.c_contiguous:
+        raise ValueError(f"{name} must be {shape} {np.dtype(kind)} and contiguous, got {array.shape} {array.dtype}")
