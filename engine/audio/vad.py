@@ -45,7 +45,7 @@ class Vad:
             "output": (batch, 1),
             "stateN": (2, batch, 128),
         }
-        self._program = ort.load(path, [batch], fixed)
+        self._program = ort.load(path, [batch], fixed, {"batch": batch, "sequence": CONTEXT + CHUNK})
         self._batch = batch
         self._program.inputs(batch)["sr"][...] = SAMPLE_RATE
 

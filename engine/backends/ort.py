@@ -22,13 +22,16 @@ class OrtProgram:
     """
 
     def __init__(
-        self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], threads: int
-    ) -> None:
+        self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], sides: Mapping[str, int],
+        threads: int,
+    ) -> None:  # fmt: skip
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         self.runs = f"ONNX Runtime, f32, {threads} thread{'s' * (threads > 1)}"
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        for name, side in sides.items():
+            options.add_free_dimension_override_by_name(name, side)
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own unexported types
@@ -69,10 +72,12 @@ class OrtProgram:
 
 
 def load(
-    path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None, *, threads: int = 1
-) -> OrtProgram:
-    """Loads ``path`` for the given batch sizes. ``fixed`` gives shapes that the file leaves open (-1 = batch).
+    path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None,
+    sides: Mapping[str, int] | None = None, *, threads: int = 1,
+) -> OrtProgram:  # fmt: skip
+    """Loads ``path`` for the given batch sizes. ``fixed`` gives shapes that the file leaves open (-1 = batch),
+    ``sides`` dimensions that it names: what follows from them is then worked out once.
 
     One thread unless told otherwise: for a small network a second doubles the CPU burnt and helps nobody else.
     """
-    return OrtProgram(path, batch_sizes, fixed or {}, threads)
+    return OrtProgram(path, batch_sizes, fixed or {}, sides or {}, threads)
