@@ -17,21 +17,24 @@ from kernels.cells import cpu
 from kernels.guidance import Guidance
 from kernels.jit import F32, U8
 
-__all__ = ["CELL", "CLASSES", "PACKED", "PAINT", "paint", "pack"]
+__all__ = ["CLASSES", "PACKED", "PAINT", "PATCH", "pack", "paint"]
 
-CELL: Final = 4  # pixels of a cell's side
+PATCH: Final = 8  # pixels of a patch's side: two cells
 CLASSES: Final = 8
 PACKED: Final = 10 * 16 + (7 + CLASSES) * 4
 PAINT: Final = 5 * 16
 
 
 def pack(guidance: Guidance, warped: U8, out: U8) -> U8:
-    """``guidance`` of a picture (H,W), H and W multiples of 4, and the warped previous picture (4,H,W) to cells ``out``
-    (H/4,W/4,PACKED), all u8. Raises ValueError on other shapes."""
+    """``guidance`` of a picture (H,W), H and W multiples of 8, and the warped previous picture (4,H,W) to cells ``out``
+    (H/8,W/8,4,PACKED), all u8: the four cells of a patch of 8 x 8 pixels lie together, row by row.
+
+    Raises ValueError on other shapes.
+    """
     height, width = guidance.hi.shape[1:]
-    _check("guidance.hi", guidance.hi, (6, height // 4 * 4, width // 4 * 4), np.uint8)
+    _check("guidance.hi", guidance.hi, (6, height // PATCH * PATCH, width // PATCH * PATCH), np.uint8)
     _check("warped", warped, (4, height, width), np.uint8)
-    _check("out", out, (height // 4, width // 4, PACKED), np.uint8)
+    _check("out", out, (height // PATCH, width // PATCH, 4, PACKED), np.uint8)
     cpu.pack(
         guidance.hi.view(np.uint32), warped.view(np.uint32), guidance.lo.view(np.uint16),
         guidance.seen.view(np.uint16), guidance.lo[6], out.view(np.uint32), out.view(np.uint16), out,
@@ -40,17 +43,17 @@ def pack(guidance: Guidance, warped: U8, out: U8) -> U8:
 
 
 def paint(answer: F32, gain: F32, cells: U8, out: U8) -> U8:
-    """``answer`` (h,w,PAINT) and ``gain`` (h/2,w/2,3), f32, with the cells (h,w,PACKED) they answer, to the picture
-    ``out`` (4h,4w,4) u8: premultiplied sRGB and alpha.
+    """``answer`` (2h,2w,PAINT) and ``gain`` (h,w,3), f32, with the cells (h,w,4,PACKED) they answer, to the picture
+    ``out`` (8h,8w,4) u8: premultiplied sRGB and alpha.
 
     alpha = cover; k = keep x previous alpha; rgb = (1 - k) cover x lit x gain + k x previous + residual, in [0, alpha].
     The gain is bilinear between the middles of 2 x 2 cells. Raises ValueError on other shapes.
     """
     height, width = cells.shape[:2]
-    _check("cells", cells, (height // 2 * 2, width // 2 * 2, PACKED), np.uint8)
-    _check("answer", answer, (height, width, PAINT), np.float32)
-    _check("gain", gain, (height // 2, width // 2, 3), np.float32)
-    _check("out", out, (4 * height, 4 * width, 4), np.uint8)
+    _check("cells", cells, (height, width, 4, PACKED), np.uint8)
+    _check("answer", answer, (2 * height, 2 * width, PAINT), np.float32)
+    _check("gain", gain, (height, width, 3), np.float32)
+    _check("out", out, (PATCH * height, PATCH * width, 4), np.uint8)
     cpu.paint(answer, gain, cells, out.view(np.uint32)[..., 0])
     return out
 

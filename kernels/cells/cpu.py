@@ -20,37 +20,38 @@ DOWN = np.repeat(_ALONG, 4, 1)
 def pack(hi: Any, warped: Any, lo: Any, seen: Any, mask: U8, out4: Any, out2: Any, out: U8) -> None:
     """Planes as words: hi (6,H,W/4) and warped (4,H,W/4) u32, lo (7,H/2,W/4) and seen (H/2,W/4) u16, mask (H/2,W/2) u8;
     ``out4``, ``out2`` and ``out`` are the same cells as words of 4, 2 and 1 bytes."""
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
+    for y in range(2 * out.shape[0]):
+        for x in range(2 * out.shape[1]):
+            v, u, k = y >> 1, x >> 1, 2 * (y & 1) + (x & 1)
             for i in range(4):
                 for p in range(6):
-                    out4[y, x, 4 * p + i] = hi[p, 4 * y + i, x]
+                    out4[v, u, k, 4 * p + i] = hi[p, 4 * y + i, x]
                 for p in range(4):
-                    out4[y, x, 24 + 4 * p + i] = warped[p, 4 * y + i, x]
-            for k in range(46, 55):
-                out4[y, x, k] = 0
+                    out4[v, u, k, 24 + 4 * p + i] = warped[p, 4 * y + i, x]
+            for p in range(46, 55):
+                out4[v, u, k, p] = 0
             for i in range(2):
                 for q in range(6):
-                    out2[y, x, 80 + 2 * q + i] = lo[q, 2 * y + i, x]
-                out2[y, x, 92 + i] = seen[2 * y + i, x]
+                    out2[v, u, k, 80 + 2 * q + i] = lo[q, 2 * y + i, x]
+                out2[v, u, k, 92 + i] = seen[2 * y + i, x]
                 for j in range(2):
-                    out[y, x, 188 + 4 * np.int64(mask[2 * y + i, 2 * x + j]) + 2 * i + j] = 255
+                    out[v, u, k, 188 + 4 * np.int64(mask[2 * y + i, 2 * x + j]) + 2 * i + j] = 255
 
 
 @fast
 def paint(answer: F32, gain: F32, cells: U8, out: Any) -> None:
-    """See kernels/cells/__init__.py. ``out`` (4h,4w) u32: red, green, blue, alpha from the lowest byte."""
+    """See kernels/cells/__init__.py. ``out`` (8h,8w) u32: red, green, blue, alpha from the lowest byte."""
     rows, columns = gain.shape[0] - 1, gain.shape[1] - 1
     word, lit = np.zeros(16, np.uint32), np.zeros(16, np.float32)
     across, down, byte = ACROSS, DOWN, np.float32(1.0 / 255.0)
     one, zero, top, half = np.float32(1.0), np.float32(0.0), np.float32(255.0), np.float32(0.5)
-    for y in range(cells.shape[0]):
+    for y in range(answer.shape[0]):
         v = (y >> 1) - 1 + (y & 1)
         v0, v1 = max(v, 0), min(v + 1, rows)
-        for x in range(cells.shape[1]):
+        for x in range(answer.shape[1]):
             u = (x >> 1) - 1 + (x & 1)
             u0, u1 = max(u, 0), min(u + 1, columns)
-            a, c = answer[y, x], cells[y, x]
+            a, c = answer[y, x], cells[y >> 1, x >> 1, 2 * (y & 1) + (x & 1)]
             wx, wy = across[x & 1], down[y & 1]
             for k in range(16):
                 cover = min(max(a[48 + k], zero), one)

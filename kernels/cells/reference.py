@@ -25,11 +25,14 @@ def from_cells(cells: Any, side: int) -> Any:
 
 
 def pack(guidance: Guidance, warped: U8) -> U8:
-    """Cells (H/4,W/4,220) of the planes."""
+    """Cells (H/8,W/8,4,220) of the planes."""
     classes = np.where(guidance.lo[6] == np.arange(8)[:, None, None], 255, 0).astype(np.uint8)
     half = np.concatenate([guidance.lo[:6], guidance.seen[None], classes])
     full = np.concatenate([guidance.hi, warped])
-    return np.concatenate([to_cells(full, 4), to_cells(half, 2)], -1)
+    cells = np.concatenate([to_cells(full, 4), to_cells(half, 2)], -1)
+    height, width, channels = cells.shape
+    patches = cells.reshape(height // 2, 2, width // 2, 2, channels).transpose(0, 2, 1, 3, 4)
+    return patches.reshape(height // 2, width // 2, 4, channels)
 
 
 def bilinear(gain: F64, scale: int) -> F64:
@@ -45,7 +48,9 @@ def bilinear(gain: F64, scale: int) -> F64:
 
 def paint(answer: F32, gain: F32, cells: U8) -> U8:
     """The picture (H,W,4), premultiplied."""
-    planes = from_cells(cells[..., :160], 4) / 255.0
+    height, width = cells.shape[:2]
+    apart = cells[..., :160].reshape(height, width, 2, 2, 160).transpose(0, 2, 1, 3, 4)
+    planes = from_cells(apart.reshape(2 * height, 2 * width, 160), 4) / 255.0
     paint = from_cells(answer.astype(np.float64), 4)
     residual, cover, keep = paint[:3], np.clip(paint[3], 0, 1), paint[4] * planes[9]
     rgb = (1 - keep) * cover * planes[:3] * bilinear(gain.astype(np.float64), 8) + keep * planes[6:9] + residual
