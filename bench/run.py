@@ -22,6 +22,7 @@ SUITES: Final = {
     "latency": "stage by stage, one session, 512 x 512 at 25 fps in real time",
     "stream": "a real headless Chromium: first frame, fps, glass to glass, A/V skew, control to photon",
     "motion": "visemes, lip closures and lag on real speech, next to six other systems",
+    "render": "pictures of held-out people against photographs of them: parts, views, flicker, identity, ablations",
     "soak": "ten hours of voice: nothing grows, the last minute is as good as the first",
     "kernels": "each kernel against its reference, then its time",
     "gpu": "the CUDA kernels on this machine's GPU, checked against the CPU's picture",

@@ -1,0 +1,1 @@
+"""Independent judges of pictures and clips: they know nothing of how a picture came to be."""
