@@ -47,9 +47,10 @@ class OpenVinoProgram:
         try:
             model = core.read_model(str(path))
             for batch in batch_sizes:
-                shapes = {node.any_name: fixed.get(node.any_name) or node.partial_shape for node in model.inputs}
+                shapes = {_name(node): fixed.get(_name(node)) or node.partial_shape for node in model.inputs}
                 model.reshape({name: _shape(shape, batch) for name, shape in shapes.items()})
-                self._bound[batch] = self._bind(core.compile_model(model, "CPU", options))
+                names = [_name(node) for node in model.inputs], [_name(node) for node in model.outputs]
+                self._bound[batch] = self._bind(core.compile_model(model, "CPU", options), *names)
         except RuntimeError as error:
             raise ValueError(f"{path}: not a network OpenVINO can load ({_brief(error)}); reinstall visavis") from error
 
@@ -69,18 +70,14 @@ class OpenVinoProgram:
             raise ValueError(f"this program was loaded for batches of {sorted(self._bound)}, got {batch}")
         return self._bound[batch]
 
-    def _bind(self, compiled: Any) -> tuple[Any, Buffers, Buffers]:
-        request = compiled.create_infer_request()
-        inputs, outputs = self._buffers(compiled.inputs), self._buffers(compiled.outputs)
-        for node in compiled.inputs:
-            request.set_tensor(node, self._tensor(inputs[node.any_name], shared_memory=True))
-        for node in compiled.outputs:
-            request.set_tensor(node, self._tensor(outputs[node.any_name], shared_memory=True))
-        return request, inputs, outputs
-
-    @staticmethod
-    def _buffers(nodes: Sequence[Any]) -> Buffers:
-        return {node.any_name: _aligned(tuple(node.shape), node.element_type.to_dtype()) for node in nodes}
+    def _bind(self, compiled: Any, inputs: list[str], outputs: list[str]) -> tuple[Any, Buffers, Buffers]:
+        request, buffers = compiled.create_infer_request(), []
+        for nodes, names in ((compiled.inputs, inputs), (compiled.outputs, outputs)):
+            arrays = [_aligned(tuple(node.shape), node.element_type.to_dtype()) for node in nodes]
+            for node, array in zip(nodes, arrays, strict=True):
+                request.set_tensor(node, self._tensor(array, shared_memory=True))
+            buffers.append(dict(zip(names, arrays, strict=True)))
+        return request, *buffers
 
 
 def load(
@@ -118,6 +115,12 @@ def cache_folder() -> Path:
     """Where compiled networks are kept: $XDG_CACHE_HOME/visavis/openvino, by default under ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "visavis" / "openvino"
+
+
+def _name(node: Any) -> str:
+    """What the file calls an input or output, which may share its tensor with others inside the graph."""
+    own = str(node.get_node().get_friendly_name()).removesuffix("/sink_port_0")
+    return own if own in node.get_names() else str(node.any_name)
 
 
 def _shape(shape: Any, batch: int) -> list[int]:

@@ -1,0 +1,111 @@
+"""The neural renderer's networks, as ONNX files on a runtime: who, noise and frame. No torch.
+
+NAME.onnx            one frame: what is known of it -> what to paint (exporters/render.py)
+NAME_noise.onnx      a session's noise -> what the first step hears of it; once a session
+NAME_identity.onnx   reference photographs -> the code of an identity; once an avatar
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends import Program, openvino
+from engine.motion.frame import SIZE
+from kernels.cells import PACKED, PAINT, PATCH
+
+ASSETS: Final = Path(__file__).parents[1] / "assets"
+CODE, VIEW = 128, 4
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where a renderer's three files are, and how to run them. ``threads`` 0: what `threads_of` says."""
+
+    path: Path
+    threads: int = 0
+    precision: str = "auto"
+
+    def program(self, size: tuple[int, int]) -> Program:
+        """The frame's graph with buffers of its own. Raises ValueError when it is missing, broken, or not for
+        pictures of ``size`` (H, W)."""
+        program = self._load("", (1,))
+        height, width = size[0] // PATCH, size[1] // PATCH
+        cells = program.inputs(1)["cells"].shape if "cells" in program.inputs(1) else ()
+        if len(cells) == 5 and cells[1:3] != (height, width):
+            made = f"{cells[2] * PATCH} x {cells[1] * PATCH}"
+            raise ValueError(
+                f"{self.path.name} paints {made} pixels, not {size[1]} x {size[0]}: set [render] width and height to "
+                'that, or renderer = "geometric"'
+            )
+        noise = {name: program.inputs(1)[name].shape for name in ("noise", "noise_detail") if name in program.inputs(1)}
+        check(self.path, program.inputs(1), {
+            "cells": (1, height, width, 4, PACKED), "view": (1, VIEW), "motion": (1, SIZE), "code": (1, CODE),
+            "noise": noise.get("noise", (1,)), "noise_detail": noise.get("noise_detail", (1,)),
+        })  # fmt: skip
+        check(self.path, program.run(1), {
+            "paint": (1, 2 * height, 2 * width, PAINT), "gain": (1, height, width, 3), "mask": (1, height, width),
+        })  # fmt: skip
+        return program
+
+    def hear(self, seed: int, program: Program, size: tuple[int, int]) -> None:
+        """Gives ``program`` the noise of a session: the same for the same ``seed``."""
+        noise = self._load("_noise", (1,))
+        drawn = np.random.default_rng(seed).standard_normal((1, 3, *size), np.float32)
+        check(self._file("_noise"), noise.inputs(1), {"normal": drawn.shape})
+        noise.inputs(1)["normal"][:] = drawn
+        heard = noise.run(1)
+        names = ("noise", "noise_detail")
+        check(self._file("_noise"), heard, {name: program.inputs(1)[name].shape for name in names})
+        for name in names:
+            program.inputs(1)[name][:] = heard[name]
+
+    def identity(self, planes: F32) -> F32:
+        """Reference planes (3,8,128,128) to the code (CODE,) of who it is and in which light."""
+        program = self._load("_identity", (len(planes),))
+        check(self._file("_identity"), program.inputs(len(planes)), {"planes": planes.shape})
+        program.inputs(len(planes))["planes"][:] = planes
+        code = program.run(len(planes))
+        check(self._file("_identity"), code, {"code": (CODE,)})
+        return np.array(code["code"], np.float32)
+
+    def _file(self, suffix: str) -> Path:
+        return self.path.with_stem(self.path.stem + suffix)
+
+    def _load(self, suffix: str, batches: tuple[int, ...]) -> Program:
+        path = self._file(suffix)
+        if not path.is_file():
+            raise ValueError(
+                f"{path}: the neural renderer's weights are not there; reinstall visavis, name others in [render] "
+                'network, or set renderer = "geometric"'
+            )
+        # Identities and noise are worth full precision: they are computed once and seen in every frame.
+        precision = "f32" if suffix else self.precision
+        return openvino.load(path, batches, threads=self.threads or threads_of(openvino.cores()), precision=precision)
+
+
+def find(name: str, threads: int = 0, precision: str = "auto") -> Network:
+    """The network called ``name``: a size that is shipped ("lite"), or the path of an ONNX file."""
+    path = Path(name) if name.endswith(".onnx") else ASSETS / f"renderer_{name}.onnx"
+    return Network(path, threads, precision)
+
+
+def threads_of(cores: int) -> int:
+    """Threads for the network on a machine with ``cores``: one is left for sound, encoder and everybody else, unless
+    there are only two, where waiting for one thread would cost every frame its deadline."""
+    return cores if cores <= 2 else cores - 1
+
+
+def check(path: Path, arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises ValueError unless ``arrays`` are exactly those ``wanted``, by name and shape."""
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != dict(wanted):
+        names = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        said = "; ".join(f"{name} is {found.get(name, 'missing')}, not {wanted.get(name, 'known')}" for name in names)
+        raise ValueError(f"{path.name} is not of this version of visavis: {said}; reinstall visavis or export it again")
