@@ -24,10 +24,11 @@ from torch import Tensor
 
 from bench.imagescore import Look
 from bench.render_scenes import Scene, Shot
-from engine.render import camera
+from engine.render import camera, network
 from engine.render.denoiser import Known, Painted
 from engine.render.geometric import GeometricRenderer
 from engine.render.guidance import MASKS
+from engine.render.neural import NeuralRenderer
 from engine.render.reference import reference_planes
 from engine.render.sampler import MULTISTEP, sample, solve
 from engine.stages import Stages
@@ -131,11 +132,8 @@ class Live:
     """The product's own renderer in front of one scene."""
 
     def __init__(self, scene: Scene) -> None:
-        from engine.render import neural  # type: ignore[attr-defined]
-
         avatar = replace(scene.avatar, reference=scene.reference)
-        size = (scene.size, scene.size)
-        self._renderer = neural.NeuralRenderer(avatar, neural.program(scene.size), size, scene.framing)
+        self._renderer = NeuralRenderer(avatar, network.find("lite"), (scene.size, scene.size), scene.framing)
         self._state = self._renderer.initial_state()
 
     def step(self, shot: Shot) -> tuple[Look, dict[str, float]]:
@@ -157,7 +155,8 @@ def _torch(path: Path, steps: int, slow: bool) -> Callable[[Scene], list[Look]]:
         net = load_weights(path).fold().eval()
         planes = torch.from_numpy(reference_planes(scene.avatar, scene.reference))
         code = net.encoder(planes)[None]
-        noise = torch.randn((1, 3, scene.size, scene.size), generator=torch.Generator().manual_seed(0))
+        drawn = np.random.default_rng(0).standard_normal((1, 3, scene.size, scene.size), np.float32)
+        noise = torch.from_numpy(drawn)  # as a session of seed 0 draws it
         solver: Callable[..., Painted] = sample if steps in MULTISTEP else solve
         before = np.zeros((scene.size, scene.size, 4), np.uint8)
         out: list[Look] = []
