@@ -44,14 +44,15 @@ def equalizer(x: Array, rng: np.random.Generator) -> Array:
 
 
 def channel(x: Array, rng: np.random.Generator) -> Array:
-    """A random channel on ``x`` (samples,): room, equalizer, noise at 3-35 dB, codec, level. Times are kept."""
+    """A random channel on ``x`` (samples,): room, equalizer, noise (half of it loud), codec, level. Times are kept."""
     if rng.random() < 0.4:
         x = reverb(x, rng)
     if rng.random() < 0.6:
         x = equalizer(x, rng)
     power = float(np.sqrt((x**2).mean())) + 1e-5
     if rng.random() < 0.75:
-        x = x + noise(x.size, rng) * np.float32(power * 10 ** (-rng.uniform(3, 35) / 20))
+        below = rng.uniform(3, 15) if rng.random() < 0.5 else rng.uniform(15, 40)
+        x = x + noise(x.size, rng) * np.float32(power * 10 ** (-below / 20))
     if rng.random() < 0.35 and available():
         name = str(rng.choice(available()))
         x = x * np.float32(0.5 / (float(np.abs(x).max()) + 1e-6))
