@@ -127,7 +127,7 @@ class Avatar:
     surface: Array
     background: Array  # (h, w, 3) uint8
     preview: Array  # (512, 512, 3) uint8
-    reference: Reference | None = None
+    reference: Any = None  # Reference | None; callers that give arrays by name give all but this one
 
 
 def load(path: Path | str) -> Avatar:

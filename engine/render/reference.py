@@ -18,6 +18,7 @@ from engine.avatar_reference import GREY, MOST, SIDE, Reference, over_grey
 from engine.body.body import Body
 from engine.motion.frame import Motion
 from engine.render import camera, material, unproject
+from engine.render.guidance import Guide
 from engine.viewpoint import Viewpoint
 from kernels import texture
 from kernels.jit import Flags
@@ -36,7 +37,10 @@ FRAMING: Final = "upper"
 SURE: Final = 0.12  # summed weight from which photographs are believed entirely
 SLACK: Final = 0.005  # metres: what lies this much behind the nearest surface around begins to be hidden
 MARGIN: Final = 4  # pixels from the border of a region until a photograph is trusted entirely
+LEFT: Final = (0.25, 4.0)  # limits of what photographs show over what was expected
 ENOUGH: Final = 60  # pixels that say what light something is in
+AWAY: Final = 10  # pixels from the mesh's hair from which on hair in a photograph is a beard, and on the skin
+COARSE: Final = 4  # texels of the atlas a cell of the light on what is not laid out texel by texel
 RIDGE: Final = 0.02  # of the light's harmonics, as a share of the pixels
 # Regions that may be mistaken for one another at a pixel: a photograph is trusted where it shows the mesh's own group.
 GROUPS: Final = (
@@ -47,6 +51,8 @@ GROUPS: Final = (
 # right sleeve may), take the light alone.
 OWN: Final = ("face", "lips", "brows", "neck_ears", "torso", "arms", "hands")
 CLOTH: Final = ("torso", "arms")
+SKIN: Final = ("face", "neck_ears", "lips")
+SHOWN: Final = (15, 99)  # percent: the darkest and the brightest that what is not seen may be
 SIDEWAYS: Final = (1, 4, 7)  # rows of the harmonics that change sign from left to right
 _GROUP: Final = np.zeros(256, np.uint8)
 for _number, _names in enumerate(GROUPS):
@@ -76,13 +82,13 @@ class _Layout(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A photograph beside what the engine draws in its place."""
+    """A photograph beside what the engine draws in its place: the mesh's region (H,W), uv (2,H,W), normal (H,W,3) in
+    the world; view.light is the photograph."""
 
-    region: U8  # (H,W) of the mesh
-    light: F32  # (H,W,3) linear
-    base: F32  # (H,W,3) linear: the mesh's own colour in even light
-    trust: F32  # (H,W) 0..1
-    normal: F32  # (H,W,3) world
+    region: U8
+    uv: F32
+    normal: F32
+    view: unproject.View
 
 
 def of(avatar: Avatar) -> Reference:
@@ -110,25 +116,9 @@ def lit_atlas(avatar: Avatar, reference: Reference, side: int = TEXELS) -> Lit:
     """The avatar's atlas as the photographs show it, at most ``side`` texels a side (a power of two)."""
     mesh, look = material.build(avatar)
     side = min(side, avatar.albedo.shape[0])
-    body = Body(avatar)
-    pose = body.pose(reference.motion.clipped())
-    raster, frame = Rasterizer(mesh, (SIDE, SIDE), samples=1), camera.framing(reference.framing)
-    shots, views = [], []
-    for k, viewpoint in enumerate(reference.viewpoints):
-        lens = camera.camera(viewpoint, frame, (SIDE, SIDE))
-        g = raster.draw(pose.vertices, pose.normals, lens, None, np.empty_like(pose.vertices))
-        base = np.empty((SIDE, SIDE, 3), np.float32)
-        unproject.even_light(look.texture, g.face, g.uv, raster.detail, _DECODE, base)
-        trust = _trust(g.region, reference.regions[k], reference.alphas[k])
-        light = _linear(reference.photos[k])
-        normal = np.ascontiguousarray(np.einsum("chw,cd->hwd", g.normal, lens.rotation), np.float32)
-        shots.append(_Seen(g.region.copy(), light, base, trust, normal))
-        place = np.array([lens.focal, *lens.centre], np.float32)
-        eye = camera.place(viewpoint, frame).astype(np.float32)
-        views.append(unproject.View(
-            light, base, trust, _least(np.where(g.face >= 0, g.depth, np.inf).astype(np.float32), 1), lens.rotation,
-            lens.translation, place, eye,
-        ))  # fmt: skip
+    guide = Guide(avatar, look.texture, (SIDE, SIDE), reference.framing)
+    shots = [_look(guide, reference, k) for k in range(len(reference.viewpoints))]
+    pose = Body(avatar).pose(reference.motion.clipped())
     chart, region, laid, own, base = _layout(avatar, side)
     place, normal = np.empty((side, side, 3), np.float32), np.empty((side, side, 3), np.float32)
     for values, out in ((pose.vertices, place), (pose.normals, normal)):
@@ -136,11 +126,11 @@ def lit_atlas(avatar: Avatar, reference: Reference, side: int = TEXELS) -> Lit:
     ratio = _light(shots, region, normal, own)
     total, weight = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
     alone = normal * own[..., None]
-    for view in views:
-        unproject.collect(place, alone, base, ratio, view, np.float32(SLACK), total, weight)
+    for shot in shots:
+        unproject.collect(place, alone, base, ratio, shot.view, np.float32(SLACK), total, weight)
     observed = np.divide(total, np.maximum(weight, np.float32(1e-6))[..., None], dtype=np.float32)
     sure = _smooth(np.minimum(weight / SURE, 1.0))
-    guess = base * ratio * _carried_on(observed, base * ratio, sure)
+    guess = base * ratio * _carried_on(observed, base * ratio, sure, _scattered(shots, ratio, own))
     lit = guess + sure[..., None] * (observed - guess)
     atlas = _ENCODE[np.clip(lit * 4095.0 + 0.5, 0, 4095).astype(np.int32)]
     return Lit(atlas, np.rint(sure * 255).astype(np.uint8))
@@ -178,13 +168,41 @@ def reference_planes(avatar: Avatar, reference: Reference) -> F32:
 # --- one photograph -------------------------------------------------------------------------------------
 
 
+def _look(guide: Guide, reference: Reference, k: int) -> _Seen:
+    """Photograph ``k``, and the mesh as the engine draws it there."""
+    viewpoint = reference.viewpoints[k]
+    guide.draw(reference.motion.clipped(), viewpoint)
+    lens, g = guide.camera(viewpoint), guide.raster.gbuffer
+    base = np.empty((SIDE, SIDE, 3), np.float32)
+    unproject.even_light(guide.lit, g.face, g.uv, guide.raster.detail, _DECODE, base)
+    hair = np.isin(g.region, _ids("hair", "lashes")) | (guide.veil() > 0)
+    trust = _trust(g.region, reference.regions[k], reference.alphas[k], hair)
+    normal = np.ascontiguousarray(np.einsum("chw,cd->hwd", g.normal, lens.rotation), np.float32)
+    place = np.array([lens.focal, *lens.centre], np.float32)
+    eye = camera.place(viewpoint, guide.framing).astype(np.float32)
+    view = unproject.View(
+        _linear(reference.photos[k]), base, trust, _least(g.depth, 1), lens.rotation, lens.translation, place, eye
+    )
+    return _Seen(g.region.copy(), g.uv.copy(), normal, view)
+
+
+def _ids(*names: str) -> list[int]:
+    return [REGIONS.index(name) for name in names]
+
+
 def _linear(photo: U8) -> F32:
     return to_linear(np.arange(256, dtype=np.float32) / np.float32(255))[photo]
 
 
-def _trust(drawn: U8, photographed: U8, alpha: U8) -> F32:
-    """Where the photograph shows what the mesh has there: 1, falling to 0 over MARGIN pixels to the border."""
-    same = (_GROUP[drawn] == _GROUP[photographed]) & (drawn > 0) & (alpha >= 250)
+def _trust(drawn: U8, photographed: U8, alpha: U8, hair: Flags) -> F32:
+    """Where the photograph shows what the mesh has there: 1, falling to 0 over MARGIN pixels to the border.
+
+    A beard is hair in the photograph and paint on the mesh; hair that hangs over skin is near ``hair`` of the mesh.
+    """
+    same = _GROUP[drawn] == _GROUP[photographed]
+    beard = np.isin(drawn, _ids("face", "lips")) & np.isin(photographed, _ids("hair"))
+    same |= beard & _least(~hair, AWAY)
+    same &= (drawn > 0) & (alpha >= 250)
     flags, sure = _least(same, 1), np.zeros(drawn.shape, np.float32)
     for _ in range(MARGIN):
         flags = _least(flags, 1)
@@ -218,56 +236,66 @@ def _harmonics(normal: F32) -> F32:
 def _light(shots: list[_Seen], region: U8, normal: F32, own: Flags) -> F32:
     """What each texel's own colour is to be multiplied by, (N,N,3): light over even light. What left and right share
     is lit as the mean of both."""
-    names = {"skin": ("face", "neck_ears", "lips"), "cloth": CLOTH}
-    fits = {group: _fit(shots, regions) for group, regions in names.items()}
-    skin = fits["skin"] if fits["skin"] is not None else fits["cloth"]
-    cloth = fits["cloth"] if fits["cloth"] is not None else skin
-    if skin is None or cloth is None:  # nobody in the pictures: even light
-        skin = cloth = np.eye(9, 1, dtype=np.float32).repeat(3, axis=1)
+    skin, cloth = _fit(shots, SKIN), _fit(shots, CLOTH)
+    skin, cloth = skin or cloth or _EVEN, cloth or skin or _EVEN
     means = np.ones((256, 3), np.float32)
-    front = np.clip(_harmonics(np.array([[0.0, 0.15, 0.99]], np.float32)) @ skin, 0.05, 8.0)[0]
+    front = skin.at(_harmonics(np.array([[0.0, 0.15, 0.99]], np.float32)))[0]
     for index, name in enumerate(REGIONS):
         found = _mean_ratio(shots, name)
         means[index] = front if found is None else found
     ratio = means[region]
     length = np.linalg.norm(normal, axis=2)
-    clothed = np.isin(region, [REGIONS.index(name) for name in CLOTH])
+    clothed = np.isin(region, _ids(*CLOTH))
     for rows, fit in (((length > 0) & ~clothed, skin), ((length > 0) & clothed, cloth)):
-        basis, middle = _harmonics(normal[rows] / length[rows][:, None]), fit[0]
+        basis = _harmonics(normal[rows] / length[rows][:, None])
         basis[np.ix_(~own[rows], SIDEWAYS)] = 0.0
-        ratio[rows] = np.clip(basis @ fit, 0.2 * middle, 2.5 * middle)
+        ratio[rows] = fit.at(basis)
     return ratio.astype(np.float32)
 
 
-def _fit(shots: list[_Seen], regions: tuple[str, ...]) -> F32 | None:
-    """Harmonics (9,3) of the light on ``regions``, by weighted least squares; None when hardly anything is seen."""
-    gram, right, count = np.zeros((9, 9)), np.zeros((9, 3)), 0.0
-    wanted = [REGIONS.index(name) for name in regions]
+class _Fit(NamedTuple):
+    """Light by the normal: harmonics (9,3), and what it is at least and at most where it was seen, (3,)."""
+
+    weights: F32
+    low: F32
+    high: F32
+
+    def at(self, basis: F32) -> F32:
+        """Light over even light, (n,3), by harmonics of the normals (n,9); never beyond what was seen."""
+        return np.clip(basis @ self.weights, self.low, self.high)
+
+
+_EVEN: Final = _Fit(np.eye(9, 1, dtype=np.float32).repeat(3, axis=1), np.zeros(3, np.float32), np.ones(3, np.float32))
+
+
+def _fit(shots: list[_Seen], regions: tuple[str, ...]) -> _Fit | None:
+    """The light on ``regions``, by weighted least squares; None when hardly anything of them is seen."""
+    normals, grey, share = [], [], []
     for shot in shots:
-        rows = np.isin(shot.region, wanted) & (shot.trust > 0.5)
+        rows = np.isin(shot.region, _ids(*regions)) & (shot.view.trust > 0.5)
         rows[1::2], rows[:, 1::2] = False, False  # a quarter of the pixels says enough
-        if not rows.any():
-            continue
-        unit = _harmonics(shot.normal[rows]).astype(np.float64)
-        grey = shot.base[rows].mean(1).astype(np.float64)  # one grey level: colours of light and cloth part below
-        basis = unit * grey[:, None]
-        share = shot.light[rows] / np.maximum(shot.base[rows], 0.004) * grey[:, None]
-        gram += basis.T @ basis
-        right += basis.T @ share
-        count += float((grey**2).sum())
-    if count == 0.0 or gram[0, 0] / max(count, 1e-9) < 0.5 or right[0].min() <= 0:
+        normals.append(shot.normal[rows])
+        base = shot.view.base[rows]
+        grey.append(base.mean(1))
+        share.append(shot.view.light[rows] / np.maximum(base, 0.004))
+    weight, basis = np.concatenate(grey).astype(np.float64), _harmonics(np.concatenate(normals))
+    if len(weight) < ENOUGH:
         return None
-    gram[1:, 1:] += RIDGE * count * np.eye(8)
-    return np.linalg.solve(gram, right).astype(np.float32)
+    heavy = basis * (weight**2)[:, None]  # dark pixels say little
+    gram = basis.T @ heavy
+    gram[1:, 1:] += RIDGE * float((weight**2).sum()) * np.eye(8)
+    weights = np.linalg.solve(gram, heavy.T @ np.concatenate(share)).astype(np.float32)
+    low, high = np.percentile(basis @ weights, SHOWN, axis=0).astype(np.float32)
+    return _Fit(weights, np.maximum(low, 0.01), high)
 
 
 def _mean_ratio(shots: list[_Seen], name: str) -> F32 | None:
     """Light over even light of one region, (3,); None when it is hardly seen."""
     shown, own, count = np.zeros(3), np.zeros(3), 0
     for shot in shots:
-        rows = (shot.region == REGIONS.index(name)) & (shot.trust > 0.2)
-        shown += shot.light[rows].sum(0)
-        own += shot.base[rows].sum(0)
+        rows = (shot.region == REGIONS.index(name)) & (shot.view.trust > 0.2)
+        shown += shot.view.light[rows].sum(0)
+        own += shot.view.base[rows].sum(0)
         count += int(rows.sum())
     return (shown / np.maximum(own, 1e-3)).astype(np.float32) if count >= ENOUGH else None
 
@@ -281,7 +309,7 @@ def _layout(avatar: Avatar, side: int) -> _Layout:
         mesh, _ = material.build(avatar)
         chart = unproject.chart(mesh, side)
         region = np.where(chart.face >= 0, mesh.region[chart.face], 0).astype(np.uint8)
-        laid = np.isin(region, [REGIONS.index(name) for name in OWN])
+        laid = np.isin(region, _ids(*OWN))
         own = laid & (chart.count <= 1)
         found = _laid[id(avatar), side] = (avatar, _Layout(chart, region, laid, own, _even(avatar, side)))
         while len(_laid) > _KEPT:
@@ -310,22 +338,45 @@ def _smooth(weight: F32) -> F32:
     return (weight * weight * (3.0 - 2.0 * weight)).astype(np.float32)
 
 
-def _carried_on(observed: F32, guess: F32, sure: F32) -> F32:
+def _scattered(shots: list[_Seen], ratio: F32, own: Flags) -> F32:
+    """What photographs show of texels that are not ``own``, over what they would be in the light ``ratio``: cells
+    (N/COARSE, N/COARSE, 4) of values (3) times weight, and weight."""
+    side, cells = len(ratio), len(ratio) // COARSE
+    total = np.zeros((4, cells * cells))
+    for shot in shots:
+        view = shot.view
+        texel = np.minimum(shot.uv * side, side - 1).astype(np.int32)
+        rows = (view.trust > 0.3) & ~own[texel[1], texel[0]]
+        if not rows.any():
+            continue
+        x, y = texel[0][rows], texel[1][rows]
+        guess = view.base[rows] * ratio[y, x]
+        left = np.clip(view.light[rows] / np.maximum(guess, 0.003), *LEFT)
+        weight = guess.mean(1) + 1e-4  # dark pixels say little
+        place = y // COARSE * cells + x // COARSE
+        for c in range(3):
+            total[c] += np.bincount(place, weight * left[:, c], cells * cells)
+        total[3] += np.bincount(place, weight, cells * cells)
+    scale = np.minimum(4.0 / max(float(total[3].max()), 1e-9), 1.0 / np.maximum(total[3], 1e-9))
+    return np.ascontiguousarray((total * scale).T.reshape(cells, cells, 4), np.float32)
+
+
+def _carried_on(observed: F32, guess: F32, sure: F32, scattered: F32) -> F32:
     """What ``observed`` is of ``guess`` where it was seen, carried on to where it was not; (N,N,3)."""
-    left = np.clip(observed / np.maximum(guess, 0.003), 0.25, 4.0)
-    side = sure.shape[0]
+    left = np.clip(observed / np.maximum(guess, 0.003), *LEFT)
     finest = np.concatenate([left * sure[..., None], sure[..., None]], axis=2).astype(np.float32)
     levels = [finest]
     while levels[-1].shape[0] > 1:
         half = levels[-1].shape[0] // 2
         levels.append(np.empty((half, half, 4), np.float32))
         unproject.pull(levels[-2], levels[-1])
+        if half == len(scattered):
+            levels[-1] += (1.0 - levels[-1][..., 3:]) * scattered
     top = levels[-1]
-    top[..., :3] = top[..., :3] + (1.0 - top[..., 3:])  # nothing seen at all: 1
+    top[..., :3] += 1.0 - top[..., 3:]  # nothing seen at all: 1
     top[..., 3] = 1.0
     for finer, coarser in zip(levels[-2::-1], levels[:0:-1], strict=True):
         unproject.push(coarser, finer)
-    assert finest.shape[0] == side
     return finest[..., :3]
 
 
