@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from engine.clock import FRAME
 from engine.motion.lips import VISEMES
-from training.motion_data import Streams, labelled, masked
+from training.motion_data import Streams, is_neural, labelled, masked
 from training.speech.channel import channel, mel_warp, nonspeech
 from training.speech.corpus import Utterance
 from training.speech.phones import PHONE_INDEX, Span
@@ -35,6 +37,14 @@ def test_stream_n_depends_on_seed_and_n_alone() -> None:
     resumed = iter(Streams(sentences(), frames=20, seed=5, first=3))
     three = [next(ahead) for _ in range(4)][3]
     assert all(np.array_equal(a, b) for a, b in zip(three, next(resumed), strict=True))
+
+
+def test_much_of_one_voice_counts_less_and_a_neural_voice_twice() -> None:
+    voices = ["much"] * 9 + ["little"] + ["kokoro_af_one"]
+    utterances = [replace(u, voice=voice) for u, voice in zip(sentences(11), voices, strict=True)]
+    chances = np.diff(Streams(utterances, frames=20, seed=0).upto, prepend=0)
+    assert [chances[:9].sum(), *chances[9:]] == pytest.approx([3.0, 1.0, 2.0])
+    assert not is_neural("kokoro") and is_neural("kokoro_af_one+a")
 
 
 def test_streams_have_the_promised_shapes_and_no_bad_number() -> None:
