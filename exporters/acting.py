@@ -70,7 +70,8 @@ class EnterStep(nn.Module):
     def forward(
         self, x: Tensor, ear: Tensor, condition: Tensor, last: Tensor, latents: Tensor
     ) -> tuple[Tensor, Tensor]:
-        meaning = F.normalize(self.meaning(ear), dim=1)
+        meaning = self.meaning(ear)
+        meaning = meaning / meaning.norm(dim=1, keepdim=True).clamp_min(1e-12)
         told = condition[:, SEMANTIC_AT]
         meant = meaning + condition[:, KNOWN_AT : KNOWN_AT + 1] * (told - meaning)
         return F.gelu(self.enter(torch.cat([x, ear, condition, meant, last, latents], dim=1))), meaning
@@ -89,7 +90,12 @@ class DecoderStep(Step):
         coders = codec.coders
         decoders = [coder.decoder for coder in coders]
         self.groups = len(coders)
-        self.enter = EachLinear([dense(decoder.enter) for decoder in decoders])
+        enters = [dense(decoder.enter) for decoder in decoders]
+        latent = codec.config.latent
+        self.enter = EachLinear([linear(each.weight[:, :latent].detach(), None) for each in enters])
+        weight = torch.cat([each.weight[:, latent:] for each in enters]).detach()
+        self.mood = linear(weight, torch.cat([each.bias for each in enters]).detach())
+        self.inner = enters[0].out_features
         each = zip(*(blocks(decoder.blocks) for decoder in decoders), strict=True)
         self.blocks = nn.ModuleList(BlockStep(list(level)) for level in each)
         self.norm = EachNorm([decoder.norm.norm for decoder in decoders])
@@ -105,8 +111,7 @@ class DecoderStep(Step):
 
     def forward(self, latents: Tensor, manner: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         memory, rows = Memory(past), latents[:, :, None]
-        shared = manner[:, None, None].expand(-1, self.groups, 1, -1)
-        y = self.enter(torch.cat([rows, shared], dim=3))
+        y = self.enter(rows) + self.mood(manner).reshape(-1, self.groups, 1, self.inner)
         for block in self.blocks:
             y = memory.run(block, y)
         y = self.leave(torch.cat([F.gelu(self.norm(y)), rows], dim=3))
@@ -175,7 +180,7 @@ class PerformerStep(nn.Module):
         (x, ear), ears = self.hearing(mel, ears)
         thought, meaning = self.enter(x, ear, condition, last, latents)
         mind = self.mind(thought, mind)
-        codes = torch.stack(self.draw(mind, noise, temperature), 1)
+        codes = torch.cat(self.draw(mind, noise, temperature)).reshape(codec.books, -1).T
         last = F.embedding(codes + self.net.first, self.net.last.weight).sum(1)
         here = codec.quantizer.follow(
             codes.reshape(-1, self.groups, codec.config.levels), latents.reshape(-1, self.groups, codec.config.latent)
@@ -183,11 +188,10 @@ class PerformerStep(nn.Module):
         manner = condition[:, MANNER]
         pasts = hands.reshape(-1, self.groups, 1, sum(self.decoder.sizes)).split(self.decoder.sizes, 3)
         whitened, pasts = self.decoder(here, manner, pasts)
-        frames = []
-        for wanted in (whitened * codec.scale + (manner @ codec.usual)[:, None]).unbind(1):
-            frame = wanted + self.net.held * (frame - wanted)
-            frames.append(frame)
-        motion = codec.offset + torch.stack(frames, 1)
+        frames = [frame.reshape(-1, 1, PERFORMANCE)]
+        for wanted in (whitened * codec.scale + (manner @ codec.usual)[:, None]).split(1, 1):
+            frames.append(wanted + self.net.held * (frames[-1] - wanted))
+        motion, frame = codec.offset + torch.cat(frames[1:], 1), frames[-1].reshape(-1, PERFORMANCE)
         hands = torch.cat(pasts, dim=3).reshape(-1, self.groups * sum(self.decoder.sizes))
         after = [*ears, mind, last, here.reshape(-1, codec.sizes[0]), hands, frame]
         return motion, codes, meaning, torch.cat(after, dim=1)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from engine.audio.logmel import BINS
 from engine.clock import HOPS_PER_FRAME
 from engine.motion import acoustic
-from engine.motion.acoustic import CEPSTRA, CONTEXT, DELAY, FEATURES, GAUSSIANS, PHONES, SIZES, STREAMS
+from engine.motion.acoustic import CEPSTRA, CONTEXT, DELAY, FEATURES, GAUSSIANS, PHONES, SIZES, STATES, STREAMS
 from engine.motion.generator import CARRY, LEARNED, Head, LipGenerator, Mouth
 from engine.motion.lips import VISEMES
 from exporters.steps import (
@@ -36,16 +36,17 @@ class AcousticStep(Step):
     transform: Tensor
     mean: Tensor
     differences: Tensor
-    linear: Tensor
-    constant: Tensor
     mixture: Tensor
 
     def __init__(self, model: acoustic.Acoustic) -> None:
         super().__init__()
         self.sizes = list(SIZES)
         self.register_buffer("filters", (model.filters.double() * 1e-3).float())  # power is of 10^(2 mel - 3)
-        for name in ("transform", "mean", "linear", "constant", "mixture"):
-            self.register_buffer(name, getattr(model, name))
+        self.register_buffer("transform", model.transform)
+        self.register_buffer("mean", model.mean)
+        each = zip(model.linear, model.constant, strict=True)
+        self.streams = nn.ModuleList(linear(weight.T, bias[0]) for weight, bias in each)
+        self.register_buffer("mixture", model.mixture.flatten(0, 1))
         self.register_buffer("differences", _differences())
 
     def forward(self, mel: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -53,8 +54,7 @@ class AcousticStep(Step):
         cepstra = torch.log(power @ self.filters + 1e-9) @ self.transform
         mean, moved, near = self._mean(cepstra.mean(1), *past[1:])
         line = torch.cat([past[0].reshape(-1, CONTEXT, CEPSTRA), cepstra, mean.reshape(-1, 1, CEPSTRA)], dim=1)
-        features = (self.differences @ line).reshape(-1, STREAMS, HOPS_PER_FRAME, CEPSTRA)
-        score = self._likelihood(features)
+        score = self._likelihood(self.differences @ line)
         score = (score - score.amax(2, keepdim=True)).clamp_min(acoustic.FLOOR) * acoustic.SCALE
         kept = line[:, HOPS_PER_FRAME : HOPS_PER_FRAME + CONTEXT].reshape(-1, self.sizes[0])
         return score, [kept, moved, near]
@@ -66,23 +66,27 @@ class AcousticStep(Step):
         return self.mean + moved, moved, near
 
     def _likelihood(self, features: Tensor) -> Tensor:
-        each = torch.cat([features, features * features], dim=3) @ self.linear + self.constant
-        weight = torch.exp(each - each.amax(3, keepdim=True))
-        weight = weight.reshape(-1, STREAMS, HOPS_PER_FRAME, PHONES, GAUSSIANS).transpose(2, 3)
-        total = torch.log((weight @ self.mixture).clamp_min(1e-35)).sum(1)  # (B, 42, 4, 3)
-        return total.transpose(1, 2).reshape(-1, HOPS_PER_FRAME, FEATURES)
+        pairs = torch.cat([features, features * features], dim=2).reshape(-1, STREAMS * 2 * CEPSTRA)
+        each = torch.cat(
+            [stream(x) for stream, x in zip(self.streams, pairs.split(2 * CEPSTRA, 1), strict=True)], dim=1
+        )
+        each = each.reshape(-1, STREAMS, PHONES * GAUSSIANS)
+        weight = torch.exp(each - each.amax(2, keepdim=True)).reshape(-1, STREAMS * PHONES, GAUSSIANS)
+        total = torch.log((weight.transpose(0, 1) @ self.mixture).clamp_min(1e-35))  # (3 x 42, 4 B, 3)
+        total = total.reshape(STREAMS, PHONES, -1, STATES).sum(0).transpose(0, 1)
+        return total.reshape(-1, HOPS_PER_FRAME, FEATURES)
 
 
 def _differences() -> Tensor:
-    """(3 x 4, 6 + 4 + 1): from the cepstra of ten hops and the running mean to the four hops' static ones (less the
-    mean), deltas and double deltas, all DELAY hops late."""
-    rows = torch.zeros(STREAMS, HOPS_PER_FRAME, CONTEXT + HOPS_PER_FRAME + 1)
-    for hop in range(HOPS_PER_FRAME):
+    """(4 x 3, 6 + 4 + 1): from the cepstra of ten hops and the running mean to each of the four hops' static ones (less
+    the mean), deltas and double deltas, all DELAY hops late."""
+    rows = torch.zeros(HOPS_PER_FRAME, STREAMS, CONTEXT + HOPS_PER_FRAME + 1)
+    for hop, (static, delta, double) in enumerate(rows):
         now = hop + CONTEXT
-        rows[0, hop, now - DELAY], rows[0, hop, -1] = 1.0, -1.0
-        rows[1, hop, now - 1], rows[1, hop, now - 5] = 1.0, -1.0
+        static[now - DELAY], static[-1] = 1.0, -1.0
+        delta[now - 1], delta[now - 5] = 1.0, -1.0
         for late, weight in ((0, 1.0), (4, -1.0), (2, -1.0), (6, 1.0)):
-            rows[2, hop, now - late] = weight
+            double[now - late] = weight
     return rows.flatten(0, 1)
 
 

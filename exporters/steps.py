@@ -69,18 +69,21 @@ class EachLinear(nn.Module):
     """G matrices side by side: (B, G, 1, inputs) -> (B, G, 1, outputs), narrower ones filled up with zeros."""
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
 
     def __init__(self, linears: Sequence[nn.Linear]) -> None:
         super().__init__()
         width = max(each.out_features for each in linears)
         weights = [F.pad(each.weight.detach().T, (0, width - each.out_features)) for each in linears]
-        biases = [F.pad(each.bias.detach()[None], (0, width - each.out_features)) for each in linears]
+        biases = [
+            F.pad(each.bias.detach()[None], (0, width - each.out_features)) for each in linears if each.bias is not None
+        ]
         self.register_buffer("weight", torch.stack(weights))
-        self.register_buffer("bias", torch.stack(biases))
+        self.register_buffer("bias", torch.stack(biases) if biases else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.weight + self.bias
+        y = x @ self.weight
+        return y if self.bias is None else y + self.bias
 
 
 class EachNorm(nn.Module):
