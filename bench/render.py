@@ -10,6 +10,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,7 +26,11 @@ from bench.judges.identity import Identity, distance, similarity
 from bench.render_scenes import HELD, Scene, Scenes, chosen
 from bench.render_systems import SHORT
 from bench.report import Measured, Metrics, spread, value
+from engine.tracking.face import Crop
 from training import perceptual
+from training.lipsync_data import WIDEST, MouthFinder, crop, log_mel
+from training.lipsync_expert import Expert, load_expert
+from training.lipsync_expert import judge as judge_sync
 from training.perceptual import Perceptual
 from training.studio.shards import manifests
 
@@ -34,12 +39,19 @@ OWN_CLIPS: Final = 8
 CLIPS, FRAMES = 16, 24
 QUICK_CLIPS, QUICK_FRAMES = 4, 6
 EVERY: Final = 4  # frames: from one that is scored to the next; flicker looks at all
+SHORTEST: Final = 20  # frames whose sync is judged
 FACED: Final = np.radians(50)  # yaw up to which a face can be told apart
 MINUTE: Final = 60 * 25
 DRIFT_MINUTES: Final = 10
 AGREES: Final = 38.0  # dB between the product's picture and torch's
 FILMED: Final = 4  # scenes whose every frame is kept for a film
-UNITS: Final = {"psnr_db": "dB", "alpha": "of full", "flicker": "of 255", "identity_distance": "(0.6: another person)"}
+UNITS: Final = {
+    "psnr_db": "dB",
+    "sync_offset_ms": "ms, lips late",
+    "alpha": "of full",
+    "flicker": "of 255",
+    "identity_distance": "(0.6: another person)",
+}
 Array = NDArray[np.float32]
 
 
@@ -59,20 +71,22 @@ def run(*, quick: bool, log: Console) -> Measured:
     items = chosen(folder, clips)
     known = render_systems.systems(lambda text: log.print(f"[yellow]{escape(text)}"))
     known = [s for s in known if not (quick and s.name in render_systems.SLOW)]
-    judge, identity = perceptual.load("people"), _identity(log)
+    judge, identity, expert = perceptual.load("people"), _identity(log), _expert(log)
     tallies: dict[str, Tally] = {system.name: Tally() for system in known}
     truth, kept = Tally(), list[Kept]()
     faces: list[tuple[int, Array]] = []
     for number, scene in enumerate(scenes.take(items, frames)):
         log.print(f"{number + 1}/{len(items)}: clip {scene.clip}, person {scene.person}, {scene.kind}")
         calm(scene, [shot.truth for shot in scene.shots], truth)
-        own = _faces(identity, scene)
+        own, mouths = _faces(identity, scene), _mouths(expert, scene)
+        _in_sync(expert, scene, mouths, [shot.truth for shot in scene.shots], truth)
         faces += [(scene.person, face) for face, _ in own.values()]
         looks = {}
         for system in known:
             looks[system.name] = painted = system.paint(scene)
             judge_scene(scene, painted, judge, tallies[system.name])
             _same_person(identity, own, painted, tallies[system.name])
+            _in_sync(expert, scene, mouths, painted, tallies[system.name])
         kept.append(_kept(scene, looks, number < FILMED))
     metrics = collected(tallies, truth)
     _others(faces, metrics)
@@ -118,6 +132,9 @@ def collected(tallies: dict[str, Tally], truth: Tally) -> Metrics:
         for group in tally.groups("flicker"):
             ratio = tally.mean("flicker", group) / max(truth.mean("flicker", group), 1e-6)
             metrics[f"{name}.flicker_ratio" + (f".{group}" if group else "")] = value(ratio, "of the photographs'")
+    for figure in ("sync_confidence", "sync_offset_ms", "sync_fit"):
+        if truth.groups(figure):
+            metrics[f"photographs.{figure}"] = value(truth.mean(figure), UNITS.get(figure, ""))
     return metrics
 
 
@@ -212,6 +229,35 @@ def _same_person(
             tally.add("identity_distance", "", distance(made, face), 1.0)
 
 
+def _expert(log: Console) -> Expert | None:
+    try:
+        return load_expert()
+    except ValueError as error:
+        log.print(f"[yellow]sync is not measured: {escape(str(error))}")
+        return None
+
+
+def _mouths(expert: Expert | None, scene: Scene) -> list[Crop]:
+    """Where the mouth is in each frame of somebody who speaks and is not seen from too far aside; else nothing."""
+    if expert is None or not scene.speaks or len(scene.shots) < SHORTEST:
+        return []
+    if max(abs(shot.view.yaw) for shot in scene.shots) > WIDEST:
+        return []
+    finder = MouthFinder(scene.avatar)
+    return [finder.place(shot.motion, shot.view, scene.framing, scene.size) for shot in scene.shots]
+
+
+def _in_sync(expert: Expert | None, scene: Scene, mouths: list[Crop], looks: list[Look], tally: Tally) -> None:
+    """Adds what the sync expert says of a clip that is painted whole."""
+    if expert is None or not mouths or len(looks) < len(mouths):
+        return
+    crops = np.stack([crop(look.rgb, place) for look, place in zip(looks, mouths, strict=True)])
+    found = judge_sync(expert, crops, log_mel(scene.pcm))
+    tally.add("sync_confidence", "", found.confidence, 1.0)
+    tally.add("sync_offset_ms", "", found.offset_ms, 1.0)
+    tally.add("sync_fit", "", found.fit, 1.0)
+
+
 def _others(faces: list[tuple[int, Array]], metrics: Metrics) -> None:
     """What photographs of two people have in common, to read the identity figures against."""
     pairs = [(a, b) for (p, a), (q, b) in itertools.combinations(faces, 2) if p != q]
@@ -225,6 +271,5 @@ def _kept(scene: Scene, looks: dict[str, list[Look]], film: bool) -> Kept:
     if film:
         return Kept(scene, looks)
     middle = len(scene.shots) // 2
-    alone = Scene(scene.clip, scene.person, scene.kind, scene.framing, scene.avatar, scene.reference, scene.lit,
-                  scene.shots[middle : middle + 1], scene.pcm[middle : middle + 1])  # fmt: skip
+    alone = replace(scene, shots=scene.shots[middle : middle + 1], pcm=scene.pcm[middle : middle + 1])
     return Kept(alone, {name: some[middle : middle + 1] for name, some in looks.items()})

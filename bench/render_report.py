@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 U8 = NDArray[np.uint8]
 OVERALL: Final = ("psnr_db", "ssim", "gradient", "perceptual", "flicker_ratio", "flicker_ratio.hair", "alpha",
-                  "mask_iou", "mask_iou.hair", "identity_sim", "identity_distance")  # fmt: skip
+                  "mask_iou", "mask_iou.hair", "identity_sim", "identity_distance", "sync_confidence",
+                  "sync_offset_ms")  # fmt: skip
 TILE: Final = 384  # pixels of a picture on the sheet
 FILM: Final = ("truth", "ours", "step1", "lit", "geometric")  # the first three that are there
 APART: Final = 4  # differences are shown this much larger

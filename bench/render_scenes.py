@@ -22,6 +22,7 @@ from engine.render import reference as references
 from engine.render.guidance import Guidance, Guide
 from engine.viewpoint import Viewpoint
 from kernels.texture import Texture
+from training.lipsync_data import SILENT
 from training.renderer.references import photograph, viewpoints
 from training.studio.lights import Light
 from training.studio.person import build
@@ -48,7 +49,10 @@ class Shot(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip: who, in which framing, T shots; pcm (T, 640) int16. ``kind`` is "clip" or "views" (every shot a cut)."""
+    """A clip: who, in which framing, T shots; pcm (T, 640) int16, somebody's speech if ``speaks``.
+
+    ``kind`` is "clip" or "views" (every shot a cut).
+    """
 
     clip: int
     person: int
@@ -59,6 +63,7 @@ class Scene:
     lit: Texture
     shots: tuple[Shot, ...]
     pcm: NDArray[np.int16]
+    speaks: bool
 
     @property
     def size(self) -> int:
@@ -120,4 +125,4 @@ class Scenes:
             truth = Look(frames.rgb[t], frames.alpha[t], classes_of(region))
             shots.append(Shot(truth, region, frames.plate[t], motion, view, seen, cut))
         return Scene(about["clip"], about["person"], about["kind"], about["framing"], avatar, reference, lit,
-                     tuple(shots), frames.pcm)  # fmt: skip
+                     tuple(shots), frames.pcm, about["kind"] == "clip" and about["speech"] != SILENT)  # fmt: skip
