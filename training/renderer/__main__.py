@@ -9,6 +9,7 @@ python -m training.renderer export --run runs/renderer
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -17,8 +18,9 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from engine.render.denoiser import SIZES, DenoiserConfig, Renderer
 from training import perceptual
@@ -43,6 +45,28 @@ Minutes = Annotated[float | None, typer.Option(min=0.1, help="how long it may ta
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 Threads = Annotated[int, typer.Option(min=1, help="torch threads; the loader has a process of its own")]
 Drop = Annotated[list[str] | None, typer.Option(help="ablation: a loss to leave out, or view_moe, mask_moe")]
+
+
+@app.command("cook")
+def cook_(
+    data: Annotated[Path, typer.Option(help="data set of training.studio, pictures of 512")],
+    out: Annotated[Path, typer.Option(help="folder of the cooked data set")],
+    follow: Annotated[bool, typer.Option("--follow", help="wait for sittings that are still to be made")] = False,
+) -> None:
+    """Cooks a studio data set: guidance, target and reference of every frame. Stop it at will; the same goes on."""
+    from training.renderer import cook as kitchen
+    from training.studio.shards import StudioError
+
+    try:
+        takes, free = kitchen.needed(data, out)
+        console.print(f"about {takes / 1e9:.1f} GB to write, {free / 1e9:.1f} GB free")
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("clips")
+            kitchen.cook(data, out, follow, lambda p: bar.update(
+                task, completed=p.clips, total=p.total, description=f"{p.frames} frames {p.waiting}"))  # fmt: skip
+    except StudioError as error:
+        raise ValueError(str(error)) from error
 
 
 @app.command()
@@ -149,7 +173,8 @@ def _run(
     net = Renderer(config)
     if init is not None:
         net.load_state_dict(restore(init)["averaged"])
-    return Run(out, name, net.to(device, memory_format=torch.channels_last), plan, asdict(config))
+    net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Run(out, name, net, plan, asdict(config))
 
 
 def _step(run: Run, dropped: tuple[str, ...], device: str) -> Step:
@@ -163,12 +188,25 @@ def _step(run: Run, dropped: tuple[str, ...], device: str) -> Step:
     return Step(run.net, weights, noise, look, torch.device(device))
 
 
+class _Numbered(Dataset[dict[str, Tensor]]):
+    """Samples by number, so that any number of loader processes keeps their order."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        return self.samples.sample(number)
+
+
 def _batches(
     data: Path, frames: int, batch: int, seed: int, run: Run, resume: bool, device: str
 ) -> Iterator[dict[str, Tensor]]:  # fmt: skip
     run.open(resume)
     workers = 1 if device == "cpu" else max(1, (os.cpu_count() or 2) - 2)
-    loader = DataLoader(Samples(data, frames, seed, run.step * batch), batch, num_workers=workers, prefetch_factor=4)
+    order = range(run.step * batch, sys.maxsize)
+    loader = DataLoader(
+        _Numbered(Samples(data, frames, seed)), batch, sampler=order, num_workers=workers, prefetch_factor=4
+    )
     return ({name: value.to(device, non_blocking=True) for name, value in rows.items()} for rows in loader)
 
 
