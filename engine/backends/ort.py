@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8)": np.uint8}
 Buffers = dict[str, NDArray[Any]]
+NETWORKS: Final = 8  # that stay loaded
 
 
 class OrtProgram:
     """One ONNX file on ``threads`` threads, with bound static buffers for each batch size.
 
+    Buffers are this program's own; the network behind them is loaded once and shared by all programs of one file.
     The batch dimension is whatever symbolic dimension the file names; every other dimension must be static.
     Raises ValueError when the file cannot be loaded.
     """
@@ -25,17 +28,8 @@ class OrtProgram:
         self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], sides: Mapping[str, int],
         threads: int,
     ) -> None:  # fmt: skip
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
         self.runs = f"ONNX Runtime, f32, {threads} thread{'s' * (threads > 1)}"
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        for name, side in sides.items():
-            options.add_free_dimension_override_by_name(name, side)
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own unexported types
-            raise ValueError(f"{path}: not a network ONNX Runtime can load ({error}); reinstall visavis") from error
+        self._session = _network(path, _stamp(path), tuple(sorted(sides.items())), threads)
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._fixed = fixed
         self._bound = {batch: self._bind(batch) for batch in batch_sizes}
@@ -69,6 +63,30 @@ class OrtProgram:
         shape = self._fixed.get(node.name) or tuple(node.shape)
         shape = tuple(batch if isinstance(side, str) or side in (None, -1) else side for side in shape)
         return np.zeros(shape, _DTYPES[node.type])
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when the file does: the time of its last change and its size."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); reinstall visavis") from error
+    return state.st_mtime_ns, state.st_size
+
+
+@lru_cache(NETWORKS)
+def _network(path: Path, stamp: tuple[int, int], sides: tuple[tuple[str, int], ...], threads: int) -> Any:
+    """A loaded network: an InferenceSession may be run by many threads at a time. ``stamp`` tells versions apart."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    for name, side in sides:
+        options.add_free_dimension_override_by_name(name, side)
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own unexported types
+        raise ValueError(f"{path}: not a network ONNX Runtime can load ({error}); reinstall visavis") from error
 
 
 def load(
