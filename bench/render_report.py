@@ -1,8 +1,13 @@
-"""What suite ``render`` shows: tables of its metrics, pictures side by side, films."""
+"""What suite ``render`` shows: tables of its metrics, pictures side by side, films.
+
+python -m bench.render_report bench/results/render.json docs/bench.md     # that page's tables again
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +28,8 @@ U8 = NDArray[np.uint8]
 OVERALL: Final = ("psnr_db", "ssim", "gradient", "perceptual", "flicker_ratio", "flicker_ratio.hair", "alpha",
                   "mask_iou", "mask_iou.hair", "identity_sim", "identity_distance", "sync_confidence",
                   "sync_offset_ms")  # fmt: skip
+BEGIN: Final = "<!-- figures of bench/run.py render: begin -->"
+END: Final = "<!-- figures of bench/run.py render: end -->"
 TILE: Final = 384  # pixels of a picture on the sheet
 FILM: Final = ("truth", "ours", "step1", "lit", "geometric")  # the first three that are there
 APART: Final = 4  # differences are shown this much larger
@@ -62,6 +69,55 @@ def markdown(metrics: Mapping[str, Any], about: Mapping[str, str]) -> str:
                   "|" + "|".join(["---", *["---:"] * (len(table.columns) - 1)]) + "|"]  # fmt: skip
         lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows] + [""]
     return "\n".join(lines)
+
+
+def reach(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, float, bool]]:
+    """What the renderer's issue promises of what was measured: (figure, promised, measured, met). Errors are root mean
+    squares."""
+
+    def number(name: str, key: str = "value") -> float:
+        return float(metrics[name][key]) if name in metrics else float("nan")
+
+    def ratio(mine: str, theirs: str, group: str) -> float:
+        """How many times larger the other's error is."""
+        ending = f".psnr_db{group}"
+        return float(10 ** ((number(mine + ending) - number(theirs + ending)) / 20))
+
+    for part in ("", *(f".{name}" for name in PARTS)):
+        found = ratio("ours", "geometric", part)
+        yield f"error of geometric over ours{part and ', ' + part[1:]}", ">= 2", found, found >= 2
+    found = number("step1.perceptual.short") / number("teacher50.perceptual.short")
+    yield "perceptual distance, 1 step over 50", "<= 1.05", found, found <= 1.05
+    for other, groups in (("no_view_moe", ("view45", "view60")), ("no_mask_moe", ("mouth", "hands", "hair"))):
+        for group in groups:
+            found = 100 * (ratio("step1", other, f".{group}") - 1)
+            yield f"error of {other} above ours, {group}, %", ">= 3", found, found >= 3
+    for name, promised, key in (
+        ("ours.flicker_ratio", 1.1, "value"), ("drift_pct", 1.0, "value"), ("network_ms", 20.0, "p95"),
+    ):  # fmt: skip
+        found = number(name, key)
+        yield name, f"<= {promised:g}", found, found <= promised
+    for name, promised in (("ours.mask_iou", 0.95), ("ours.mask_iou.hair", 0.85)):
+        found = number(name)
+        yield name, f">= {promised:g}", found, found >= promised
+
+
+def into(document: str, result: Mapping[str, Any]) -> str:
+    """``document`` with the tables of ``result`` between its marks. Raises ValueError when it has none."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the document has no place for tables: it needs the lines {BEGIN} and {END}")
+    machine, metrics = result["machine"], result["metrics"]
+    made = f"Measured {result['date'][:10]} at {result['commit']} on {machine['cpu']}, {machine['threads']} threads."
+    about = {name.partition(".")[0]: "" for name in metrics if name.endswith(".psnr_db")}
+    rows = [
+        f"| {name} | {promised} | {found:.3f} | {'yes' if met else 'NO'} |"
+        for name, promised, found, met in reach(metrics)
+        if not np.isnan(found)
+    ]
+    promises = "\n".join(["### Reach", "", "| figure | promised | measured | met |", "|---|---:|---:|---:|", *rows])
+    return f"{before}{BEGIN}\n{made}\n\n{markdown(metrics, about)}\n{promises}\n{END}{after}"
 
 
 def draw(folder: Path, kept: Sequence[Kept]) -> Path:
@@ -136,3 +192,11 @@ def _cell(metric: Mapping[str, Any] | None) -> str:
         return "-"
     number = metric["value"] if "value" in metric else metric["p50"]
     return f"{number:.2f}" if abs(number) >= 10 else f"{number:.3f}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m bench.render_report RESULT.json DOCUMENT.md")
+    page = Path(sys.argv[2])
+    kept = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    page.write_text(into(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
