@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.motion.frame import SIZE
-from engine.render.denoiser import CODE, PACKED, PATCH, RESIDUAL, VIEW, DenoiserConfig, Noisy, Renderer
+from engine.render.denoiser import PACKED, PATCH, RESIDUAL, VIEW, DenoiserConfig, Noisy, Renderer
+from engine.render.identity import CODE
 from exporters import weights
 
 OPSET: Final = 17

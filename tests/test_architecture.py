@@ -17,9 +17,10 @@ MAY_IMPORT = {
     "training": {"engine", "kernels", "exporters"},
 }
 OURS = set(MAY_IMPORT) | {"bench", "tests"}
-NOT_INSTALLED = {"torch", "scipy", "PIL", "matplotlib", "anny", "onnx", "openvino", "cv2", "pocketsphinx", "piper"}
+NOT_INSTALLED = {"torch", "scipy", "PIL", "matplotlib", "anny", "onnx", "cv2", "pocketsphinx", "piper"}
 TORCH_MODULES = {  # network definitions, for training and exporters alone
-    f"engine/motion/{name}.py" for name in ("generator", "acoustic", "codec", "performer")
+    *(f"engine/motion/{name}.py" for name in ("generator", "acoustic", "codec", "performer")),
+    *(f"engine/render/{name}.py" for name in ("denoiser", "layers", "identity", "sampler")),
 }
 EXTRAS = {"pyaudio", "pyvirtualcam", "cuda"}
 

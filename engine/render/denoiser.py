@@ -1,8 +1,8 @@
 """The neural renderer's network (torch; imported by training and exporters only).
 
-Magnitude-preserving layers without any normalisation of activations (Karras et al., Analyzing and Improving the
-Training Dynamics of Diffusion Models, 2024, sections 2.2-2.4): weights are normalised where they are used, which costs
-nothing once exported. B batch, S picture side, G = S/8 grid, C channels.
+A U-Net on a grid of 8 x 8 pixels, with EDM's preconditioning (Karras et al. 2022) around what is already known of the
+picture, a view-guided and a mask-guided mixture of experts in every block, and a mask predictor.
+B batch, S picture side, G = S/8 grid, C channels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.motion.frame import SIZE
+from engine.render.identity import CODE, IdentityEncoder
+from engine.render.layers import MASKS, Block, Conv, Gate, Mixtures, ViewExperts, add, silu
 
 PATCH: Final = 8  # pixels of a grid cell's side
 HI: Final = 10  # planes at full size: lit r g b, opacity, valid, strand, warped previous r g b a
@@ -24,14 +26,11 @@ OPACITY: Final = 3  # row of HI
 SOLID: Final = 3.2  # logit that the mesh's own alpha begins with
 KEEP: Final = -2.0  # logit of keep at first
 CLASS, SEEN = 6, 7  # rows of LO
-MASKS: Final = 8
 CELL: Final = 4  # pixels of a packed cell's side; two cells are a patch
 PACKED: Final = HI * CELL**2 + (LO - 1 + MASKS) * (CELL // 2) ** 2  # values of a cell
 RESIDUAL: Final = 3 * CELL**2
 PAINT: Final = 5 * CELL**2  # values of a cell in the answer: residual r, g, b, cover, keep
 VIEW: Final = 4  # yaw, pitch, log of distance over the framing's, framing index / 2
-CODE: Final = 128
-SILU_GAIN: Final = 1 / 0.596  # EDM2 eq. 81
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,11 @@ class DenoiserConfig:
     sigma_data: float = 0.2
     sigma_max: float = 20.0
     sigma_min: float = 0.004
+
+    @property
+    def mixtures(self) -> Mixtures:
+        """What blocks are told."""
+        return Mixtures(self.embed, self.view_experts, self.mask_rank, self.mask_experts)
 
     @staticmethod
     def from_json(sizes: dict[str, Any]) -> DenoiserConfig:
@@ -129,119 +133,6 @@ def pack(hi: Tensor, lo: Tensor) -> Tensor:
     return patches.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
 
 
-def silu(x: Tensor) -> Tensor:
-    """SiLU that keeps unit variance (EDM2 eq. 81)."""
-    return F.silu(x) * SILU_GAIN
-
-
-def add(x: Tensor, y: Tensor, share: float) -> Tensor:
-    """x and y mixed, ``share`` of y, at unit variance (EDM2 eq. 88)."""
-    return x.lerp(y, share) / math.sqrt((1 - share) ** 2 + share**2)
-
-
-def unit(weight: Tensor) -> Tensor:
-    """Weights (..., O, I, k, k) or (..., O, I) such that unit-variance inputs give unit-variance outputs."""
-    over = (-3, -2, -1) if weight.ndim == 4 else (-1,)
-    return weight / (weight.square().sum(over, keepdim=True).sqrt() + 1e-4)
-
-
-class Conv(nn.Module):
-    """k x k convolution (k=0: linear layer; k=2: halves the size), magnitude-preserving (EDM2 eq. 66)."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = 1.0, bias: bool = False) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.stride, self.padding = (2, 0) if kernel == 2 else (1, kernel // 2)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, *([kernel] * 2 if kernel else [])))
-        self.gain = nn.Parameter(torch.tensor(gain))
-        self.kernel, self.folded = kernel, False
-
-    def fold(self) -> None:
-        """Keeps the normalised weight in place of the weight: for running and exporting, not for training."""
-        if not self.folded:
-            self.weight, self.folded = nn.Parameter(unit(self.weight.data) * self.gain.data, False), True
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = (self.weight if self.folded else unit(self.weight) * self.gain).to(x.dtype)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        if not self.kernel:
-            return F.linear(x, weight, bias)
-        return F.conv2d(x, weight, bias, self.stride, self.padding)
-
-
-class ViewExperts(nn.Module):
-    """View-guided mixture: a 1 x 1 convolution whose kernel is the gate's mixture of E kernels.
-
-    The gate depends on the viewpoint alone, so kernels are mixed once a frame and the layer costs one convolution
-    (conditionally parameterised convolution, Yang et al. 2019, with the view as the router).
-    """
-
-    def __init__(self, channels: int, experts: int) -> None:
-        super().__init__()
-        shared = torch.randn(1, channels, channels)
-        self.weight = nn.Parameter(shared + 0.3 * torch.randn(experts, channels, channels))
-        self.folded = False
-
-    def fold(self) -> None:
-        """As Conv.fold."""
-        if not self.folded:
-            self.weight, self.folded = nn.Parameter(unit(self.weight.data), False), True
-
-    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        _, channels, height, width = x.shape
-        experts = self.weight if self.folded else unit(self.weight)
-        kernel = (gate @ experts.flatten(1)).unflatten(1, (channels, channels)).to(x.dtype)
-        rows = x.permute(0, 2, 3, 1).flatten(1, 2) @ kernel.transpose(1, 2)
-        return rows.unflatten(1, (height, width)).permute(0, 3, 1, 2)
-
-
-class MaskExperts(nn.Module):
-    """Mask-guided mixture: MASKS low-rank 1 x 1 layers, each weighed per pixel by its region's mask."""
-
-    spread: Tensor
-
-    def __init__(self, channels: int, rank: int, guided: bool) -> None:
-        super().__init__()
-        self.inward = Conv(channels, MASKS * rank, 1)
-        self.outward = Conv(MASKS * rank, channels, 1, 0.0)
-        self.guided = guided
-        spread = torch.eye(MASKS).repeat_interleave(rank, 0)[:, :, None, None] * math.sqrt(MASKS)
-        self.register_buffer("spread", spread, persistent=False)
-
-    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        weight = gate if self.guided else torch.full_like(gate, 1.0 / MASKS)
-        return x + self.outward(self.inward(x) * F.conv2d(weight, self.spread.to(x.dtype)))
-
-
-class Block(nn.Module):
-    """Residual block: SiLU, 3 x 3, scale by the embedding, SiLU, then the two mixtures of experts."""
-
-    def __init__(self, width: int, config: DenoiserConfig) -> None:
-        super().__init__()
-        self.conv = Conv(width, width, 3)
-        self.scale = Conv(config.embed, width, 0, 0.0)
-        self.view = ViewExperts(width, config.view_experts)
-        self.mask = MaskExperts(width, config.mask_rank, config.mask_experts)
-
-    def forward(self, x: Tensor, embed: Tensor, experts: Tensor, gate: Tensor) -> Tensor:
-        y = self.conv(silu(x)) * (1 + self.scale(embed))[:, :, None, None]
-        return add(x, self.mask(self.view(silu(y), experts), gate), 0.3)
-
-
-class Gate(nn.Module):
-    """Viewpoint (B, VIEW) to the weights of the view experts (B, E): softmax over directions they are best at."""
-
-    def __init__(self, experts: int) -> None:
-        super().__init__()
-        yaw = torch.linspace(-1.2, 1.2, experts) if experts > 1 else torch.zeros(1)
-        self.place = nn.Parameter(torch.stack([yaw, torch.zeros(experts)], 1))  # radians
-        self.sharpness = nn.Parameter(torch.tensor(4.0))
-
-    def forward(self, view: Tensor) -> Tensor:
-        away = (view[:, None, :2] - self.place).square().sum(-1)
-        return torch.softmax(-self.sharpness * away, -1)
-
-
 class Denoiser(nn.Module):
     """D(x; sigma | known): the expected picture behind noise, EDM's preconditioning (Karras et al. 2022, eq. 7) around
     what is already known: the lit surface, regained, and the previous picture.
@@ -258,8 +149,8 @@ class Denoiser(nn.Module):
         self.from_view, self.from_motion = Conv(VIEW * 4, config.embed, 0), Conv(SIZE, config.embed, 0, bias=True)
         self.from_code = Conv(CODE, config.embed, 0)
         self.mix_embed = Conv(config.embed, config.embed, 0)
-        self.stem = Block(near, config)
-        self.stem_down, self.stem_low = Conv(near, middle, 1), Block(middle, config)
+        self.stem = Block(near, config.mixtures)
+        self.stem_down, self.stem_low = Conv(near, middle, 1), Block(middle, config.mixtures)
         self.stem_up = Conv(middle, near, 1)
         self.to_shares = Conv(near, MASKS, 1, 0.5, bias=True)
         self.to_masks = Conv(config.head, MASKS * CELL**2, 0, 0.5, bias=True)
@@ -267,11 +158,10 @@ class Denoiser(nn.Module):
         one, two, three = config.depths
         self.noisy, self.noisy_detail = (Conv(3 * PATCH**2, width, 1) for width in (near, 4 * config.head))
         self.from_sigma = Conv(32, config.embed, 0)
-        self.down0 = nn.ModuleList(Block(near, config) for _ in range(one - 1))
-        self.to1, self.down1 = Conv(near, middle, 1), nn.ModuleList(Block(middle, config) for _ in range(two - 1))
-        self.to2, self.bottom = Conv(middle, far, 1), nn.ModuleList(Block(far, config) for _ in range(three))
-        self.from2, self.up1 = Conv(far, middle, 1), nn.ModuleList(Block(middle, config) for _ in range(two))
-        self.from1, self.up0 = Conv(middle, near, 1), nn.ModuleList(Block(near, config) for _ in range(one))
+        self.down0, self.down1 = _blocks(near, one - 1, config), _blocks(middle, two - 1, config)
+        self.to1, self.to2, self.bottom = Conv(near, middle, 1), Conv(middle, far, 1), _blocks(far, three, config)
+        self.up1, self.up0 = _blocks(middle, two, config), _blocks(near, one, config)
+        self.from2, self.from1 = Conv(far, middle, 1), Conv(middle, near, 1)
         self.to_gain = Conv(near, 3, 1, 0.0)
         self.to_head = Conv(near, 4 * config.head, 1)
         self.detail = Conv(PACKED, config.head, 0, bias=True)
@@ -352,6 +242,10 @@ class Denoiser(nn.Module):
         return Painted(rgb, cover, self.masks(answer))
 
 
+def _blocks(width: int, count: int, config: DenoiserConfig) -> nn.ModuleList:
+    return nn.ModuleList(Block(width, config.mixtures) for _ in range(count))
+
+
 def assemble(answer: Answer, hi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What is known of the picture (B,3,S,S), the residual (B,3,S,S) and cover (B,1,S,S), of an answer and the planes
     hi (B,HI,S,S) u8 that it was given."""
@@ -392,31 +286,6 @@ def _fourier(sigma: Tensor) -> Tensor:
     rates = torch.exp(torch.linspace(math.log(0.5), math.log(16.0), 16, device=sigma.device, dtype=sigma.dtype))
     phase = (sigma.log() / 4)[:, None] * rates
     return torch.cat([phase.sin(), phase.cos()], 1) * math.sqrt(2.0)
-
-
-class IdentityEncoder(nn.Module):
-    """Reference photographs (K, 8, 128, 128) to one code (CODE,): who it is and in which light.
-
-    Planes: r, g, b over grey, world normal x, y, z, alpha, present (engine.render.reference.reference_planes). Absent
-    photographs are zeros and weigh nothing.
-    """
-
-    def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        sizes = [8, width, 2 * width, 3 * width, 4 * width]
-        self.convs = nn.ModuleList(Conv(a, b, 3) for a, b in zip(sizes, sizes[1:], strict=False))
-        self.out = Conv(2 * sizes[-1], CODE, 0)
-
-    def forward(self, planes: Tensor) -> Tensor:
-        """(..., K, 8, 128, 128) -> (..., CODE)."""
-        shape = planes.shape
-        x = F.avg_pool2d(planes.flatten(0, -4), 2)
-        for conv in self.convs:
-            x = silu(F.avg_pool2d(conv(x), 2) * 1.5)
-        x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1).unflatten(0, shape[:-3])
-        present = planes[..., 7, 0, 0][..., None].to(x.dtype)
-        x = (x * present).sum(-2) / present.sum(-2).clamp(min=1.0)
-        return self.out(x)
 
 
 class Renderer(nn.Module):

@@ -7,7 +7,8 @@ from torch import Tensor
 pytest.importorskip("zstandard")
 
 from engine.motion.frame import SIZE
-from engine.render.denoiser import LO, MASKS, VIEW, Painted, Renderer
+from engine.render.denoiser import LO, VIEW, Painted, Renderer
+from engine.render.layers import MASKS
 from tests.engine.render.test_denoiser import SMALL
 from training import perceptual
 from training.renderer import loss
@@ -29,11 +30,11 @@ def batch(count: int = 2, frames: int = 3) -> dict[str, Tensor]:
     lo[:, :, 6] = (alpha[:, :, 0, ::2, ::2]).byte()
     lo[:, :, 7] = 255
     target = torch.cat([lit * 0.6, alpha], 2)
+    motion, view = torch.rand(*shape, SIZE, generator=draw), torch.rand(*shape, VIEW, generator=draw)
     return {
         "hi": (torch.cat(planes, 2) * 255).byte(), "lo": lo, "target": (target * 255).byte(),
         "flow": torch.zeros(*shape, 2, SIDE // 2, SIDE // 2), "previous": (target[:, 0] * 255).byte(),
-        "region": alpha[:, :, 0].byte(), "motion": torch.rand(*shape, SIZE, generator=draw), "view": torch.rand(*shape, VIEW, generator=draw),
-        "reference": torch.ones(count, 3, 8, 128, 128),
+        "region": alpha[:, :, 0].byte(), "motion": motion, "view": view, "reference": torch.ones(count, 3, 8, 128, 128),
     }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.render.denoiser import MASKS, PATCH, Painted
+from engine.render.denoiser import PATCH, Painted
+from engine.render.layers import MASKS
 
 # How much a pixel counts, by mask class: none, skin, eyes, mouth, hair, clothes, hands, accessories. People look there.
 WEIGHT: Final = (0.4, 1.2, 5.0, 5.0, 1.5, 0.8, 2.0, 1.5)

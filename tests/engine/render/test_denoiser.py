@@ -6,11 +6,9 @@ from torch import Tensor
 
 from engine.motion.frame import SIZE
 from engine.render.denoiser import (
-    CODE,
     HI,
     LITE,
     LO,
-    MASKS,
     PACKED,
     PAINT,
     RESIDUAL,
@@ -23,6 +21,8 @@ from engine.render.denoiser import (
     assemble,
     pack,
 )
+from engine.render.identity import CODE
+from engine.render.layers import MASKS
 from engine.render.sampler import sample, solve
 
 SMALL = replace(LITE, widths=(24, 32, 40), embed=48, head=16, mask_rank=2)
