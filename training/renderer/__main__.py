@@ -129,6 +129,22 @@ def export(
     console.print(f"wrote {out / name}.onnx and what goes with it")
 
 
+@app.command("all")
+def all_(
+    folder: Annotated[Path, typer.Option("--data", help="folder for the data that it makes")], out: Out,
+    speech: Annotated[Path, typer.Option(help="corpus of training.speech")] = Path("data/speech"),
+    size: Annotated[str, typer.Option(help="lite or base")] = "base", device: Device = "cpu",
+    minutes: Annotated[float, typer.Option(min=1.0, help="for all of it")] = 28.0,
+    clips: Annotated[int, typer.Option(min=16, help="to photograph at most")] = 2000,
+    workers: Annotated[int, typer.Option(min=1, help="processes that photograph")] = 2,
+    batch: Annotated[int, typer.Option(min=1)] = 8,
+) -> None:  # fmt: skip
+    """Makes its own data, teaches, tunes and exports, in a given time."""
+    from training.renderer.everything import everything
+
+    everything(folder, out, speech, size, device, minutes, clips, workers, batch, 512)
+
+
 @app.command()
 def sheet(
     run: Annotated[Path, typer.Option(help="checkpoint (teacher.pt or student.pt)")], held_out: Held,
