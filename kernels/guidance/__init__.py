@@ -75,6 +75,7 @@ class Planes:
         self.hair = np.uint8(kinds.argmax())  # the class of blended faces
         self.motion = np.zeros((len(raster.mesh.faces), 3), np.float32)
         self._light = np.zeros(8, np.float32), np.ones(8, np.float32)  # reach and floor of Paint, of no use here
+        self.words, self.span = np.empty(raster.size, np.uint64), np.empty((height, 2), np.int32)
         self.row, self.stack = np.empty(half, np.int32), np.empty((2, half[1]), np.int32)
 
     def past(self) -> Past:
@@ -97,11 +98,16 @@ class Planes:
             Paint(texture, self.motion, raster.detail, bias, raster.mesh.region, self.classes, *self._light),
             distance,
         )
-        near, reach = np.float32(distance - DEPTH), np.float32(254.0 / (2 * DEPTH))
-        cpu.sample(
-            g.depth, g.face, g.region, g.normal, g.uv, g.flow, winner, raster.plane, raster.detail,
-            self.blended.slot, self.blended.layer, self.hair, texture, bias, camera.rotation, near, reach, self.classes,
-            out.hi, out.lo, out.flow, now.depth, now.mask, self.before,
+        layer, words = self.blended, self.words
+        cpu.reach(raster.drawn, layer.count, layer.pixel, raster.size[1], self.span)
+        out.hi.fill(0)
+        cpu.wear(g.face, g.uv, raster.detail, texture, bias, self.span, words, out.hi)
+        cpu.veil(layer.count, layer.pixel, layer.layer, out.hi)
+        near, steps = np.float32(distance - DEPTH), np.float32(254.0 / (2 * DEPTH))
+        cpu.lie(
+            g.depth, g.face, g.region, g.normal, g.flow, winner, raster.plane, layer.slot, layer.layer, self.hair,
+            words, self.span, camera.rotation, near, steps, self.classes,
+            out.lo, out.flow, now.depth, now.mask, self.before,
         )  # fmt: skip
         cpu.spread(now.mask, self.row, self.stack, out.flow)
         if before is None:

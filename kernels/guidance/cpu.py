@@ -4,7 +4,7 @@
 # mypy: disable-error-code="operator, assignment, call-overload, arg-type"
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,12 +15,6 @@ from kernels.texture import Texture, fetch
 
 SOLID: Final = 0.4  # of a pixel: blended faces that cover more are its surface
 TOLERANCE: Final = 0.012  # metres by which a point may miss the depth seen before and still be the same
-
-
-@inlined
-def _byte(fields: Int, place: int) -> Int:
-    """Field ``place`` (0..3) of one half of a fetched texel, rounded to a byte."""
-    return np.uint8((fields >> np.uint64(16 * place) & np.uint64(0xFFFF)) + np.uint64(128) >> np.uint64(8))
 
 
 @inlined
@@ -62,58 +56,89 @@ def _over(hi: U8, y: int, x: int, entry: F32) -> None:
 
 
 @fast
-def sample(
-    depth: F32, face: I32, region: U8, normal: F32, uv: F32, flow: F32, winner: I32, plane: F32, detail: F32,
-    slot: I32, layer: F32, hair: Int, texture: Texture, bias: Real, rotation: F32, near: Real, reach: Real, classes: U8,
-    hi: U8, lo: U8, out_flow: F32, z: F32, mask: U8, before: F32,
+def reach(drawn: I32, slot_count: int, pixel: I32, width: int, span: I32) -> None:
+    """``span`` (H,2): columns of each row that hold something, the opaque ones ``drawn`` and the blended ``pixel``."""
+    for y in range(span.shape[0]):
+        span[y, 0], span[y, 1] = drawn[y, 0], drawn[y, 1]
+        if drawn[y, 0] >= drawn[y, 1]:
+            span[y, 0], span[y, 1] = width, 0
+    for k in range(slot_count):
+        y, x = pixel[k] // width, pixel[k] % width
+        span[y, 0], span[y, 1] = min(span[y, 0], x), max(span[y, 1], x + 1)
+
+
+@fast
+def wear(face: I32, uv: F32, detail: F32, texture: Texture, bias: Real, span: I32, words: Any, hi: U8) -> None:
+    """The texture's bytes on the opaque surface: ``words`` (H,W) u64 and ``hi`` (6,H,W), both only within ``span``."""
+    even_bytes, half = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0080008000800080)
+    for y in range(face.shape[0]):
+        for x in range(span[y, 0], span[y, 1]):
+            f = face[y, x]
+            if f < 0:
+                words[y, x] = np.uint64(0)
+                continue
+            level = np.int64(max(detail[f] + bias, np.float32(0.0)))
+            even, odd = fetch(texture, uv[0, y, x], uv[1, y, x], level)
+            words[y, x] = ((even + half) >> np.uint64(8) & even_bytes) | ((odd + half) & ~even_bytes)
+        for x in range(span[y, 0], span[y, 1]):
+            word = words[y, x]
+            hi[0, y, x], hi[1, y, x] = np.uint8(word), np.uint8(word >> np.uint64(8))
+            hi[2, y, x], hi[3, y, x] = np.uint8(word >> np.uint64(16)), np.uint8(word >> np.uint64(24))
+            hi[4, y, x], hi[5, y, x] = np.uint8(word >> np.uint64(32)), np.uint8(word >> np.uint64(56))
+
+
+@fast
+def veil(count: int, pixel: I32, layer: F32, hi: U8) -> None:
+    """Lays the ``count`` entries of the blended layer over ``hi``."""
+    for k in range(count):
+        _over(hi, pixel[k] // hi.shape[2], pixel[k] % hi.shape[2], layer[k])
+
+
+@fast
+def lie(
+    depth: F32, face: I32, region: U8, normal: F32, flow: F32, winner: I32, plane: F32, slot: I32, layer: F32,
+    hair: Int, words: Any, span: I32, rotation: F32, near: Real, steps: Real, classes: U8,
+    lo: U8, out_flow: F32, z: F32, mask: U8, before: F32,
 ) -> None:  # fmt: skip
-    """G-buffer and blended layer, which is all of class ``hair``, to planes, block by block of 2 x 2.
+    """How the nearest surface of each 2 x 2 pixels lies; blended faces are all of class ``hair``.
 
     All outputs are written everywhere, but ``out_flow`` only where ``mask`` is not 0. ``z`` (h,w): view depth, +inf
-    without a surface; ``before``: that of the same point a frame ago.
+    without a surface; ``before``: that of the same point a frame ago; ``steps``: of depth a metre.
     """
-    half, one, top = np.float32(0.5), np.float32(1.0), np.float32(255.0)
+    half, one, top, infinite = np.float32(0.5), np.float32(1.0), np.float32(255.0), np.float32(np.inf)
     solid = np.float32(1.0 - SOLID)
     for by in range(lo.shape[1]):
+        begin = min(span[2 * by, 0], span[2 * by + 1, 0]) >> 1
+        end = (max(span[2 * by, 1], span[2 * by + 1, 1]) + 1) >> 1
         for bx in range(lo.shape[2]):
-            nearest, ny, nx, nk, gloss = np.float32(np.inf), -1, -1, -1, np.uint8(0)
-            for k in range(4):
-                y, x = 2 * by + (k >> 1), 2 * bx + (k & 1)
-                f = face[y, x]
-                entry = slot[y, x]
-                if f < 0:
-                    for c in range(6):
-                        hi[c, y, x] = 0
-                    if entry < 0:
-                        continue
-                else:
-                    level = np.int64(max(detail[f] + bias, np.float32(0.0)))
-                    even, odd = fetch(texture, uv[0, y, x], uv[1, y, x], level)
-                    hi[0, y, x], hi[1, y, x], hi[2, y, x] = _byte(even, 0), _byte(odd, 0), _byte(even, 1)
-                    hi[3, y, x], hi[4, y, x], hi[5, y, x] = _byte(odd, 1), _byte(even, 2), _byte(odd, 3)
-                    if (entry < 0 or layer[entry, CLEAR] > solid) and depth[y, x] < nearest:
-                        nearest, ny, nx, nk, gloss = depth[y, x], y, x, -1, _byte(odd, 2)
-                if entry >= 0:
-                    _over(hi, y, x, layer[entry])
-                    if layer[entry, CLEAR] <= solid and layer[entry, 14] < nearest * layer[entry, 13]:
+            nearest, ny, nx, nk = infinite, -1, -1, -1
+            if begin <= bx < end:
+                for k in range(4):
+                    y, x = 2 * by + (k >> 1), 2 * bx + (k & 1)
+                    entry = slot[y, x]
+                    if entry < 0 or layer[entry, CLEAR] > solid:
+                        if face[y, x] >= 0 and depth[y, x] < nearest:
+                            nearest, ny, nx, nk = depth[y, x], y, x, -1
+                    elif layer[entry, 14] < nearest * layer[entry, 13]:
                         nearest, ny, nx, nk = layer[entry, 14] / layer[entry, 13], y, x, entry
             z[by, bx] = nearest
             if ny < 0:
                 lo[0, by, bx] = lo[1, by, bx] = lo[2, by, bx] = 128
                 lo[3, by, bx] = lo[4, by, bx] = lo[5, by, bx] = lo[6, by, bx] = mask[by, bx] = 0
-                before[by, bx] = np.float32(np.inf)
+                before[by, bx] = infinite
                 continue
             if nk >= 0:
                 over = one / layer[nk, 13]
                 a, b, c = layer[nk, 7], layer[nk, 8], layer[nk, 9]
                 length = one / np.sqrt(a * a + b * b + c * c + np.float32(1e-20))
                 a, b, c = a * length, b * length, c * length
-                gloss = np.uint8(np.rint(min(layer[nk, 4] * over, one) * top))
+                lo[5, by, bx] = np.uint8(np.rint(min(layer[nk, 4] * over, one) * top))
                 mask[by, bx] = hair
                 out_flow[0, by, bx], out_flow[1, by, bx] = layer[nk, 10] * over, layer[nk, 11] * over
                 before[by, bx] = layer[nk, 12] * over * nearest
             else:
                 a, b, c = normal[0, ny, nx], normal[1, ny, nx], normal[2, ny, nx]
+                lo[5, by, bx] = np.uint8(words[ny, nx] >> np.uint64(40))
                 mask[by, bx] = classes[region[ny, nx]]
                 out_flow[0, by, bx], out_flow[1, by, bx] = flow[0, ny, nx], flow[1, ny, nx]
                 t = winner[ny, nx] & SLOT_MASK
@@ -122,8 +147,7 @@ def sample(
             for k in range(3):
                 lo[k, by, bx] = _signed(rotation[0, k] * a + rotation[1, k] * b + rotation[2, k] * c)
             lo[3, by, bx] = np.uint8(np.rint(min(max(-c, np.float32(0.0)), one) * top))
-            lo[4, by, bx] = np.uint8(np.rint(one + min(max((nearest - near) * reach, np.float32(0)), np.float32(254))))
-            lo[5, by, bx] = gloss
+            lo[4, by, bx] = np.uint8(np.rint(one + min(max((nearest - near) * steps, np.float32(0)), np.float32(254))))
             lo[6, by, bx] = mask[by, bx]
 
 

@@ -55,7 +55,14 @@ def poisoned(size):
 
 
 def poison(planes, *pasts):
-    for array in (planes.before, planes.row, planes.stack, *(array for past in pasts for array in past)):
+    for array in (
+        planes.before,
+        planes.row,
+        planes.stack,
+        planes.words,
+        planes.span,
+        *(array for past in pasts for array in past),
+    ):
         array.fill(np.nan if array.dtype == np.float32 else 77)
 
 
