@@ -66,11 +66,11 @@ class Expert(nn.Module):
         for a, b in zip(widths, widths[1:], strict=False):
             layers += [nn.GroupNorm(4, a), nn.Conv2d(a, b, 3, 2, 1), nn.GELU()]
         self.look = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * 9, config.embedding))
-        sounds = (1, w, 2 * w, 4 * w)
+        sounds = (1, w, 2 * w, 4 * w, 4 * w)
         layers = []
-        for a, b, stride in zip(sounds, sounds[1:], ((1, 2), (2, 2), (2, 2)), strict=False):
-            layers += [nn.Conv2d(a, b, 3, stride, 1), nn.GELU(), nn.GroupNorm(4, b)]
-        self.listen = nn.Sequential(*layers, nn.Flatten(), nn.Linear(sounds[-1] * 50, config.embedding))
+        for number, (a, b) in enumerate(zip(sounds, sounds[1:], strict=False)):
+            layers += [nn.Conv2d(a, b, 3, (1 if number == 0 else 2, 2), 1), nn.GELU(), nn.GroupNorm(4, b)]
+        self.listen = nn.Sequential(*layers, nn.Flatten(), nn.Linear(sounds[-1] * 15, config.embedding))
 
     def see(self, crops: Tensor) -> Tensor:
         """Windows (B, SPAN, 96, 96, 3) in [0, 1] -> unit embeddings (B, E)."""

@@ -1,4 +1,7 @@
-"""Takes the perceptual features out of packages that ship them: python -m training.perceptual_convert NSFWJS.tgz
+"""Takes the perceptual features out of packages that ship them, and shows what they mind.
+
+    python -m training.perceptual_convert convert NSFWJS.tgz
+    python -m training.perceptual_convert sheet docs/images/perceptual.png
 
 NSFWJS.tgz is what `npm pack nsfwjs@4.3.0` makes (MIT); the mesh is engine/assets/face_mesh.onnx. Batch norms are folded
 into convolutions. The usual length of features is measured on photographs of the studio (--photos).
@@ -7,6 +10,7 @@ into convolutions. The usual length of features is measured on photographs of th
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import tarfile
@@ -19,8 +23,9 @@ import typer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.avatar import REGIONS
 from exporters import weights
-from training.perceptual import PEOPLE_STAGES, Perceptual, path
+from training.perceptual import PEOPLE_STAGES, TRUNKS, Perceptual, load, path
 from training.run import console
 from training.run import main as run_main
 from training.studio.shards import Clips
@@ -30,11 +35,13 @@ app = typer.Typer(add_completion=False)
 MESH = Path(__file__).parents[1] / "engine" / "assets" / "face_mesh.onnx"
 MODEL = "package/dist/models/mobilenet_v2/"
 NORM_FLOOR = 1e-3  # Keras's epsilon of MobileNetV2's batch norms
+SHEET = 224  # pixels of a picture on the sheet
+FACED = [REGIONS.index(name) for name in ("face", "eyes", "lips", "brows")]
 SHOWN = 40  # photographs the usual lengths are taken from
 
 
 @app.command()
-def main(
+def convert(
     package: Annotated[Path, typer.Argument(help="nsfwjs-4.3.0.tgz")],
     photos: Annotated[Path, typer.Option(help="A data set of the studio.")] = Path("data/studio/held512"),
 ) -> None:
@@ -50,6 +57,60 @@ def main(
         weights.save(net, {"name": name}, path(name), whole="usual")
         count = sum(p.numel() for p in net.trunk.parameters())
         console.print(f"{path(name)}: {count} weights, usual lengths {net.usual.tolist()}")
+
+
+@app.command()
+def sheet(
+    png: Annotated[Path, typer.Argument(help="Picture to write.")],
+    photos: Annotated[Path, typer.Option(help="A data set of the studio.")] = Path("data/studio/held512"),
+    clip: Annotated[int, typer.Option(help="Which of its clips.")] = 0,
+) -> None:
+    """One photograph with ten faults, in the order of how much the judge minds them."""
+    from PIL import Image, ImageDraw
+
+    frames = Clips(photos).frames(clip, 0, 1)
+    rows, columns = np.nonzero(np.isin(frames.region[0], FACED))
+    top, left = (int(np.clip(x.mean() - SHEET // 2, 0, frames.rgb.shape[1] - SHEET)) for x in (rows, columns))
+    truth = np.ascontiguousarray(frames.rgb[0, top : top + SHEET, left : left + SHEET])
+    nets, tiles = {name: load(name) for name in TRUNKS}, []
+    for name, spoilt in faults(truth).items():
+        square = float(np.mean((spoilt.astype(np.float32) - truth) ** 2))
+        far = {net: found.between(spoilt, truth)[0] for net, found in nets.items()}
+        tile = Image.new("RGB", (SHEET, SHEET + 30), (20, 20, 20))
+        tile.paste(Image.fromarray(spoilt), (0, 0))
+        decibels = 10 * np.log10(255**2 / max(square, 0.1))
+        said = f"{name}\n{decibels:.1f} dB  mesh {far['mesh']:.3f}  people {far['people']:.3f}"
+        ImageDraw.Draw(tile).multiline_text((3, SHEET + 1), said, fill=(235, 235, 235))
+        tiles.append((far["people"], np.asarray(tile)))
+    ordered = [tile for _, tile in sorted(tiles, key=lambda pair: pair[0])]
+    half = len(ordered) // 2
+    picture = np.concatenate([np.concatenate(ordered[:half], 1), np.concatenate(ordered[half : 2 * half], 1)])
+    png.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).quantize(200).save(png, optimize=True)
+
+
+def faults(picture: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+    """A picture (H, W, 3) u8 and what may be wrong with it."""
+    from PIL import Image, ImageFilter
+
+    image, noise = Image.fromarray(picture), np.random.default_rng(0).normal(0, 1, picture.shape)
+    small = image.resize((image.width // 2, image.height // 2), Image.Resampling.NEAREST)
+    packed = io.BytesIO()
+    image.save(packed, "JPEG", quality=25)
+    return {
+        "the photograph": picture,
+        "5 % darker": (picture * 0.95).astype(np.uint8),
+        "warmer by 5 %": np.clip(picture * [1.05, 1.0, 0.95], 0, 255).astype(np.uint8),
+        "blur 0.7": np.asarray(image.filter(ImageFilter.GaussianBlur(0.7))),
+        "blur 2": np.asarray(image.filter(ImageFilter.GaussianBlur(2.0))),
+        "noise 4": np.clip(picture + 4 * noise, 0, 255).astype(np.uint8),
+        "noise 12": np.clip(picture + 12 * noise, 0, 255).astype(np.uint8),
+        "1 pixel aside": np.roll(picture, 1, 1),
+        "every second pixel": np.asarray(small.resize(image.size, Image.Resampling.NEAREST)),
+        "JPEG, quality 25": np.asarray(Image.open(packed)),
+        "mirrored": np.ascontiguousarray(picture[:, ::-1]),
+        "upside down": np.ascontiguousarray(picture[::-1]),
+    }
 
 
 @torch.no_grad()
