@@ -13,7 +13,6 @@ import numpy as np
 
 from kernels.jit import F32, I32, U8, Flags, Real, fast
 from kernels.rasterize import Camera, Mesh, Rasterizer
-from kernels.texture import Texture, channel, fetch
 
 NEAR_Z: Final = np.float32(0.05)  # metres
 
@@ -103,26 +102,6 @@ def _count(faces: I32, uv: F32, count: U8) -> None:
                 w = turn * ((bx - ax) * (py - ay) - (by - ay) * (px - ax))
                 if min(u, v, w) > zero and count[y, x] < 255:
                     count[y, x] += 1
-
-
-@fast
-def even_light(texture: Texture, face: I32, uv: F32, detail: F32, decode: F32, out: F32) -> None:
-    """What the pixels of a G-buffer wear, (H,W,3) linear colour times occlusion; 0 where there is no face."""
-    side, zero = np.float32(np.log2(np.float32(texture.side))), np.float32(0.0)
-    top = np.float32(decode.shape[0] - 1)
-    for y in range(face.shape[0]):
-        for x in range(face.shape[1]):
-            for c in range(3):
-                out[y, x, c] = zero
-            if face[y, x] < 0:
-                continue
-            level: Real = np.int64(max(detail[face[y, x]] + side + np.float32(0.5), zero))
-            even, odd = fetch(texture, uv[0, y, x], uv[1, y, x], level)
-            over = top / max(channel(odd, 1), np.float32(0.02))
-            shade = channel(even, 2)
-            out[y, x, 0] = shade * decode[np.int64(min(channel(even, 0) * over, top))]
-            out[y, x, 1] = shade * decode[np.int64(min(channel(odd, 0) * over, top))]
-            out[y, x, 2] = shade * decode[np.int64(min(channel(even, 1) * over, top))]
 
 
 @fast
