@@ -41,10 +41,10 @@ class DenoiserConfig:
     low-rank layer with all masks equal). ``sigma_data`` is the residual's standard deviation, EDM's scale.
     """
 
-    widths: tuple[int, int, int] = (88, 160, 224)
+    widths: tuple[int, int, int] = (80, 144, 208)
     depths: tuple[int, int, int] = (1, 2, 2)
     embed: int = 192
-    head: int = 48
+    head: int = 40
     view_experts: int = 6
     mask_rank: int = 8
     mask_experts: bool = True
