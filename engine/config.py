@@ -8,6 +8,9 @@ from engine.motion.behaviour import BehaviourConfig
 from engine.motion.condition import AVERAGE_STYLE
 from engine.motion.manner import Manner
 
+RENDERERS = ("geometric", "neural")
+PRECISIONS = ("auto", "bf16", "f32")
+
 
 @dataclass(frozen=True, slots=True)
 class MotionConfig:
@@ -54,12 +57,23 @@ class RenderConfig:
     width: int = 512  # pixels, even
     height: int = 512
     framing: str = "upper"  # upper | head
+    renderer: str = "geometric"  # "geometric" rasterizes and lights, "neural" has a network paint over that
+    network: str = "lite"  # of the neural renderer: a shipped one, or the path of your own .onnx file
+    precision: str = "auto"  # of the network: "auto" (bf16 where the processor has it), "bf16" or "f32"
+    threads: int = 0  # for the network; 0: all cores but one, and both of two
+    background: str = "avatar"  # "avatar" (its own), "blur", "transparent", "#rrggbb", or an image file
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
             if side % 2 or not 64 <= side <= 2048:
                 raise ValueError(f"{name} must be an even number from 64 to 2048, got {side}")
+        if self.renderer not in RENDERERS:
+            raise ValueError(f'renderer must be "geometric" or "neural", got "{self.renderer}"')
+        if self.precision not in PRECISIONS:
+            raise ValueError(f'precision must be one of {", ".join(PRECISIONS)}, got "{self.precision}"')
+        if not 0 <= self.threads <= 256:
+            raise ValueError(f"threads must be from 0 (automatic) to 256, got {self.threads}")
         if self.framing not in ("upper", "head"):
             raise ValueError(f'framing must be "upper" or "head", got "{self.framing}"')
 

@@ -21,7 +21,10 @@ from engine.motion.lips import LipSync
 from engine.motion.manner import Manner
 from engine.motion.perform import LearnedPerformer, Performer, RulesPerformer
 from engine.parts import Parts
+from engine.render import composite, network, neural
+from engine.render.composite import Backdrop
 from engine.render.geometric import GeometricRenderer
+from engine.render.picture import Renderer
 from engine.session import Session
 from engine.viewpoint import ViewSpring
 from kernels.yuv import to_i420
@@ -39,6 +42,7 @@ class Engine:
         for folder in self._folders:
             if not folder.is_dir():
                 raise ValueError(f'avatar.folders: "{folder}" is not a folder; make it, or take it out of the list')
+        self.backdrop = composite.parse(self.config.render.background)  # what sessions begin with
         self._loaded: dict[Path, Avatar] = {}
         self._encoder: SemanticEncoder | None = None
         self._lock = threading.Lock()
@@ -72,15 +76,23 @@ class Engine:
                 self._encoder = SemanticEncoder()
             return tuple(float(value) for value in self._encoder.encode(text))
 
-    def renderer(self, avatar: str, framing: str | None = None) -> GeometricRenderer:
-        """A renderer for ``avatar`` with buffers of its own."""
-        render = self.config.render
-        return GeometricRenderer(self.avatar(avatar), (render.height, render.width), framing or render.framing)
+    def renderer(
+        self, avatar: str, framing: str | None = None, *, seed: int = 0, backdrop: Backdrop | None = None
+    ) -> Renderer:
+        """The configured renderer for ``avatar``, with buffers of its own. ``seed`` draws a neural renderer's noise."""
+        render, worn = self.config.render, self.avatar(avatar)
+        size, framing, backdrop = (render.height, render.width), framing or render.framing, backdrop or self.backdrop
+        if render.renderer == "geometric":
+            return GeometricRenderer(worn, size, framing, background=backdrop)
+        found = network.find(render.network, render.threads, render.precision)
+        return neural.NeuralRenderer(worn, found, size, framing, background=backdrop, seed=seed)
 
     def open(
-        self, avatar: str | None = None, *, seed: int = 0, framing: str | None = None, manner: Manner | None = None
-    ) -> Session:
-        """A new session of ``avatar``, or of the default one, beginning in ``manner``, or in the configured one.
+        self, avatar: str | None = None, *, seed: int = 0, framing: str | None = None, manner: Manner | None = None,
+        backdrop: Backdrop | None = None,
+    ) -> Session:  # fmt: skip
+        """A new session of ``avatar``, or of the default one, beginning in ``manner`` and before ``backdrop``, or as
+        configured.
 
         The same audio, controls and seed give the same Motion, bit for bit.
         """
@@ -93,7 +105,7 @@ class Engine:
             DelayLine(config.motion.lookahead * VOICE_FRAME),
             Actor(self._performer(), config.motion.lookahead),
             ViewSpring(config.view.half_life),
-            self.renderer(avatar or self.default_avatar, framing),
+            self.renderer(avatar or self.default_avatar, framing, seed=seed, backdrop=backdrop),
             to_i420,
             config.view.eye_contact,
         )

@@ -19,7 +19,7 @@ from engine.motion.actor import Actor, Places
 from engine.motion.lips import LipSync
 from engine.motion.manner import Manner
 from engine.render import camera
-from engine.render.geometric import GeometricRenderer
+from engine.render.picture import Renderer
 from engine.viewpoint import SpringState, Viewpoint, ViewSpring
 
 EYES: Final = np.array([0.0, 0.0, 0.0])  # avatar space begins between the eyes
@@ -37,7 +37,7 @@ class Parts:
     delay: DelayLine
     actor: Actor
     spring: ViewSpring
-    renderer: GeometricRenderer
+    renderer: Renderer
     to_i420: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
     eye_contact: float
 

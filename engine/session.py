@@ -22,7 +22,7 @@ from engine.motion.frame import Motion
 from engine.motion.lips import LipState
 from engine.motion.manner import Manner
 from engine.parts import Parts
-from engine.render.geometric import GeometricRenderer, RenderState
+from engine.render.picture import Renderer, RenderState
 from engine.ring import FrameRing, SampleRing
 from engine.stages import Stages
 from engine.viewpoint import SpringState, Viewpoint
@@ -85,6 +85,8 @@ class Frame:
     control_seq: int
     stages: dict[str, float]
     interrupted: bool = False  # the voice is cut and the mouth shut until new speech begins
+    cutout: NDArray[np.uint8] | None = None  # (H, W, 4) straight alpha, of a renderer with nothing behind the avatar
+    clamped: int = 0  # frames so far whose Motion was out of range or not finite
 
 
 @dataclass(slots=True)
@@ -142,8 +144,13 @@ class Session:
     def look_now(self) -> None:
         """Puts the camera where the controls want it, without the spring's way there (a file, not a live viewer)."""
         self.state.view = SpringState(self.controls.viewpoint)
+        self.cut()
 
-    def wear(self, renderer: GeometricRenderer) -> None:
+    def cut(self) -> None:
+        """Says that the next picture does not follow from the last one: another place of a recording, another shot."""
+        self.state.render.reset()
+
+    def wear(self, renderer: Renderer) -> None:
         """Changes the avatar or the framing from the next frame on; voice, motion and time go on as they are."""
         if renderer.size != self.parts.renderer.size:
             raise ValueError(f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}")
@@ -161,6 +168,7 @@ class Session:
         return Frame(
             moved.pts, i420, moved.voice, moved.motion, moved.viewpoint, moved.speaking, moved.viseme,
             moved.controls.seq, stages.times, moved.interrupted,
+            parts.renderer.cutout() if parts.renderer.transparent else None, parts.renderer.clamped,
         )  # fmt: skip
 
     def move(self, stages: Stages | None = None) -> Moved | None:

@@ -61,7 +61,7 @@ def behind(backdrop: Backdrop, avatar: Avatar, size: tuple[int, int]) -> U8:
         colour = np.array(backdrop.colour if backdrop.kind == "colour" else (0, 0, 0), np.uint8)
         return np.ascontiguousarray(np.broadcast_to(colour, (*size, 3)))
     picture = avatar.background if backdrop.picture is None else backdrop.picture
-    covered = material.cover(picture, size)
+    covered = picture if picture.shape[:2] == size else material.cover(picture, size)
     return blurred(covered, BLUR * size[0]) if backdrop.kind == "blur" else covered
 
 

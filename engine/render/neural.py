@@ -18,7 +18,7 @@ from engine.render import camera, composite, reference
 from engine.render.composite import Backdrop
 from engine.render.guidance import Guide, History, warp
 from engine.render.network import Network
-from engine.render.picture import Picture
+from engine.render.picture import Picture, safe
 from engine.stages import Stages
 from engine.viewpoint import PITCH_LIMIT, YAW_LIMIT, Viewpoint
 from kernels import cells, guidance
@@ -114,7 +114,8 @@ class NeuralRenderer:
              stages: Stages | None = None) -> tuple[NeuralPicture, NeuralState]:  # fmt: skip
         """Paints one frame. The picture's buffers are the renderer's own; copy what must outlive the next step."""
         stages = stages or Stages()
-        motion, packed = self._safe(motion)
+        motion, packed, changed = safe(motion)
+        self.clamped += changed
         view = within_reach(viewpoint, self.framing.distance)
         state.reset(state.view is not None and jumped(state.view, view))
         known = self._guide.draw(motion, view, state.history, self._known, stages)
@@ -130,13 +131,6 @@ class NeuralRenderer:
         stages.mark("composite")
         picture = NeuralPicture(self._rgb, self._alpha, self._last, answer["mask"][0])
         return picture, replace(state, previous=state.spare, spare=state.previous, view=view)
-
-    def _safe(self, motion: Motion) -> tuple[Motion, F32]:
-        """``motion`` in every channel's range, also packed; counts the frames that were not."""
-        safe = motion.clipped()
-        packed = safe.pack()
-        self.clamped += not np.array_equal(packed, motion.pack())
-        return safe, packed
 
 
 def identity(avatar: Avatar, network: Network) -> tuple[Texture, F32]:

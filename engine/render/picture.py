@@ -14,6 +14,7 @@ from engine.render.composite import Backdrop
 from engine.stages import Stages
 from engine.viewpoint import Viewpoint
 
+F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 
@@ -73,3 +74,10 @@ class Renderer(Protocol):
              stages: Stages | None = None) -> tuple[Picture, Any]:  # fmt: skip
         """Paints one frame. The picture's buffers are the renderer's own; copy what must outlive the next step."""
         ...
+
+
+def safe(motion: Motion) -> tuple[Motion, F32, bool]:
+    """``motion`` in every channel's range and finite; the same packed; and whether anything had to be changed."""
+    clipped = motion.clipped()
+    packed = clipped.pack()
+    return clipped, packed, not np.array_equal(packed, motion.pack())
