@@ -30,14 +30,14 @@ from engine.motion.performer import SILENCE
 from exporters import weights
 from training import lipsync_data
 from training.lipsync_data import Mouths
-from training.run import Plan, Run, console
+from training.run import Plan, Run, console, restore
 from training.run import main as run_main
 
 ASSET = Path(__file__).parent / "assets" / "lipsync_v1.safetensors"
 SPAN = 5  # frames of a window
 TEMPERATURE = 0.07
 LATE = 15  # frames an offset is searched to either side
-BATCH, TIMES = 12, 5  # clips of a batch, and windows of each
+BATCH, TIMES = 10, 5  # clips of a batch, and windows of each
 APART = 3  # frames between windows of a clip, at least
 SPOKEN = 0.2  # of the windows that are judged the loudest count: there is nothing to see in silence
 LATENTSYNC = 0.94  # accuracy of LatentSync's SyncNet on its own data (Li et al. 2024)
@@ -51,8 +51,8 @@ app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
 class ExpertConfig:
     """Channels of the first layer and size of the embeddings."""
 
-    width: int = 24
-    embedding: int = 128
+    width: int = 16
+    embedding: int = 96
 
 
 class Expert(nn.Module):
@@ -241,6 +241,16 @@ def train(
         run.learn({"loss": contrast(run.net.see(crops), run.net.hear(mel))})  # type: ignore[operator]
     weights.save(run.averaged, asdict(config), ASSET)
     console.print(f"{ASSET}: {sum(p.numel() for p in run.net.parameters())} weights")
+
+
+@app.command()
+def keep(out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/lipsync_v1")) -> None:
+    """Keeps the averaged weights of a run that is not over."""
+    state = restore(out / "lipsync.pt")
+    expert = Expert(ExpertConfig(**state["config"]))
+    expert.load_state_dict(state["averaged"])
+    weights.save(expert, state["config"], ASSET)
+    console.print(f"{ASSET}: step {state['step']}")
 
 
 @app.command()
