@@ -7,18 +7,24 @@ from typing import Final
 
 import numpy as np
 
-from engine.avatar_reference import SIDE, Reference, over_grey
+from engine import avatar as packs
+from engine.avatar_reference import FILE, SIDE, Reference, encode, over_grey
 from engine.motion.frame import Motion
 from engine.render import camera
 from engine.render.reference import FRAMING, VIEWS
 from engine.viewpoint import Viewpoint
+from training.bake.identities import Identity
+from training.studio import lights, places
 from training.studio.lights import Light
+from training.studio.person import StudioPerson
 from training.studio.places import Place
 from training.studio.take import Studio
 
 MOST_BYTES: Final = 250_000  # of a shipped pack's file
-# The light of shipped packs: soft, from the viewer's left and above, as kernels.shade's STUDIO has it.
-LIGHT: Final = (3, "studio")
+NEAR: Final = 2e-3  # metres that the mesh that is photographed may lie beside the pack's
+# The light of shipped packs: of 600 studio lights the one most like kernels.shade's STUDIO, a soft key from the
+# viewer's left and above (-30 and 29 degrees), a fill of 0.28 of it, a rim of 0.57.
+LIGHT: Final = (465, "studio")
 PLACE: Final = (4, "plain")
 
 
@@ -42,3 +48,38 @@ def photograph(studio: Studio, motion: Motion, views: Sequence[Viewpoint], light
         alphas.append(shot.alpha)
         regions.append(np.where(shot.alpha > 0, shot.region, 0).astype(np.uint8))
     return Reference(np.stack(photos), np.stack(alphas), np.stack(regions), tuple(views), FRAMING, motion)
+
+
+def of_pack(studio: Studio, identity: Identity) -> Reference:
+    """The reference of a shipped pack: its person baked anew with the studio's strands, photographed at rest.
+
+    Raises ValueError when the pack in the repository is not what the code bakes now.
+    """
+    from training.bake.make import bake_both
+
+    pack = packs.load(packs.find(identity.id))
+    baked, fine, height = bake_both(identity, seed=0)
+    same = pack.rest.shape == baked.rest.shape and np.abs(pack.rest - baked.rest).max() < NEAR
+    if not same:
+        raise ValueError(f"{identity.id}: the shipped pack is not what this code bakes; python -m training.bake all")
+    studio.welcome(StudioPerson(-1, identity, baked, fine, height))
+    light, place = lights.sample(*LIGHT), places.sample(*PLACE)
+    return photograph(studio, Motion.rest(), viewpoints(len(VIEWS)), light, place)
+
+
+def ship(identity: Identity, studio: Studio) -> int:
+    """Puts reference photographs into a shipped pack; returns their bytes. Nothing else in the pack changes."""
+    folder = packs.find(identity.id)
+    data = encode(of_pack(studio, identity))
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"{identity.id}: {len(data)} bytes of photographs, at most {MOST_BYTES} are shipped")
+    partial = folder / f".{FILE}.partial"
+    try:
+        partial.write_bytes(data)
+        partial.replace(folder / FILE)
+    finally:
+        partial.unlink(missing_ok=True)
+    problems = packs.check(folder)
+    if problems:
+        raise ValueError(f"{folder}: {problems[0]}")
+    return len(data)

@@ -123,7 +123,7 @@ class Clip:
         try:
             data = np.memmap(path, np.uint8, "r")
             length = int.from_bytes(data[:8].tobytes(), "little")
-            header = json.loads(data[8 : 8 + length].tobytes())
+            header: dict[str, Any] = json.loads(data[8 : 8 + length].tobytes())
             self.about: dict[str, Any] = json.loads(header["__metadata__"]["clip"])
             if self.about["format"] != FORMAT:
                 raise ClipError(f"{path}: format {self.about['format']}, this version reads {FORMAT}; cook it again")
@@ -161,7 +161,7 @@ class Clip:
         return self._classes[frame]
 
     def _tile(self, frame: int, row: int, column: int) -> bytes:
-        start, size = self._index[frame, row, column]
+        start, size = self._index[frame, row, column].tolist()
         return self._open.decompress(self._blocks[start : start + size].data, max_output_size=BYTES)
 
     @property
@@ -191,10 +191,10 @@ class Clip:
                     raw, *place, canvas.hi, canvas.target, canvas.region, canvas.lo, canvas.seen, canvas.flow
                 )  # fmt: skip
         y, x = top - rows[0] * TILE, left - columns[0] * TILE
-        for name, part in zip(Planes._fields, canvas, strict=True):
+        for name in Planes._fields:
             scale = 2 if name in ("lo", "flow", "seen") else 1
             a, b, n = y // scale, x // scale, side // scale
-            getattr(out, name)[...] = part[..., a : a + n, b : b + n]
+            getattr(out, name)[...] = getattr(canvas, name)[..., a : a + n, b : b + n]
         return out
 
 
