@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import avatar as packs
 from engine.audio.delay import DelayLine
@@ -86,6 +87,10 @@ class Engine:
             return GeometricRenderer(worn, size, framing, background=backdrop)
         found = network.find(render.network, render.threads, render.precision)
         return neural.NeuralRenderer(worn, found, size, framing, background=backdrop, seed=seed)
+
+    def behind(self, backdrop: Backdrop, avatar: str) -> NDArray[np.uint8]:
+        """The picture that ``backdrop`` puts behind ``avatar``, (H,W,3) of the configured size."""
+        return composite.behind(backdrop, self.avatar(avatar), (self.config.render.height, self.config.render.width))
 
     def open(
         self, avatar: str | None = None, *, seed: int = 0, framing: str | None = None, manner: Manner | None = None,

@@ -158,6 +158,8 @@ class Peer:
                 self._worker.change("avatar", avatar=name)
             case protocol.SetFraming(name):
                 self._worker.change("framing", framing=name)
+            case protocol.SetBackground(backdrop):
+                self._worker.change("background", backdrop=backdrop)
             case protocol.SetManner(_, changes):
                 self._worker.behave(changes)
             case protocol.SetText(text):

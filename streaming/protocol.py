@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from engine.motion.emotion import STYLE
 from engine.motion.manner import GAZES, Manner
+from engine.render import composite
+from engine.render.composite import Backdrop
 from engine.viewpoint import Viewpoint
 
 VERSION: Final = 1
@@ -60,6 +62,13 @@ class SetFraming:
 
 
 @dataclass(frozen=True, slots=True)
+class SetBackground:
+    """Change what is behind the avatar, live."""
+
+    backdrop: Backdrop
+
+
+@dataclass(frozen=True, slots=True)
 class Mute:
     """True: the engine hears silence, whatever the microphone sends."""
 
@@ -98,7 +107,9 @@ class Bye:
     """The client is leaving."""
 
 
-Message = Hello | SetViewpoint | SetAvatar | SetFraming | SetManner | SetText | Interrupt | Mute | Ping | Bye
+Message = (
+    Hello | SetViewpoint | SetAvatar | SetFraming | SetBackground | SetManner | SetText | Interrupt | Mute | Ping | Bye
+)
 Fields = dict[str, Any]
 
 
@@ -247,6 +258,18 @@ def _read_framing(reader: _Reader) -> SetFraming:
     return SetFraming(name)
 
 
+def _read_background(reader: _Reader) -> SetBackground:
+    try:
+        backdrop = composite.parse(reader.text("show"), files=False)  # a client must not be able to name a file here
+    except ProtocolError:
+        raise
+    except ValueError as problem:
+        raise ProtocolError("bad_field", str(problem)[:300], "background") from None
+    if backdrop.transparent:
+        raise ProtocolError("bad_field", "a video call has no transparency; show a colour and key it out", "background")
+    return SetBackground(backdrop)
+
+
 def _read_emotion(reader: _Reader) -> SetManner:
     return reader.manner(emotion=reader.text("name"), intensity=reader.number("intensity", 0.65))
 
@@ -274,6 +297,7 @@ _READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
     "viewpoint": _read_viewpoint,
     "avatar": lambda reader: SetAvatar(reader.text("id")),
     "framing": _read_framing,
+    "background": _read_background,
     "emotion": _read_emotion,
     "gaze": lambda reader: reader.manner(gaze=reader.either("at", GAZES)),
     "strength": lambda reader: reader.manner(**reader.present(("head", "gesture"))),

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO
 from engine.engine import Engine
-from engine.render.geometric import GeometricRenderer
+from engine.render.composite import Backdrop
+from engine.render.picture import Renderer
 from engine.session import Frame, Session
 from engine.viewpoint import Viewpoint
 from streaming.marker import OnsetFinder, paint
@@ -26,7 +27,9 @@ log = logging.getLogger(__name__)
 Voice = NDArray[np.float32]
 READERS: Final = ThreadPoolExecutor(1, thread_name_prefix="read")  # turns texts into meanings, one at a time
 OPENERS: Final = ThreadPoolExecutor(1, thread_name_prefix="open")  # loads avatars, one at a time
-STAGES_SHOWN: Final = ("mel", "vad", "motion", "body", "raster", "shade", "yuv")
+STAGES_SHOWN: Final = (
+    "mel", "vad", "motion", "body", "raster", "shade", "guide", "network", "composite", "yuv",
+)  # fmt: skip
 
 
 class Listener(Protocol):
@@ -54,6 +57,8 @@ class SessionWorker:
     ) -> None:
         self._engine, self._listener, self._seed = engine, listener, seed
         self._avatar, self._framing = avatar, framing
+        self._coming = avatar  # the one that is being put on
+        self._backdrop = engine.backdrop
         self._onsets = OnsetFinder() if marker else None
         self._backlog = max(int(max_backlog_ms * VOICE_RATE / 1000), 2 * VOICE_FRAME)
         self._wake = threading.Condition()
@@ -129,9 +134,12 @@ class SessionWorker:
         if number == self._texts:
             self.behave({"meaning": meaning})
 
-    def change(self, about: str, avatar: str | None = None, framing: str | None = None) -> None:
-        """Changes who is seen, or how much of them, once loaded; ``Listener.refused`` hears when that cannot be."""
-        OPENERS.submit(self._prepare, about, avatar, framing)
+    def change(
+        self, about: str, avatar: str | None = None, framing: str | None = None, backdrop: Backdrop | None = None
+    ) -> None:
+        """Changes who is seen, how much of them, or what is behind them, once loaded; ``Listener.refused`` hears when
+        that cannot be."""
+        OPENERS.submit(self._prepare, about, avatar, framing, backdrop)
 
     def stop(self) -> None:
         """Asks the thread to end after the frame it is at."""
@@ -219,7 +227,7 @@ class SessionWorker:
         while len(self._arrivals) > 1 and self._arrivals[0][0] < middle:
             self._arrivals.popleft()
         arrived = self._arrivals[0][1] if self._arrivals else start
-        stages = {name: round(frame.stages.get(name, 0.0), 2) for name in STAGES_SHOWN}
+        stages = {name: round(frame.stages[name], 2) for name in STAGES_SHOWN if name in frame.stages}
         return {
             "seq": frame.control_seq,
             "arrived": arrived,
@@ -228,24 +236,36 @@ class SessionWorker:
             "stages": stages,
             "speaking": round(float(frame.speaking), 3),
             "interrupted": frame.interrupted,
+            "clamped": frame.clamped,
         }
 
-    def _prepare(self, about: str, avatar: str | None, framing: str | None) -> None:
+    def _prepare(self, about: str, avatar: str | None, framing: str | None, backdrop: Backdrop | None) -> None:
         """Loads on another thread while the old picture goes on, then has the session put it on."""
+        if backdrop is not None:
+            self._prepare_backdrop(backdrop)
+            return
         avatar, framing = avatar or self._avatar, framing or self._framing
         try:
             known = [meta.id for meta in self._engine.avatars()]
             if avatar not in known:  # only ids: a client must not be able to name a folder of this machine
                 raise ValueError(f'no avatar "{avatar}"; choose one of {", ".join(known)}')
-            renderer = self._engine.renderer(avatar, framing)
+            renderer = self._engine.renderer(avatar, framing, seed=self._seed, backdrop=self._backdrop)
         except (ValueError, OSError) as problem:
             self._listener.refused(about, problem)
             return
+        self._coming = avatar
         with self._wake:
             self._jobs.append(lambda session: self._wear(session, renderer, avatar, framing))
             self._wake.notify()
 
-    def _wear(self, session: Session, renderer: GeometricRenderer, avatar: str, framing: str) -> None:
+    def _prepare_backdrop(self, backdrop: Backdrop) -> None:
+        """Avatars that come later get it too."""
+        self._backdrop, picture = backdrop, self._engine.behind(backdrop, self._coming)
+        with self._wake:
+            self._jobs.append(lambda session: session.parts.renderer.show(Backdrop("image", picture=picture)))
+            self._wake.notify()
+
+    def _wear(self, session: Session, renderer: Renderer, avatar: str, framing: str) -> None:
         session.wear(renderer)
         if framing != self._framing:
             session.control(replace(session.controls, viewpoint=renderer.default_viewpoint()))

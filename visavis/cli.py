@@ -18,14 +18,17 @@ from rich.table import Table
 
 from visavis import __version__, cli_motion
 from visavis.options import (
+    BackgroundOption,
     EmotionOption,
     GazeOption,
     GestureOption,
     HeadOption,
     IntensityOption,
+    RendererOption,
     TextOption,
     manner_of,
     parse_viewpoint,
+    pictured,
 )
 
 app = typer.Typer(
@@ -64,10 +67,13 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless configured.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the page.", min=1, max=65535)] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    renderer: RendererOption = None,
+    background: BackgroundOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say when sessions come and go.")] = False,
 ) -> None:
     """Serve the page: talk in the browser, and the avatar talks with you."""
     from engine.engine import Engine
+    from engine.render.composite import parse
     from streaming.server import check_port
     from streaming.server import serve as run
     from visavis.config import load
@@ -75,8 +81,10 @@ def serve(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     settings = load(config)
     server = replace(settings.server, host=host or settings.server.host, port=port or settings.server.port)
-    settings = replace(settings, server=server)
+    settings = replace(settings, server=server, render=pictured(settings.render, renderer, background))
     check_port(settings.server)
+    if parse(settings.render.background).transparent:
+        raise ValueError("a video call has no transparency: choose another background, or a colour to key out")
     with err.status("Loading avatars and compiling kernels (about half a minute the first time, then seconds)"):
         engine = Engine(settings.engine)
         engine.warm_up()
@@ -86,12 +94,16 @@ def serve(
 @app.command()
 def render(
     voice: Annotated[Path, typer.Argument(help="Any file with sound: wav, mp3, flac, ogg, m4a, mp4 ...")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("out.mp4"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .mp4, .webm, .mov or .mkv to write.")] = Path(
+        "out.mp4"
+    ),
     avatar: Annotated[str | None, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")] = None,
     viewpoint: Annotated[
         str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")
     ] = "0,0",
     framing: Annotated[str | None, typer.Option(help="upper or head.")] = None,
+    renderer: RendererOption = None,
+    background: BackgroundOption = None,
     seed: Annotated[int, typer.Option(help="Blinks, gaze, head and gestures follow from it.", min=0)] = 0,
     emotion: EmotionOption = None,
     intensity: IntensityOption = None,
@@ -112,12 +124,14 @@ def render(
     from engine.session import Source
     from visavis.config import load
     from visavis.sound import probe, read_voice
-    from visavis.video import Mp4Writer, frames_of
+    from visavis.video import VideoWriter, format_of, frames_of
 
     if lips not in ("file", "voice"):
         raise ValueError(f'--lips is file or voice, got "{lips}"')
     info = probe(voice)
-    engine = Engine(load(config).engine)
+    settings = load(config)
+    engine = Engine(replace(settings, render=pictured(settings.render, renderer, background)).engine)
+    format_of(output, engine.backdrop.transparent)
     manner = manner_of(engine, emotion, intensity, gaze, text, head, gesture)
     session = engine.open(avatar, seed=seed, framing=framing, manner=manner)
     if motion_in is not None:
@@ -127,7 +141,8 @@ def render(
     session.look_now()
     with ExitStack() as files:
         bar = files.enter_context(cli_motion.progress())
-        video = files.enter_context(Mp4Writer(output, *session.parts.renderer.size))
+        painter = session.parts.renderer
+        video = files.enter_context(VideoWriter(output, *painter.size, painter.transparent))
         notes = {"source": voice.name, "seed": str(seed)}
         record = files.enter_context(tape.Recorder(motion, notes)) if motion is not None else None
         task = bar.add_task("frames", total=None if info.seconds is None else math.ceil(info.seconds * FPS))
@@ -136,6 +151,8 @@ def render(
             if record is not None:
                 record.write(frame.pts, frame.motion)
             bar.advance(task)
+    if painter.clamped:
+        err.print(f"[yellow]note:[/] motion out of range in {painter.clamped} frames, painted clamped", highlight=False)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB")
 
 

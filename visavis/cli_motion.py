@@ -127,7 +127,7 @@ def paint(
     from engine.clock import FPS, VOICE_FRAME
     from engine.session import Source
     from visavis.sound import read_voice
-    from visavis.video import Mp4Writer, frames_of
+    from visavis.video import VideoWriter, frames_of
 
     count = round(tape.seconds * FPS)
     session.control(replace(session.controls, viewpoint=view))
@@ -135,7 +135,8 @@ def paint(
     session.source = Source(tape.at, lips)
     silence = (np.zeros(VOICE_FRAME, np.float32) for _ in range(count))
     sound = () if voice is None else read_voice(voice, max_seconds=max_seconds)
-    with progress() as bar, Mp4Writer(output, *session.parts.renderer.size) as video:
+    renderer = session.parts.renderer
+    with progress() as bar, VideoWriter(output, *renderer.size, renderer.transparent) as video:
         task = bar.add_task("frames", total=count)
         for frame, samples in frames_of(session, chain(sound, silence)):
             video.write(frame, samples)

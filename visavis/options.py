@@ -13,6 +13,7 @@ from engine.motion.manner import GAZES, Manner
 from engine.viewpoint import Viewpoint
 
 if TYPE_CHECKING:
+    from engine.config import RenderConfig
     from engine.engine import Engine
 
 EmotionOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(EMOTIONS)}.")]
@@ -20,6 +21,10 @@ IntensityOption = Annotated[float | None, typer.Option(help="Of the emotion: mil
 GazeOption = Annotated[str | None, typer.Option(help="viewer, free, or YAW,PITCH in degrees.")]
 TextOption = Annotated[str | None, typer.Option(help="What the voice says, so that gestures fit (extra: text).")]
 HeadOption = Annotated[float | None, typer.Option(help="How far the head moves, 0 to 1.5.")]
+RendererOption = Annotated[str | None, typer.Option(help="geometric or neural; as configured without.")]
+BackgroundOption = Annotated[
+    str | None, typer.Option(help="avatar, blur, a colour as #rrggbb, an image file, or (in files) transparent.")
+]
 GestureOption = Annotated[float | None, typer.Option(help="How far arms and hands move, 0 to 1.5.")]
 
 
@@ -34,6 +39,11 @@ def manner_of(
     if text is not None:
         given["meaning"] = engine.meaning(text)
     return replace(engine.config.manner.manner(), **{name: value for name, value in given.items() if value is not None})
+
+
+def pictured(render: RenderConfig, renderer: str | None, background: str | None) -> RenderConfig:
+    """``render`` with the renderer and the background of the command line, where they are given."""
+    return replace(render, renderer=renderer or render.renderer, background=background or render.background)
 
 
 def parse_gaze(text: str) -> str | tuple[float, float]:

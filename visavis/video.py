@@ -1,4 +1,4 @@
-"""Frames with their voice -> an MP4 file (H.264 + AAC), written whole or not at all."""
+"""Frames with their voice -> a video file: MP4, or with transparency WebM, MOV or MKV; written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar, cast
 
 import av
 import numpy as np
@@ -19,29 +19,70 @@ from engine.session import Frame, Moved, Session
 T = TypeVar("T")
 
 
-class Mp4Writer:
+class Format(NamedTuple):
+    """How a kind of file is written: container, codecs, pixel formats without and with transparency ("": has none)."""
+
+    container: str
+    video: str
+    sound: str
+    opaque: str
+    clear: str
+    options: dict[str, str]
+
+
+# With threads, x264 under load gives other bits for the same pictures; one keeps up with the engine.
+_X264: Final = {"crf": "18", "preset": "veryfast", "x264-params": "threads=1:lookahead-threads=1"}
+_VP9: Final = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6"}
+FORMATS: Final = {
+    ".mp4": Format("mp4", "h264", "aac", "yuv420p", "", _X264),
+    ".webm": Format("webm", "libvpx-vp9", "libopus", "yuv420p", "yuva420p", _VP9),
+    ".mov": Format("mov", "prores_ks", "pcm_s16le", "yuv422p10le", "yuva444p10le", {}),
+    ".mkv": Format("matroska", "ffv1", "flac", "yuv420p", "bgra", {}),
+}
+
+
+def format_of(path: Path, transparent: bool) -> Format:
+    """How ``path`` is written. Raises ValueError for an ending that is not known, or that has no transparency."""
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise ValueError(f"{path}: a video ends in {', '.join(FORMATS)}")
+    if transparent and not found.clear:
+        clear = ", ".join(ending for ending, kind in FORMATS.items() if kind.clear)
+        raise ValueError(f"{path}: a {path.suffix} file has no transparency; write one that ends in {clear}")
+    return found
+
+
+class VideoWriter:
     """Writes to a temporary file beside ``path`` and moves it there on success; on error nothing is left.
 
     Picture and sound carry the pts of the frames they came with, so they stay as far apart as the engine put them.
+    The ending of ``path`` says what is written (FORMATS); with ``transparent``, frames are written as their cutouts.
     """
 
-    def __init__(self, path: Path, height: int, width: int, crf: int = 18) -> None:
+    def __init__(self, path: Path, height: int, width: int, transparent: bool = False) -> None:
+        kind = format_of(path, transparent)
         if not path.parent.is_dir():
             raise ValueError(f"{path}: the folder {path.parent} does not exist; make it first")
-        self._path, self._partial = path, path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
-        self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
-        self._video = self._container.add_stream("h264", rate=FPS)
-        self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
-        # With threads, x264 under load gives other bits for the same pictures; one keeps up with the engine.
-        one = "threads=1:lookahead-threads=1"
-        self._video.options = {"crf": str(crf), "preset": "veryfast", "x264-params": one}
+        self._path, self._partial = path, path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        options = {"movflags": "+faststart"} if kind.container in ("mp4", "mov") else {}
+        self._container = av.open(str(self._partial), "w", format=kind.container, options=options)
+        self._video = cast(av.VideoStream, self._container.add_stream(kind.video, rate=FPS))
+        self._pixels = kind.clear if transparent else kind.opaque
+        self._video.width, self._video.height, self._video.pix_fmt = width, height, self._pixels
+        self._video.options = dict(kind.options)
         self._video.codec_context.time_base = Fraction(1, FPS)
-        self._sound = self._container.add_stream("aac", rate=VOICE_RATE, layout="mono")
-        self._sound.bit_rate = 128_000
+        self._sound = cast(av.AudioStream, self._container.add_stream(kind.sound, rate=VOICE_RATE, layout="mono"))
+        if kind.sound in ("aac", "libopus"):
+            self._sound.bit_rate = 128_000
 
     def write(self, frame: Frame, samples: int = VOICE_FRAME) -> None:
         """Adds one frame and the first ``samples`` of its voice."""
-        picture = av.VideoFrame.from_ndarray(frame.i420, format="yuv420p")
+        if frame.cutout is not None and self._pixels not in ("yuv420p", "yuv422p10le"):
+            picture = av.VideoFrame.from_ndarray(frame.cutout, format="rgba").reformat(format=self._pixels)
+        else:
+            picture = av.VideoFrame.from_ndarray(frame.i420, format="yuv420p")
+            if self._pixels != "yuv420p":
+                picture = picture.reformat(format=self._pixels)
         picture.pts, picture.time_base = frame.pts // FRAME, Fraction(1, FPS)
         self._container.mux(self._video.encode(picture))
         if samples:
@@ -51,7 +92,7 @@ class Mp4Writer:
             sound.time_base = Fraction(1, VOICE_RATE)
             self._container.mux(self._sound.encode(sound))
 
-    def __enter__(self) -> Mp4Writer:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,33 +27,17 @@ _log = logging.getLogger(__name__)
 class OpenVinoProgram:
     """One ONNX file with bound static buffers for each batch size; the same interface as OrtProgram.
 
+    Buffers are this program's own; the network behind them is compiled once and shared by all programs of one file.
     ``runs`` says in words what it runs on. Raises ValueError when the file cannot be loaded.
     """
 
     def __init__(
         self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], threads: int, precision: str
     ) -> None:
-        import openvino
-
-        core = openvino.Core()
-        brain = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        kind = ("bf16" if brain else "f32") if precision == "auto" else precision
-        options = {
-            "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": kind, "ENABLE_CPU_PINNING": False, "CACHE_DIR": str(cache_folder()),
-        }  # fmt: skip
+        kind = ("bf16" if _has_bf16() else "f32") if precision == "auto" else precision
         self.runs = f"OpenVINO, {kind}, {threads} thread{'s' * (threads > 1)}"
-        self._tensor = openvino.Tensor
-        self._bound: dict[int, tuple[Any, Buffers, Buffers]] = {}
-        try:
-            model = core.read_model(str(path))
-            for batch in batch_sizes:
-                shapes = {_name(node): fixed.get(_name(node)) or node.partial_shape for node in model.inputs}
-                model.reshape({name: _shape(shape, batch) for name, shape in shapes.items()})
-                names = [_name(node) for node in model.inputs], [_name(node) for node in model.outputs]
-                self._bound[batch] = self._bind(core.compile_model(model, "CPU", options), *names)
-        except RuntimeError as error:
-            raise ValueError(f"{path}: not a network OpenVINO can load ({_brief(error)}); reinstall visavis") from error
+        shapes, stamp = tuple(sorted(fixed.items())), ort.stamp(path)
+        self._bound = {batch: _bind(_compiled(path, stamp, shapes, batch, threads, kind)) for batch in batch_sizes}
 
     def inputs(self, batch: int) -> Mapping[str, NDArray[Any]]:
         """The input buffers for ``batch`` rows, by name."""
@@ -70,14 +55,60 @@ class OpenVinoProgram:
             raise ValueError(f"this program was loaded for batches of {sorted(self._bound)}, got {batch}")
         return self._bound[batch]
 
-    def _bind(self, compiled: Any, inputs: list[str], outputs: list[str]) -> tuple[Any, Buffers, Buffers]:
-        request, buffers = compiled.create_infer_request(), []
-        for nodes, names in ((compiled.inputs, inputs), (compiled.outputs, outputs)):
-            arrays = [_aligned(tuple(node.shape), node.element_type.to_dtype()) for node in nodes]
-            for node, array in zip(nodes, arrays, strict=True):
-                request.set_tensor(node, self._tensor(array, shared_memory=True))
-            buffers.append(dict(zip(names, arrays, strict=True)))
-        return request, *buffers
+
+class _Compiled(NamedTuple):
+    """A network for one batch size, and what its file calls its inputs and outputs."""
+
+    network: Any
+    inputs: list[str]
+    outputs: list[str]
+
+
+@lru_cache(ort.NETWORKS)
+def _compiled(
+    path: Path,
+    stamp: tuple[int, int],
+    fixed: tuple[tuple[str, tuple[int, ...]], ...],
+    batch: int,
+    threads: int,
+    kind: str,
+) -> _Compiled:
+    """Any number of requests may run a compiled network. ``stamp`` tells versions of the file apart."""
+    import openvino
+
+    core, given = openvino.Core(), dict(fixed)
+    options = {
+        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": kind, "ENABLE_CPU_PINNING": False, "CACHE_DIR": str(cache_folder()),
+    }  # fmt: skip
+    try:
+        model = core.read_model(str(path))
+        model.reshape(
+            {_name(node): _shape(given.get(_name(node)) or node.partial_shape, batch) for node in model.inputs}
+        )
+        names = [_name(node) for node in model.inputs], [_name(node) for node in model.outputs]
+        return _Compiled(core.compile_model(model, "CPU", options), *names)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: not a network OpenVINO can load ({_brief(error)}); reinstall visavis") from error
+
+
+def _bind(compiled: _Compiled) -> tuple[Any, Buffers, Buffers]:
+    import openvino
+
+    request, buffers = compiled.network.create_infer_request(), []
+    for nodes, names in ((compiled.network.inputs, compiled.inputs), (compiled.network.outputs, compiled.outputs)):
+        arrays = [_aligned(tuple(node.shape), node.element_type.to_dtype()) for node in nodes]
+        for node, array in zip(nodes, arrays, strict=True):
+            request.set_tensor(node, openvino.Tensor(array, shared_memory=True))
+        buffers.append(dict(zip(names, arrays, strict=True)))
+    return request, *buffers
+
+
+@lru_cache(1)
+def _has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def load(

@@ -29,7 +29,7 @@ class OrtProgram:
         threads: int,
     ) -> None:  # fmt: skip
         self.runs = f"ONNX Runtime, f32, {threads} thread{'s' * (threads > 1)}"
-        self._session = _network(path, _stamp(path), tuple(sorted(sides.items())), threads)
+        self._session = _network(path, stamp(path), tuple(sorted(sides.items())), threads)
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._fixed = fixed
         self._bound = {batch: self._bind(batch) for batch in batch_sizes}
@@ -65,7 +65,7 @@ class OrtProgram:
         return np.zeros(shape, _DTYPES[node.type])
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp(path: Path) -> tuple[int, int]:
     """What changes when the file does: the time of its last change and its size."""
     try:
         state = path.stat()

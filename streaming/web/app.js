@@ -13,7 +13,7 @@ const bench = query.has("bench") ? await import("./marker.js") : null;
 
 const state = {
   token: new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? "",
-  connection: null, source: "mic", voice: null, file: null, avatar: null, framing: "upper",
+  connection: null, source: "mic", voice: null, file: null, avatar: null, framing: "upper", background: "avatar",
   muted: false, listen: false, listenChosen: false, captureMs: 20,
 };
 const waterfall = new Waterfall($("waterfall"), $("total"), $("figures"));
@@ -77,7 +77,7 @@ function listenTo(connection) {
     video.play().catch(() => { state.listen = false; reflectListen(); video.play().catch(complain); });
   }));
   connection.addEventListener("hello", mine((hello) => {
-    if (!connection.greeted) panel.repeat();
+    if (!connection.greeted) { panel.repeat(); if (state.background !== "avatar") showBackground(); }
     connection.greeted = true;
     state.avatar = hello.avatar;
     state.framing = hello.framing;
@@ -201,6 +201,7 @@ function reflect() {
   press("source", "source", state.source);
   press("framing", "framing", state.framing);
   press("avatars", "avatar", state.avatar);
+  press("background", "background", state.background);
   for (const kind of ["mic", "file", "sample"]) $(`${kind}-panel`).hidden = kind !== state.source;
   $("again").hidden = !running || state.source === "mic" || state.voice !== null || (state.source === "file" && !state.file);
   const preview = document.querySelector(`#avatars button[data-avatar="${CSS.escape(state.avatar ?? "")}"] img`);
@@ -215,6 +216,11 @@ function reflectListen() {
   if (state.connection?.lips) state.connection.lips.listening = on;
   $("listen").setAttribute("aria-pressed", on);
   $("listen").textContent = on ? "Voice on" : "Voice off";
+}
+
+/** Sends the chosen background. */
+function showBackground() {
+  state.connection?.tell("background", { show: state.background === "colour" ? $("background-colour").value : state.background });
 }
 
 $("begin").onclick = $("start").onclick = start;
@@ -243,6 +249,8 @@ radio("source", "source", (kind) => {
   else if (kind === "file" && !state.file) $("file").click();
 });
 radio("framing", "framing", (name) => { state.framing = name; state.connection?.frame(name); reflect(); });
+radio("background", "background", (kind) => { state.background = kind; showBackground(); reflect(); });
+$("background-colour").oninput = () => { state.background = "colour"; showBackground(); reflect(); };
 radio("avatars", "avatar", (id) => { state.avatar = id; state.connection?.wear(id); reflect(); });
 $("again").onclick = () => speak().catch(complain);
 $("device").onchange = () => { if (state.connection) speak().catch(complain); };

@@ -14,6 +14,7 @@ import numpy as np
 from engine.avatar import AvatarError, Meta
 from engine.clock import VOICE_FRAME, VOICE_RATE, frame_pts
 from engine.motion.frame import Motion
+from engine.render.composite import Backdrop
 from engine.ring import FrameRing, SampleRing
 from engine.session import Controls, Frame
 from engine.viewpoint import Viewpoint
@@ -26,6 +27,10 @@ class DoubleRenderer:
     avatar: str
     framing: str
     side: int
+    backdrop: Backdrop = field(default_factory=Backdrop)
+
+    def show(self, backdrop: Backdrop) -> None:
+        self.backdrop = backdrop
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,6 +119,7 @@ class DoubleEngine:
     opened: list[DoubleSession] = field(default_factory=list)
 
     default_avatar: str = "ada"
+    backdrop: Backdrop = field(default_factory=Backdrop)
 
     def avatars(self) -> list[Meta]:
         found = []
@@ -124,10 +130,15 @@ class DoubleEngine:
             found.append(Meta(name, name.title(), "1", "CC0-1.0", "tests", "none", "made here", "a disc", {}, path))
         return found
 
-    def renderer(self, avatar: str, framing: str | None = None) -> DoubleRenderer:
+    def renderer(
+        self, avatar: str, framing: str | None = None, *, seed: int = 0, backdrop: Backdrop | None = None
+    ) -> DoubleRenderer:
         if avatar not in NAMES:
             raise AvatarError(f'no avatar "{avatar}"')
-        return DoubleRenderer(avatar, framing or "upper", self.side)
+        return DoubleRenderer(avatar, framing or "upper", self.side, backdrop or self.backdrop)
+
+    def behind(self, backdrop: Backdrop, avatar: str) -> np.ndarray:
+        return np.full((self.side, self.side, 3), backdrop.colour if backdrop.kind == "colour" else 40, np.uint8)
 
     def open(self, avatar: str = "ada", *, seed: int = 0, framing: str | None = None) -> DoubleSession:
         if self.fail_open:

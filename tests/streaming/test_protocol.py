@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.render.composite import Backdrop
 from engine.viewpoint import YAW_LIMIT
 from streaming import protocol
 from streaming.protocol import ProtocolError, parse
@@ -31,6 +32,8 @@ def test_every_message_of_the_protocol_is_read() -> None:
     assert (view.viewpoint.yaw, view.viewpoint.pan_x, view.seq, view.time) == (0.1, 0.1, 7, 12.5)
     assert parse(message("avatar", id="ada")) == protocol.SetAvatar("ada")
     assert parse(message("framing", name="head")) == protocol.SetFraming("head")
+    assert parse(message("background", show="blur")) == protocol.SetBackground(Backdrop("blur"))
+    assert parse(message("background", show="#ff8000")) == protocol.SetBackground(Backdrop("colour", (255, 128, 0)))
     assert parse(message("mute", on=True)) == protocol.Mute(True)
     assert parse(message("ping", t=3)) == protocol.Ping(3.0)
     assert parse(message("hello", client="x")) == protocol.Hello("x")
@@ -82,6 +85,9 @@ def test_a_viewpoint_beyond_the_limits_is_clamped() -> None:
         (message("ping", t=1, extra=2), "bad_field", "extra"),
         (message("mute", on=1), "bad_field", "true or false"),
         (message("framing", name="feet"), "bad_field", "upper"),
+        (message("background", show="/etc/hostname"), "bad_field", "a colour"),
+        (message("background", show="transparent"), "bad_field", "no transparency"),
+        (message("background"), "bad_field", "show"),
         (message("avatar", id=7), "bad_field", "text"),
         (message("avatar", id="x" * 200), "bad_field", "100"),
         (message("viewpoint", yaw=0, pitch=0), "bad_field", "distance"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.clock import FRAME
+from engine.render.composite import Backdrop
 from engine.viewpoint import Viewpoint
 from streaming.tracks import OutFrame
 from streaming.worker import SessionWorker
@@ -122,6 +123,21 @@ def test_avatar_and_framing_change_live(engine: DoubleEngine) -> None:
     end(worker)
     assert [said[1:] for said in ear.said] == [("ada", "upper", 1.6), ("ben", "upper", 1.6), ("ben", "head", 1.05)]
     assert len(engine.opened) == 1  # the session went on
+
+
+def test_the_background_changes_live_and_stays_behind_the_next_avatar(engine: DoubleEngine) -> None:
+    ear = Ear()
+    worker = start(engine, ear)
+    worker.change("background", backdrop=Backdrop("colour", (1, 2, 3)))
+    ear.wait(lambda: engine.opened)
+    until = time.monotonic() + 5
+    while engine.opened[0].parts.renderer.backdrop.kind != "image" and time.monotonic() < until:
+        time.sleep(0.01)
+    assert engine.opened[0].parts.renderer.backdrop.picture[0, 0].tolist() == [1, 2, 3]
+    worker.change("avatar", avatar="ben")
+    ear.wait(lambda: len(ear.said) == 2)
+    assert engine.opened[0].parts.renderer.backdrop == Backdrop("colour", (1, 2, 3))
+    end(worker)
 
 
 def test_an_avatar_that_cannot_be_worn_changes_nothing(engine: DoubleEngine) -> None:

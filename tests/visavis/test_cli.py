@@ -54,6 +54,16 @@ def test_picture_and_sound_of_a_rendered_file_start_together(tmp_path: Path, sma
     assert max(starts) - min(starts) < 0.003
 
 
+def test_a_transparent_video_is_the_avatar_alone(tmp_path: Path, small: Path) -> None:
+    voice = write(tmp_path / "voice.wav", tone(0.2, 16_000)[None], 16_000)
+    out = tmp_path / "out.mkv"
+    done = runner.invoke(app, ["render", str(voice), "-o", str(out), "-c", str(small), "--background", "transparent"])
+    assert done.exit_code == 0, done.output
+    with av.open(str(out)) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgba")
+    assert picture[0, 0, 3] == 0 and picture[60, 48, 3] == 255
+
+
 def test_the_same_seed_renders_the_same_file_contents(tmp_path: Path, small: Path) -> None:
     voice = write(tmp_path / "voice.wav", tone(0.6, 16_000)[None], 16_000)
     pictures, motions = [], []
@@ -82,6 +92,10 @@ def run_main(args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (["render", "{tmp}/letter.txt", "-o", "{tmp}/out.mp4"], "not a sound file"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/no/such/folder/out.mp4"], "does not exist"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--avatar", "nobody"], "nobody"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--background", "transparent"], "has no transparency"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--background", "{tmp}/none.png"], "none.png"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--renderer", "crayon"], "crayon"),
+        (["serve", "--background", "transparent"], "a video call has no transparency"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--viewpoint", "left"], "YAW,PITCH"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "-c", "{tmp}/bad.toml"], "render.widht"),
     ],
