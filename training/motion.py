@@ -167,7 +167,8 @@ def export(
     net = network(restore(run / "checkpoint.pt"))
     utterances = [u for split in ("sentence", "speaker") for u in load(data, split, limit=VALIDATION)]
     console.print(calibrate(net, utterances))
-    console.print(calibrate_said(net, [u for u in utterances if is_neural(u.voice)] or utterances))
+    natural = [u for u in load(data, "speaker") if is_neural(u.voice)]
+    console.print(calibrate_said(net, natural or utterances))
     out.mkdir(parents=True, exist_ok=True)
     save_weights(net, out / f"{name}.safetensors")
     export_lips(net, out / f"{name}.onnx")

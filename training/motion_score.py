@@ -111,7 +111,7 @@ def calibrate_said(net: LipGenerator, utterances: Sequence[Utterance]) -> str:
             shut = [(1 - share) * x[..., SHUT] + share * x[..., SHUT].mean(1, keepdims=True) for x in logits]
             margin = [(s - np.delete(x, SHUT, 2).max(2)).ravel() for s, x in zip(shut, logits, strict=True)]
             options += [(said_score(truth, [m > -more for m in margin]), share, float(more)) for more in DOUBT]
-        (recall, precision), share, more = max(options, key=lambda option: balance(option[0], 1.0))
+        (recall, precision), share, more = max(options, key=lambda option: balance(option[0], CONTACT_BETA[0]))
         _fold(net.heads[head], share, more)  # type: ignore[arg-type]
         said.append(f"lookahead {lookahead} closures said: shared {share:.2f}, added {more:+.3f}, "
                     f"recall {recall:.3f}, precision {precision:.3f}")  # fmt: skip
