@@ -224,7 +224,7 @@ def gather(
 def train(
     data: Annotated[Path, typer.Option()] = Path("data/lipsync"),
     out: Annotated[Path, typer.Option()] = Path("runs/lipsync_v1"),
-    steps: Annotated[int, typer.Option(min=1)] = 600,
+    steps: Annotated[int, typer.Option(min=1)] = 1100,
     rate: Annotated[float, typer.Option(min=0.0)] = 2e-3,
     seed: int = 0,
     resume: bool = False,
