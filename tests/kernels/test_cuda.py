@@ -27,7 +27,9 @@ def needs_nvrtc():
 
 
 def test_there_is_a_source_for_every_kernel():
-    assert {path.parent.name for path in cuda.sources()} == {"blend", "rasterize", "shade", "skin", "yuv"}
+    assert {path.parent.name for path in cuda.sources()} == {
+        "blend", "cells", "compose", "guidance", "rasterize", "shade", "skin", "warp", "yuv",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("source", cuda.sources(), ids=lambda path: path.parent.name)
