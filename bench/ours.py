@@ -47,7 +47,7 @@ class NoPicture:
 
 
 class _MotionOnly(Engine):
-    def renderer(self, avatar: str, framing: str | None = None) -> GeometricRenderer:
+    def renderer(self, avatar: str, framing: str | None = None, **_: Any) -> GeometricRenderer:
         return cast(GeometricRenderer, NoPicture())
 
 

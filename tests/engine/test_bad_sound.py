@@ -7,7 +7,7 @@ while somebody does, or head and lids stand still at all.
 import wave
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -41,7 +41,7 @@ class NoPicture:
 
 
 class Unseen(Engine):
-    def renderer(self, avatar: str, framing: str | None = None) -> GeometricRenderer:
+    def renderer(self, avatar: str, framing: str | None = None, **_: Any) -> GeometricRenderer:
         return cast(GeometricRenderer, NoPicture())
 
 
