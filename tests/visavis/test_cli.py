@@ -64,16 +64,16 @@ def test_a_transparent_video_is_the_avatar_alone(tmp_path: Path, small: Path) ->
     assert picture[0, 0, 3] == 0 and picture[60, 48, 3] == 255
 
 
-def test_the_same_seed_renders_the_same_file_contents(tmp_path: Path, small: Path) -> None:
+def test_the_same_seed_renders_the_same_motion_and_pictures(tmp_path: Path, small: Path) -> None:
     voice = write(tmp_path / "voice.wav", tone(0.6, 16_000)[None], 16_000)
     pictures, motions = [], []
-    for name in ("a", "b"):
-        film, moved = tmp_path / f"{name}.mp4", tmp_path / f"{name}.vmotion"
+    for name in ("a", "b"):  # FFV1 loses nothing; x264 gives other packets for the same pictures once in some forty films
+        film, moved = tmp_path / f"{name}.mkv", tmp_path / f"{name}.vmotion"
         args = ["render", str(voice), "-o", str(film), "-c", str(small), "--seed", "5", "--motion", str(moved)]
         assert runner.invoke(app, args).exit_code == 0
         motions.append(load_file(moved)["motion"])
         with av.open(str(film)) as container:
-            pictures.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]))
+            pictures.append(np.stack([f.to_ndarray() for f in container.decode(video=0)]))
     np.testing.assert_array_equal(*motions, err_msg="motion")
     np.testing.assert_array_equal(*pictures, err_msg="pictures, of the same motion")
 
