@@ -1,8 +1,7 @@
 """The reference of an avatar: what its photographs say about its surface, laid onto the texture atlas.
 
 Every photograph is un-projected by the engine's own rasterizer. Where no photograph saw the surface, its own colour is
-lit as the rest was: spherical harmonics of the normal (Ramamoorthi & Hanrahan 2001) for the light, times what is left
-over between photographs and those, carried on smoothly (push-pull, Gortler et al. 1996, section 3.4).
+lit as the rest was (engine/render/relight.py).
 Made once an avatar, in less than a second; knows nothing of networks.
 """
 
@@ -17,8 +16,9 @@ from engine.avatar import REGIONS, Avatar
 from engine.avatar_reference import GREY, MOST, SIDE, Reference, over_grey
 from engine.body.body import Body
 from engine.motion.frame import Motion
-from engine.render import camera, material, unproject
+from engine.render import camera, material, relight, unproject
 from engine.render.guidance import Guide
+from engine.render.relight import Seen, carried_on, ids, scattered
 from engine.viewpoint import Viewpoint
 from kernels import texture
 from kernels.jit import Flags
@@ -37,13 +37,7 @@ FRAMING: Final = "upper"
 SURE: Final = 0.12  # summed weight from which photographs are believed entirely
 SLACK: Final = 0.005  # metres: what lies this much behind the nearest surface around begins to be hidden
 MARGIN: Final = 4  # pixels from the border of a region until a photograph is trusted entirely
-LEFT: Final = (0.25, 4.0)  # limits of what photographs show over what was expected
-ENOUGH: Final = 60  # pixels that say what light something is in
 AWAY: Final = 10  # pixels from the mesh's hair from which on hair in a photograph is a beard, and on the skin
-COARSE: Final = 4  # texels of the atlas a cell of the light on what is not laid out texel by texel
-# Light inside what lids and lips shade, of that on the skin around: measured on five people in 15 lights, mouths open.
-DIM: Final = {"eyes": 0.53, "teeth": 0.50, "tongue": 0.38, "mouth": 0.65}
-RIDGE: Final = 0.02  # of the light's harmonics, as a share of the pixels
 # Regions that may be mistaken for one another at a pixel: a photograph is trusted where it shows the mesh's own group.
 GROUPS: Final = (
     ("background",), ("face", "neck_ears", "brows", "lips"), ("torso", "arms"), ("hair", "lashes"), ("eyes",),
@@ -52,10 +46,6 @@ GROUPS: Final = (
 # Regions that are laid out texel by texel. Others, and texels that several places of the body share (as a left and a
 # right sleeve may), take the light alone.
 OWN: Final = ("face", "lips", "brows", "neck_ears", "torso", "arms", "hands")
-CLOTH: Final = ("torso", "arms")
-SKIN: Final = ("face", "neck_ears", "lips")
-SHOWN: Final = (15, 99)  # percent: the darkest and the brightest that what is not seen may be
-SIDEWAYS: Final = (1, 4, 7)  # rows of the harmonics that change sign from left to right
 _GROUP: Final = np.zeros(256, np.uint8)
 for _number, _names in enumerate(GROUPS):
     _GROUP[[REGIONS.index(name) for name in _names]] = _number
@@ -85,16 +75,6 @@ class _Layout(NamedTuple):
     even: Texture
 
 
-class _Seen(NamedTuple):
-    """A photograph beside what the engine draws in its place: region (H,W), hair laid over; the mesh's uv (2,H,W) and
-    normal (H,W,3) in the world; view.light is the photograph."""
-
-    region: U8
-    uv: F32
-    normal: F32
-    view: unproject.View
-
-
 def of(avatar: Avatar) -> Reference:
     """The avatar's own reference photographs; painted by the geometric renderer when its pack has none."""
     return avatar.reference if avatar.reference is not None else paint(avatar)
@@ -106,13 +86,15 @@ def paint(avatar: Avatar, yaws: tuple[float, ...] = VIEWS) -> Reference:
 
     grey = np.full((SIDE, SIDE, 3), GREY, np.uint8)
     renderer = GeometricRenderer(avatar, (SIDE, SIDE), FRAMING, background=grey)
+    guide = Guide(avatar, _layout(avatar, min(TEXELS, avatar.albedo.shape[0])).even, (SIDE, SIDE), FRAMING)
     views = tuple(Viewpoint(yaw=yaw, distance=renderer.framing.distance) for yaw in yaws)
     photos, alphas, regions = [], [], []
     for view in views:
         picture, _ = renderer.step(Motion.rest(), view, renderer.initial_state())
+        guide.draw(Motion.rest(), view)
         photos.append(picture.rgb.copy())
         alphas.append(picture.alpha.copy())
-        regions.append(picture.gbuffer.region.copy())
+        regions.append(_drawn(guide))
     return Reference(np.stack(photos), np.stack(alphas), np.stack(regions), views, FRAMING, Motion.rest())
 
 
@@ -127,14 +109,14 @@ def lit_atlas(avatar: Avatar, reference: Reference, side: int = TEXELS) -> Lit:
     place, normal = np.empty((side, side, 3), np.float32), np.empty((side, side, 3), np.float32)
     for values, out in ((pose.vertices, place), (pose.normals, normal)):
         unproject.surface(chart.face, chart.bary, mesh.faces, laid, values, out)
-    ratio = _light(shots, region, normal, own)
+    ratio = relight.light(shots, region, normal, own)
     total, weight = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
     alone = normal * own[..., None]
     for shot in shots:
         unproject.collect(place, alone, base, ratio, shot.view, np.float32(SLACK), total, weight)
     observed = np.divide(total, np.maximum(weight, np.float32(1e-6))[..., None], dtype=np.float32)
     sure = _smooth(np.minimum(weight / SURE, 1.0))
-    guess = base * ratio * _carried_on(observed, base * ratio, sure, _scattered(shots, ratio, laid & ~own))
+    guess = base * ratio * carried_on(observed, base * ratio, sure, scattered(shots, ratio, laid & ~own))
     lit = guess + sure[..., None] * (observed - guess)
     return Lit(_encode(lit), np.rint(sure * 255).astype(np.uint8))
 
@@ -171,15 +153,15 @@ def reference_planes(avatar: Avatar, reference: Reference) -> F32:
 # --- one photograph -------------------------------------------------------------------------------------
 
 
-def _look(guide: Guide, reference: Reference, k: int) -> _Seen:
+def _look(guide: Guide, reference: Reference, k: int) -> Seen:
     """Photograph ``k``, and the mesh as the engine draws it there."""
     viewpoint = reference.viewpoints[k]
     drawn = guide.draw(reference.motion.clipped(), viewpoint)
     lens, g, veil = guide.camera(viewpoint), guide.raster.gbuffer, guide.veil()
     colour = drawn.hi[:3].astype(np.int32) * 1023 // np.maximum(drawn.hi[3], 1)
     base = np.ascontiguousarray(np.moveaxis(_DECODE[np.minimum(colour, 1023)], 0, 2))
-    region = np.where(veil > 128, REGIONS.index("hair"), g.region).astype(np.uint8)
-    hair = np.isin(region, _ids("hair", "lashes")) | (veil > 0)
+    region = _drawn(guide)
+    hair = np.isin(region, ids("hair", "lashes")) | (veil > 0)
     trust = _trust(region, reference.regions[k], reference.alphas[k], hair)
     normal = np.ascontiguousarray(np.einsum("chw,cd->hwd", g.normal, lens.rotation), np.float32)
     place = np.array([lens.focal, *lens.centre], np.float32)
@@ -187,11 +169,12 @@ def _look(guide: Guide, reference: Reference, k: int) -> _Seen:
     view = unproject.View(
         _linear(reference.photos[k]), base, trust, _least(g.depth, 1), lens.rotation, lens.translation, place, eye
     )
-    return _Seen(region, g.uv.copy(), normal, view)
+    return Seen(region, g.uv.copy(), normal, view)
 
 
-def _ids(*names: str) -> list[int]:
-    return [REGIONS.index(name) for name in names]
+def _drawn(guide: Guide) -> U8:
+    """The regions (H,W) of what the guide has just drawn, hair and lashes that are blended over the rest included."""
+    return np.where(guide.veil() > 128, REGIONS.index("hair"), guide.raster.gbuffer.region).astype(np.uint8)
 
 
 def _linear(photo: U8) -> F32:
@@ -208,7 +191,7 @@ def _trust(drawn: U8, photographed: U8, alpha: U8, hair: Flags) -> F32:
     A beard is hair in the photograph and paint on the mesh; hair that hangs over skin is near ``hair`` of the mesh.
     """
     same = _GROUP[drawn] == _GROUP[photographed]
-    beard = np.isin(drawn, _ids("face", "lips")) & np.isin(photographed, _ids("hair"))
+    beard = np.isin(drawn, ids("face", "lips")) & np.isin(photographed, ids("hair"))
     same |= beard & _least(~hair, AWAY)
     same &= (drawn > 0) & (alpha >= 250)
     flags, sure = _least(same, 1), np.zeros(drawn.shape, np.float32)
@@ -231,83 +214,6 @@ def _least(values: Array, reach: int) -> Array:
     return out
 
 
-# --- light ----------------------------------------------------------------------------------------------
-
-
-def _harmonics(normal: F32) -> F32:
-    """The nine second-order polynomials of a unit normal (..., 3): (..., 9)."""
-    x, y, z = np.moveaxis(normal, -1, 0)
-    rows = [np.ones_like(x), x, y, z, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]
-    return np.stack(rows, axis=-1).astype(np.float32)
-
-
-def _light(shots: list[_Seen], region: U8, normal: F32, own: Flags) -> F32:
-    """What each texel's own colour is to be multiplied by, (N,N,3): light over even light. What left and right share
-    is lit as the mean of both."""
-    skin, cloth = _fit(shots, SKIN), _fit(shots, CLOTH)
-    skin, cloth = skin or cloth or _EVEN, cloth or skin or _EVEN
-    means = np.ones((256, 3), np.float32)
-    front = skin.at(_harmonics(np.array([[0.0, 0.15, 0.99]], np.float32)))[0]
-    for index, name in enumerate(REGIONS):
-        found = _mean_ratio(shots, name)
-        means[index] = front * DIM.get(name, 1.0) if found is None else found
-    ratio = means[region]
-    length = np.linalg.norm(normal, axis=2)
-    clothed = np.isin(region, _ids(*CLOTH))
-    for rows, fit in (((length > 0) & ~clothed, skin), ((length > 0) & clothed, cloth)):
-        basis = _harmonics(normal[rows] / length[rows][:, None])
-        basis[np.ix_(~own[rows], SIDEWAYS)] = 0.0
-        ratio[rows] = fit.at(basis)
-    return ratio.astype(np.float32)
-
-
-class _Fit(NamedTuple):
-    """Light by the normal: harmonics (9,3), and what it is at least and at most where it was seen, (3,)."""
-
-    weights: F32
-    low: F32
-    high: F32
-
-    def at(self, basis: F32) -> F32:
-        """Light over even light, (n,3), by harmonics of the normals (n,9); never beyond what was seen."""
-        return np.clip(basis @ self.weights, self.low, self.high)
-
-
-_EVEN: Final = _Fit(np.eye(9, 1, dtype=np.float32).repeat(3, axis=1), np.zeros(3, np.float32), np.ones(3, np.float32))
-
-
-def _fit(shots: list[_Seen], regions: tuple[str, ...]) -> _Fit | None:
-    """The light on ``regions``, by weighted least squares; None when hardly anything of them is seen."""
-    normals, grey, share = [], [], []
-    for shot in shots:
-        rows = np.isin(shot.region, _ids(*regions)) & (shot.view.trust > 0.5)
-        rows[1::2], rows[:, 1::2] = False, False  # a quarter of the pixels says enough
-        normals.append(shot.normal[rows])
-        base = shot.view.base[rows]
-        grey.append(base.mean(1))
-        share.append(shot.view.light[rows] / np.maximum(base, 0.004))
-    weight, basis = np.concatenate(grey).astype(np.float64), _harmonics(np.concatenate(normals))
-    if len(weight) < ENOUGH:
-        return None
-    heavy = basis * (weight**2)[:, None]  # dark pixels say little
-    gram = basis.T @ heavy
-    gram[1:, 1:] += RIDGE * float((weight**2).sum()) * np.eye(8)
-    weights = np.linalg.solve(gram, heavy.T @ np.concatenate(share)).astype(np.float32)
-    low, high = np.percentile(basis @ weights, SHOWN, axis=0).astype(np.float32)
-    return _Fit(weights, np.maximum(low, 0.01), high)
-
-
-def _mean_ratio(shots: list[_Seen], name: str) -> F32 | None:
-    """Light over even light of one region, (3,); None when it is hardly seen."""
-    shown, own, count = np.zeros(3), np.zeros(3), 0
-    for shot in shots:
-        rows = (shot.region == REGIONS.index(name)) & (shot.view.trust > 0.2)
-        shown += shot.view.light[rows].sum(0)
-        own += shot.view.base[rows].sum(0)
-        count += int(rows.sum())
-    return (shown / np.maximum(own, 1e-3)).astype(np.float32) if count >= ENOUGH else None
-
-
 # --- the atlas ------------------------------------------------------------------------------------------
 
 
@@ -317,7 +223,7 @@ def _layout(avatar: Avatar, side: int) -> _Layout:
         mesh, _ = material.build(avatar)
         chart = unproject.chart(mesh, side)
         region = np.where(chart.face >= 0, mesh.region[chart.face], 0).astype(np.uint8)
-        laid = np.isin(region, _ids(*OWN))
+        laid = np.isin(region, ids(*OWN))
         own = laid & (chart.count <= 1)
         base = _even(avatar, side)
         albedo = np.dstack([_encode(base), _mean(avatar.albedo[..., 3:], side)])
@@ -348,48 +254,6 @@ def _even(avatar: Avatar, side: int) -> F32:
 
 def _smooth(weight: F32) -> F32:
     return (weight * weight * (3.0 - 2.0 * weight)).astype(np.float32)
-
-
-def _scattered(shots: list[_Seen], ratio: F32, shared: Flags) -> F32:
-    """What photographs show of ``shared`` texels (N,N), over what they would be in the light ``ratio``: cells
-    (N/COARSE, N/COARSE, 4) of values (3) times weight, and weight."""
-    side, cells = len(ratio), len(ratio) // COARSE
-    total = np.zeros((4, cells * cells))
-    for shot in shots:
-        view = shot.view
-        texel = np.minimum(shot.uv * side, side - 1).astype(np.int32)
-        rows = (view.trust > 0.3) & shared[texel[1], texel[0]] & (shot.region != REGIONS.index("hair"))
-        if not rows.any():
-            continue
-        x, y = texel[0][rows], texel[1][rows]
-        guess = view.base[rows] * ratio[y, x]
-        left = np.clip(view.light[rows] / np.maximum(guess, 0.003), *LEFT)
-        weight = guess.mean(1) + 1e-4  # dark pixels say little
-        place = y // COARSE * cells + x // COARSE
-        for c in range(3):
-            total[c] += np.bincount(place, weight * left[:, c], cells * cells)
-        total[3] += np.bincount(place, weight, cells * cells)
-    scale = np.minimum(4.0 / max(float(total[3].max()), 1e-9), 1.0 / np.maximum(total[3], 1e-9))
-    return np.ascontiguousarray((total * scale).T.reshape(cells, cells, 4), np.float32)
-
-
-def _carried_on(observed: F32, guess: F32, sure: F32, scattered: F32) -> F32:
-    """What ``observed`` is of ``guess`` where it was seen, carried on to where it was not; (N,N,3)."""
-    left = np.clip(observed / np.maximum(guess, 0.003), *LEFT)
-    finest = np.concatenate([left * sure[..., None], sure[..., None]], axis=2).astype(np.float32)
-    levels = [finest]
-    while levels[-1].shape[0] > 1:
-        half = levels[-1].shape[0] // 2
-        levels.append(np.empty((half, half, 4), np.float32))
-        unproject.pull(levels[-2], levels[-1])
-        if half == len(scattered):
-            levels[-1] += (1.0 - levels[-1][..., 3:]) * scattered
-    top = levels[-1]
-    top[..., :3] += 1.0 - top[..., 3:]  # nothing seen at all: 1
-    top[..., 3] = 1.0
-    for finer, coarser in zip(levels[-2::-1], levels[:0:-1], strict=True):
-        unproject.push(coarser, finer)
-    return finest[..., :3]
 
 
 def _shrunk(planes: F32) -> F32:
