@@ -54,7 +54,7 @@ def paint(answer: F32, gain: F32, cells: U8, out: U8) -> U8:
     _check("answer", answer, (2 * height, 2 * width, PAINT), np.float32)
     _check("gain", gain, (height, width, 3), np.float32)
     _check("out", out, (PATCH * height, PATCH * width, 4), np.uint8)
-    cpu.paint(answer, gain, cells, out.view(np.uint32)[..., 0])
+    cpu.paint(answer, gain, cells.reshape(-1, PACKED), out.view(np.uint32)[..., 0])
     return out
 
 

@@ -1,7 +1,8 @@
 """Backward warp: the previous picture, moved to where its surfaces are now.
 
-``out`` at a pixel is ``previous`` at that pixel plus its block's flow, bilinear, in 256ths of a pixel; the border goes
-on outside; nothing (0) where the block is not seen. A block is 2 x 2 pixels, the resolution of the flow.
+``out`` at a pixel is ``previous`` at that pixel plus its block's flow, bilinear, in 256ths of a pixel, rounded across
+and then down; the border goes on outside; nothing (0) where the block is not seen. A block is 2 x 2 pixels, the
+resolution of the flow.
 """
 
 from __future__ import annotations

@@ -14,46 +14,63 @@ FAR = 16384.0  # pixels; a flow beyond this is not one
 
 
 @inlined
-def _apart(pair: Int) -> Int:
-    """Two bytes that are 16 bits apart, 32 bits apart."""
-    return (pair | pair << np.uint64(16)) & np.uint64(0x000000FF000000FF)
+def _spread(word: Int) -> Int:
+    """Four bytes as four fields of 16 bits: then one multiplication scales all four channels."""
+    wide = (np.uint64(word) | np.uint64(word) << np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
+    return (wide | wide << np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
+
+
+@inlined
+def _blend(one: Int, two: Int, share: Int) -> Int:
+    """Fields of bytes, ``share`` / 256 of the second; rounded."""
+    total = one * (np.uint64(256) - share) + two * share + np.uint64(0x0080008000800080)
+    return total >> np.uint64(8) & np.uint64(0x00FF00FF00FF00FF)
+
+
+@inlined
+def _put(out: U8, y: Int, x: Int, fields: Int) -> None:
+    out[0, y, x], out[1, y, x] = np.uint8(fields), np.uint8(fields >> np.uint64(16))
+    out[2, y, x], out[3, y, x] = np.uint8(fields >> np.uint64(32)), np.uint8(fields >> np.uint64(48))
+
+
+@inlined
+def _clear(out: U8, y: Int, x: Int) -> None:
+    for k in range(4):
+        for c in range(4):
+            out[c, y + (k >> 1), x + (k & 1)] = 0
 
 
 @fast
 def warp(previous: Any, flow: F32, seen: U8, out: U8) -> None:
-    """``previous`` (H,W) u32: four bytes a pixel; see kernels/warp/__init__.py."""
+    """``previous`` (H,W) u32: four bytes a pixel; see __init__.py. A block of 2 x 2 pixels looks at 3 x 3."""
     height, width = previous.shape
-    pairs = np.uint64(0x00FF00FF)
+    far = np.float32(256.0 * FAR)
     for by in range(seen.shape[0]):
         for bx in range(seen.shape[1]):
-            x, y = np.rint(flow[0, by, bx] * np.float32(256.0)), np.rint(flow[1, by, bx] * np.float32(256.0))
-            far = np.float32(256.0 * FAR)
-            if seen[by, bx] == 0 or not (abs(x) <= far and abs(y) <= far):
-                for k in range(4):
-                    for c in range(4):
-                        out[c, 2 * by + (k >> 1), 2 * bx + (k & 1)] = 0
+            y, x = 2 * by, 2 * bx
+            dx, dy = np.rint(flow[0, by, bx] * np.float32(256.0)), np.rint(flow[1, by, bx] * np.float32(256.0))
+            if seen[by, bx] == 0 or not (abs(dx) <= far and abs(dy) <= far):
+                _clear(out, y, x)
                 continue
-            ix, iy = np.int64(x), np.int64(y)
+            ix, iy = np.int64(dx), np.int64(dy)
             fx, fy = np.uint64(ix & 255), np.uint64(iy & 255)
-            ix, iy = 2 * bx + (ix >> 8), 2 * by + (iy >> 8)
-            w11 = fx * fy
-            w10, w01 = (fx << np.uint64(8)) - w11, (fy << np.uint64(8)) - w11
-            w00 = np.uint64(65536) - w11 - w10 - w01
-            for k in range(4):
-                i, j = iy + (k >> 1), ix + (k & 1)
-                i0, i1 = min(max(i, 0), height - 1), min(max(i + 1, 0), height - 1)
-                j0, j1 = min(max(j, 0), width - 1), min(max(j + 1, 0), width - 1)
-                a, b = np.uint64(previous[i0, j0]), np.uint64(previous[i0, j1])
-                c, d = np.uint64(previous[i1, j0]), np.uint64(previous[i1, j1])
-                y, x = 2 * by + (k >> 1), 2 * bx + (k & 1)
-                if a | b | c | d == 0:
-                    out[0, y, x] = out[1, y, x] = out[2, y, x] = out[3, y, x] = 0
-                    continue
-                for pair in range(2):
-                    shift = np.uint64(8 * pair)
-                    # Two channels, 32 bits apart: a weighted sum of bytes needs 24 bits.
-                    p, q = _apart(a >> shift & pairs), _apart(b >> shift & pairs)
-                    r, s = _apart(c >> shift & pairs), _apart(d >> shift & pairs)
-                    total = p * w00 + q * w10 + r * w01 + s * w11 + np.uint64(0x0000800000008000)
-                    out[pair, y, x] = np.uint8(total >> np.uint64(16) & np.uint64(255))
-                    out[pair + 2, y, x] = np.uint8(total >> np.uint64(48) & np.uint64(255))
+            u, v = x + (ix >> 8), y + (iy >> 8)
+            right, below = width - 1, height - 1
+            u0, u1, u2 = min(max(u, 0), right), min(max(u + 1, 0), right), min(max(u + 2, 0), right)
+            v0, v1, v2 = min(max(v, 0), below), min(max(v + 1, 0), below), min(max(v + 2, 0), below)
+            a, b, c = previous[v0, u0], previous[v0, u1], previous[v0, u2]
+            d, e, f = previous[v1, u0], previous[v1, u1], previous[v1, u2]
+            g, h, i = previous[v2, u0], previous[v2, u1], previous[v2, u2]
+            if a | b | c | d | e | f | g | h | i == 0:
+                _clear(out, y, x)
+                continue
+            middle = _spread(b)
+            left0, right0 = _blend(_spread(a), middle, fx), _blend(middle, _spread(c), fx)
+            middle = _spread(e)
+            left1, right1 = _blend(_spread(d), middle, fx), _blend(middle, _spread(f), fx)
+            middle = _spread(h)
+            left2, right2 = _blend(_spread(g), middle, fx), _blend(middle, _spread(i), fx)
+            _put(out, y, x, _blend(left0, left1, fy))
+            _put(out, y, x + 1, _blend(right0, right1, fy))
+            _put(out, y + 1, x, _blend(left1, left2, fy))
+            _put(out, y + 1, x + 1, _blend(right1, right2, fy))

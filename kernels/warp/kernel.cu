@@ -3,6 +3,10 @@
 
 extern "C" {
 
+__device__ __forceinline__ unsigned char blend(int one, int two, int share) {
+    return (unsigned char)((one * (256 - share) + two * share + 128) >> 8);
+}
+
 // previous (H, W, 4), flow (2, H/2, W/2), seen (H/2, W/2) -> out (4, H, W)
 __global__ void warp(const uchar4* __restrict__ previous, const float* __restrict__ flow,
                      const unsigned char* __restrict__ seen, unsigned char* __restrict__ out, int H, int W) {
@@ -19,11 +23,10 @@ __global__ void warp(const uchar4* __restrict__ previous, const float* __restric
     const int v0 = min(max(v, 0), H - 1), v1 = min(max(v + 1, 0), H - 1);
     const uchar4 p = previous[v0 * W + u0], q = previous[v0 * W + u1], r = previous[v1 * W + u0];
     const uchar4 s = previous[v1 * W + u1];
-    const int w00 = (256 - a) * (256 - b), w10 = a * (256 - b), w01 = (256 - a) * b, w11 = a * b;
-    out[i] = (unsigned char)((p.x * w00 + q.x * w10 + r.x * w01 + s.x * w11 + 32768) >> 16);
-    out[size + i] = (unsigned char)((p.y * w00 + q.y * w10 + r.y * w01 + s.y * w11 + 32768) >> 16);
-    out[2 * size + i] = (unsigned char)((p.z * w00 + q.z * w10 + r.z * w01 + s.z * w11 + 32768) >> 16);
-    out[3 * size + i] = (unsigned char)((p.w * w00 + q.w * w10 + r.w * w01 + s.w * w11 + 32768) >> 16);
+    out[i] = blend(blend(p.x, q.x, a), blend(r.x, s.x, a), b);
+    out[size + i] = blend(blend(p.y, q.y, a), blend(r.y, s.y, a), b);
+    out[2 * size + i] = blend(blend(p.z, q.z, a), blend(r.z, s.z, a), b);
+    out[3 * size + i] = blend(blend(p.w, q.w, a), blend(r.w, s.w, a), b);
 }
 
 }  // extern "C"

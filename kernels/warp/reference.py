@@ -15,10 +15,10 @@ def warp(previous: U8, flow: F32, seen: U8) -> U8:
     y, x = np.mgrid[:height, :width]
     column, row = x + (steps[0] >> 8), y + (steps[1] >> 8)
     fx, fy = (steps & 255)[..., None]
-    total = np.full(previous.shape, 32768, np.int64)
-    for dy, wy in ((0, 256 - fy), (1, fy)):
-        for dx, wx in ((0, 256 - fx), (1, fx)):
-            i, j = np.clip(row + dy, 0, height - 1), np.clip(column + dx, 0, width - 1)
-            total += previous[i, j].astype(np.int64) * wx * wy
-    out = np.moveaxis(total >> 16, 2, 0).astype(np.uint8)
+    lines = []
+    for dy in (0, 1):
+        i = np.clip(row + dy, 0, height - 1)
+        left, right = (previous[i, np.clip(column + dx, 0, width - 1)].astype(np.int64) for dx in (0, 1))
+        lines.append((left * (256 - fx) + right * fx + 128) >> 8)
+    out = np.moveaxis((lines[0] * (256 - fy) + lines[1] * fy + 128) >> 8, 2, 0).astype(np.uint8)
     return out * usable.repeat(2, 0).repeat(2, 1)
