@@ -182,7 +182,9 @@ def test_drag_wheel_and_keys_move_the_camera_and_double_click_resets(page: Any, 
     until(page, lambda: session.controls.viewpoint.yaw > 0.05, "keys did not move the camera")
 
 
-def test_avatar_and_framing_change_without_a_new_connection(page: Any, address: str, engine: DoubleEngine) -> None:
+def test_avatar_framing_and_background_change_without_a_new_connection(
+    page: Any, address: str, engine: DoubleEngine
+) -> None:
     page.click("#begin")
     live(page)
     session = engine.opened[-1]
@@ -191,24 +193,11 @@ def test_avatar_and_framing_change_without_a_new_connection(page: Any, address: 
     page.click("[data-framing=head]")
     until(page, lambda: session.parts.renderer.framing == "head", "the framing did not change")
     until(page, lambda: page.evaluate("visavis.orbit.rest.distance") == 1.05, "the page missed the new viewpoint")
+    page.fill("#background-colour", "#204060")
+    until(page, lambda: session.parts.renderer.backdrop.kind == "image", "the background did not change")
+    assert session.parts.renderer.backdrop.picture[0, 0].tolist() == [0x20, 0x40, 0x60]
     assert sessions(address) == 1
     assert len(engine.opened) == 1
-
-
-def test_the_background_is_chosen_live_and_outlives_the_session(page: Any, engine: DoubleEngine) -> None:
-    page.click("#begin")
-    live(page)
-    renderer = engine.opened[-1].parts.renderer
-    assert renderer.backdrop.kind == "avatar"
-    page.fill("#background-colour", "#204060")
-    until(page, lambda: renderer.backdrop.kind == "image", "the background did not change")
-    assert renderer.backdrop.picture[0, 0].tolist() == [0x20, 0x40, 0x60]
-    assert page.get_attribute("[data-background=colour]", "aria-checked") == "true"
-    page.click("#start")
-    page.click("#start")
-    until(page, lambda: len(engine.opened) == 2, "no second session")
-    again = engine.opened[-1].parts.renderer
-    until(page, lambda: again.backdrop.kind == "image", "the background was forgotten")
 
 
 def test_mood_gaze_and_strength_reach_the_engine_and_outlive_the_session(page: Any, engine: DoubleEngine) -> None:
