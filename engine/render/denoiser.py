@@ -23,8 +23,9 @@ PATCH: Final = 8  # pixels of a grid cell's side
 HI: Final = 10  # planes at full size: lit r g b, opacity, valid, strand, warped previous r g b a
 LO: Final = 8  # planes at half size: world normal x y z, facing, depth, gloss, mask class, seen
 OPACITY: Final = 3  # row of HI
-SOLID: Final = 3.2  # logit that the mesh's own alpha begins with
+SOLID: Final = 6.0  # logit of cover at first, where the mesh is solid
 KEEP: Final = -2.0  # logit of keep at first
+SURE: Final = 4.0  # logits that one unit of the last layer is worth
 CLASS, SEEN = 6, 7  # rows of LO
 CELL: Final = 4  # pixels of a packed cell's side; two cells are a patch
 PACKED: Final = HI * CELL**2 + (LO - 1 + MASKS) * (CELL // 2) ** 2  # values of a cell
@@ -83,11 +84,12 @@ class Known(NamedTuple):
 class Conditions(NamedTuple):
     """What does not depend on the noise, computed once a frame however many steps follow.
 
-    feature (B,C0,G,G); detail (B,4D,G,G) of the planes themselves; shares (B,MASKS,G,G), the mask predictor's logits
-    of how much of a patch each class holds; gates their softmax by level, (B,MASKS,G,G) and halved twice; embed (B,E);
-    experts (B,V), the weights of the view experts.
+    solid (B,2G,2G,16) in [-1,1], the mesh's alpha by cell; feature (B,C0,G,G); detail (B,4D,G,G) of the planes;
+    shares (B,MASKS,G,G), the mask predictor's logits of how much of a patch each class holds; gates their softmax by
+    level, (B,MASKS,G,G) and halved twice; embed (B,E); experts (B,V), the weights of the view experts.
     """
 
+    solid: Tensor
     feature: Tensor
     detail: Tensor
     shares: Tensor
@@ -105,9 +107,9 @@ class Noisy(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The network's word on a frame. paint (B,2G,2G,PAINT): residual r, g, b, and logits of cover (alpha, to which the
-    mesh's own is added) and keep (how much of the previous picture stays), for each cell's pixels; gain (B,3,G,G) of
-    the lit surface; feature (B,D,2G,2G) that paint is made of."""
+    """The network's word on a frame. paint (B,2G,2G,PAINT): residual r, g, b, cover (alpha) and keep (how much of the
+    previous picture stays) for each cell's pixels; gain (B,3,G,G) of the lit surface; feature (B,D,2G,2G) that paint is
+    made of."""
 
     paint: Tensor
     gain: Tensor
@@ -167,8 +169,6 @@ class Denoiser(nn.Module):
         self.detail = Conv(PACKED, config.head, 0, bias=True)
         self.head = Conv(config.head, config.head, 3)
         self.paint = Conv(config.head, PAINT, 0, 0.1, bias=True)
-        assert self.paint.bias is not None
-        nn.init.constant_(self.paint.bias[RESIDUAL + CELL**2 :], KEEP)
 
     def condition(self, known: Known) -> Conditions:
         """Everything that is the same for every step of a frame; the mask predictor is in it."""
@@ -189,7 +189,9 @@ class Denoiser(nn.Module):
         share = torch.softmax(shares, 1)
         half = F.avg_pool2d(share, 2)
         detail = _channels(self.detail(patches).transpose(3, 4).flatten(3))
-        return Conditions(x, detail, shares, (share, half, F.avg_pool2d(half, 2)), embed, experts)
+        solid = _by_cell(patches[..., OPACITY * CELL**2 : (OPACITY + 1) * CELL**2])
+        gates = share, half, F.avg_pool2d(half, 2)
+        return Conditions(solid, x, detail, shares, gates, embed, experts)
 
     def hear(self, noise: Tensor, sigma: Tensor) -> Noisy:
         """The scaled noisy picture (B,3,S,S) and sigma (B,) as features: at a fixed noise, computed once a session."""
@@ -224,7 +226,9 @@ class Denoiser(nn.Module):
         gain = torch.exp(self.to_gain(y))
         near = (self.to_head(y) + c.detail + 0.5 * noisy.detail) / 1.5
         y = silu(self.head(F.pixel_shuffle(near, 2)))
-        return Answer(self.paint(_rows(y)), gain, y)
+        residual, cover, keep = torch.split(self.paint(_rows(y)), [RESIDUAL, CELL**2, CELL**2], 3)
+        cover = torch.sigmoid(SURE * cover + SOLID * c.solid)
+        return Answer(torch.cat([residual, cover, torch.sigmoid(SURE * keep + KEEP)], 3), gain, y)
 
     def masks(self, answer: Answer) -> Tensor:
         """The mask predictor at full resolution: logits (B,MASKS,S,S). What is painted does not need it."""
@@ -251,11 +255,16 @@ def assemble(answer: Answer, hi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     hi (B,HI,S,S) u8 that it was given."""
     residual, cover, keep = torch.split(F.pixel_shuffle(_channels(answer.paint).float(), CELL), [3, 1, 1], 1)
     planes = hi.float() / 255.0
-    lit, solid, previous = planes[:, :3], planes[:, OPACITY : OPACITY + 1], planes[:, 6:10]
-    cover = torch.sigmoid(cover + SOLID * (2 * solid - 1))
-    keep = torch.sigmoid(keep) * previous[:, 3:]
+    lit, previous = planes[:, :3], planes[:, 6:10]
+    keep = keep * previous[:, 3:]
     gain = F.interpolate(answer.gain.float(), scale_factor=float(PATCH), mode="bilinear", align_corners=False)
     return (1 - keep) * cover * lit * gain + keep * previous[:, :3], residual, cover
+
+
+def _by_cell(patches: Tensor) -> Tensor:
+    """(B,G,G,4,C) -> (B,2G,2G,C): the four cells of each patch in their places."""
+    cells = patches.unflatten(3, (2, 2)).transpose(2, 3)
+    return cells.flatten(3, 4).flatten(1, 2)
 
 
 def _rows(x: Tensor) -> Tensor:

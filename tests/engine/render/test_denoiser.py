@@ -170,9 +170,8 @@ def test_the_answer_is_laid_together_pixel_by_pixel() -> None:
     hi = torch.zeros(1, HI, 8, 8, dtype=torch.uint8)
     hi[:, :3], hi[:, 3], hi[:, 6:9], hi[:, 9] = 102, 255, 51, 255  # a lit surface of 0.4, a previous picture of 0.2
     paint = torch.zeros(1, 2, 2, PAINT)
-    paint[..., RESIDUAL : RESIDUAL + 16] = 30.0  # covered
-    paint[..., RESIDUAL + 16 :] = -30.0  # nothing kept
-    paint[0, 1, 0, RESIDUAL + 16 + 5] = 30.0  # but the pixel of row 1, column 1 of the lower left cell
+    paint[..., RESIDUAL : RESIDUAL + 16] = 1.0  # covered
+    paint[0, 1, 0, RESIDUAL + 16 + 5] = 1.0  # nothing kept but the pixel of row 1, column 1 of the lower left cell
     paint[0, 0, 1, 16 + 2] = 0.25  # green residual of row 0, column 2 of the upper right cell
     gain = torch.full((1, 3, 1, 1), 1.5)
     known, residual, cover = assemble(Answer(paint, gain, torch.empty(0)), hi)
