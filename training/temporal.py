@@ -1,6 +1,7 @@
 """How a picture changes in time, as features: for a loss that asks for change like the truth's, not only for pictures.
 
     python -m training.temporal train --data data/renderer/train512 --held data/renderer/held512 [--resume]
+    python -m training.temporal report
 
 TREPA (Li et al., LatentSync, 2024) compares features of a video network that learned by itself; none can be downloaded,
 so this one learns from the studio's clips to say of three consecutive frames where everything moves (the true flow) and
@@ -216,6 +217,15 @@ def train(
         net.usual.copy_(torch.stack(squares).mean(0).sqrt())
     weights.save(net, asdict(config), ASSET, whole="usual")
     console.print(f"{ASSET}: {sum(p.numel() for p in net.parameters())} weights, {examined(net, held)}")
+
+
+@app.command()
+def report(
+    held: Annotated[Path, typer.Option(help="Cooked clips of held-out people.")] = Path("data/renderer/held512"),
+) -> None:
+    """Prints how well the kept features do on held-out people."""
+    for name, value in examined(load_temporal(), held).items():
+        console.print(f"{name:<18}{value:.3f}")
 
 
 if __name__ == "__main__":
