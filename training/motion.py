@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from engine.motion.generator import GeneratorConfig, LipGenerator
 from training.motion_acoustic import acoustic
-from training.motion_data import Streams, is_neural, load, masked
+from training.motion_data import Streams, is_neural, load, masked, over_a_channel
 from training.motion_loss import LossWeights, lip_loss
 from training.motion_score import calibrate, calibrate_said, score
 from training.run import console, main
@@ -167,8 +167,8 @@ def export(
     net = network(restore(run / "checkpoint.pt"))
     utterances = [u for split in ("sentence", "speaker") for u in load(data, split, limit=VALIDATION)]
     console.print(calibrate(net, utterances))
-    natural = [u for u in load(data, "speaker") if is_neural(u.voice)]
-    console.print(calibrate_said(net, natural or utterances))
+    natural = [u for u in load(data, "speaker") if is_neural(u.voice)] or utterances
+    console.print(calibrate_said(net, natural + [over_a_channel(u, n) for n, u in enumerate(natural)]))
     out.mkdir(parents=True, exist_ok=True)
     save_weights(net, out / f"{name}.safetensors")
     export_lips(net, out / f"{name}.onnx")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -94,6 +94,13 @@ def labelled(pcm: Array, spans: list[Span], start: int = 0, warp: float = 1.0) -
 
 def _shifted(track: list[Shape], offset: float) -> list[Shape]:
     return [Shape(s.start - offset, s.stop - offset, s.viseme) for s in track]
+
+
+def over_a_channel(utterance: Utterance, seed: int) -> Utterance:
+    """The sentence as training hears most: said casually, through a random channel."""
+    rng = np.random.default_rng(seed)
+    said = casual(utterance.pcm.astype(np.float32), utterance.spans, rng) / np.float32(32768)
+    return replace(utterance, pcm=(np.clip(channel(said, rng), -1, 1) * 32767).astype(np.int16))
 
 
 class Streams(IterableDataset[tuple[Tensor, ...]]):

@@ -6,7 +6,7 @@ import torch
 
 from engine.clock import FRAME
 from engine.motion.lips import VISEMES
-from training.motion_data import Streams, is_neural, labelled, masked
+from training.motion_data import Streams, is_neural, labelled, masked, over_a_channel
 from training.speech.channel import channel, mel_warp, nonspeech
 from training.speech.corpus import Utterance
 from training.speech.phones import PHONE_INDEX, Span
@@ -45,6 +45,13 @@ def test_much_of_one_voice_counts_less_and_a_neural_voice_twice() -> None:
     chances = np.diff(Streams(utterances, frames=20, seed=0).upto, prepend=0)
     assert [chances[:9].sum(), *chances[9:]] == pytest.approx([3.0, 1.0, 2.0])
     assert not is_neural("kokoro") and is_neural("kokoro_af_one+a")
+
+
+def test_a_sentence_over_a_channel_keeps_its_times_and_is_the_same_each_time() -> None:
+    u = sentences(1)[0]
+    heard = over_a_channel(u, 3)
+    assert heard.pcm.dtype == np.int16 and heard.pcm.size == u.pcm.size and heard.spans == u.spans
+    assert not np.array_equal(heard.pcm, u.pcm) and np.array_equal(heard.pcm, over_a_channel(u, 3).pcm)
 
 
 def test_streams_have_the_promised_shapes_and_no_bad_number() -> None:
