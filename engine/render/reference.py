@@ -45,7 +45,7 @@ GROUPS: Final = (
 )  # fmt: skip
 # Regions that are laid out texel by texel. Others, and texels that several places of the body share (as a left and a
 # right sleeve may), take the light alone.
-OWN: Final = ("face", "lips", "brows", "neck_ears", "torso", "arms", "hands")
+OWN: Final = ("face", "lips", "brows", "neck_ears", "torso", "arms")
 _GROUP: Final = np.zeros(256, np.uint8)
 for _number, _names in enumerate(GROUPS):
     _GROUP[[REGIONS.index(name) for name in _names]] = _number
@@ -162,14 +162,21 @@ def _look(guide: Guide, reference: Reference, k: int) -> Seen:
     base = np.ascontiguousarray(np.moveaxis(_DECODE[np.minimum(colour, 1023)], 0, 2))
     region = _drawn(guide)
     hair = np.isin(region, ids("hair", "lashes")) | (veil > 0)
-    trust = _trust(region, reference.regions[k], reference.alphas[k], hair)
+    same = _same(region, reference.regions[k], reference.alphas[k], hair)
     normal = np.ascontiguousarray(np.einsum("chw,cd->hwd", g.normal, lens.rotation), np.float32)
     place = np.array([lens.focal, *lens.centre], np.float32)
     eye = camera.place(viewpoint, guide.framing).astype(np.float32)
     view = unproject.View(
-        _linear(reference.photos[k]), base, trust, _least(g.depth, 1), lens.rotation, lens.translation, place, eye
+        _linear(reference.photos[k]),
+        base,
+        _inside(same),
+        _least(g.depth, 1),
+        lens.rotation,
+        lens.translation,
+        place,
+        eye,
     )
-    return Seen(region, g.uv.copy(), normal, view)
+    return Seen(region, same, g.uv.copy(), normal, view)
 
 
 def _drawn(guide: Guide) -> U8:
@@ -185,16 +192,20 @@ def _encode(linear: F32) -> U8:
     return _ENCODE[np.clip(linear * 4095.0 + 0.5, 0, 4095).astype(np.int32)]
 
 
-def _trust(drawn: U8, photographed: U8, alpha: U8, hair: Flags) -> F32:
-    """Where the photograph shows what the mesh has there: 1, falling to 0 over MARGIN pixels to the border.
+def _same(drawn: U8, photographed: U8, alpha: U8, hair: Flags) -> Flags:
+    """Where the photograph shows what the mesh has there, (H,W).
 
     A beard is hair in the photograph and paint on the mesh; hair that hangs over skin is near ``hair`` of the mesh.
     """
     same = _GROUP[drawn] == _GROUP[photographed]
     beard = np.isin(drawn, ids("face", "lips")) & np.isin(photographed, ids("hair"))
     same |= beard & _least(~hair, AWAY)
-    same &= (drawn > 0) & (alpha >= 250)
-    flags, sure = _least(same, 1), np.zeros(drawn.shape, np.float32)
+    return same & (drawn > 0) & (alpha >= 250)
+
+
+def _inside(same: Flags) -> F32:
+    """How far inside of ``same`` a pixel lies: 0 at the border, 1 from MARGIN pixels on."""
+    flags, sure = _least(same, 1), np.zeros(same.shape, np.float32)
     for _ in range(MARGIN):
         flags = _least(flags, 1)
         sure += flags

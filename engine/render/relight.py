@@ -30,10 +30,11 @@ RIDGE: Final = 0.02  # of the light's harmonics, as a share of the pixels
 
 
 class Seen(NamedTuple):
-    """A photograph beside what the engine draws in its place: region (H,W), hair laid over; the mesh's uv (2,H,W) and
-    normal (H,W,3) in the world; view.light is the photograph."""
+    """A photograph beside what the engine draws in its place: region (H,W), hair laid over; same (H,W): the
+    photograph shows it too; the mesh's uv (2,H,W) and normal (H,W,3) in the world; view.light is the photograph."""
 
     region: U8
+    same: Flags
     uv: F32
     normal: F32
     view: unproject.View
@@ -106,7 +107,7 @@ def _mean_ratio(shots: list[Seen], name: str) -> F32 | None:
     """Light over even light of one region, (3,); None when it is hardly seen."""
     shown, own, count = np.zeros(3), np.zeros(3), 0
     for shot in shots:
-        rows = (shot.region == REGIONS.index(name)) & (shot.view.trust > 0.2)
+        rows = (shot.region == REGIONS.index(name)) & shot.same  # to its very border, where hair is brightest
         shown += shot.view.light[rows].sum(0)
         own += shot.view.base[rows].sum(0)
         count += int(rows.sum())
