@@ -143,9 +143,10 @@ def drift(scene: Scene, minutes: float, log: Console) -> float:
     """How much worse the last minute is than the first, in percent of mean squared error: the product's renderer on
     one scene played forth and back, whose photographs are known, without ever a cut."""
     forth = list(range(len(scene.shots)))
-    order = itertools.cycle(forth + forth[-2:0:-1])
-    total = int(minutes * MINUTE)
-    edge = min(MINUTE, total // 2)
+    once = forth + forth[-2:0:-1]
+    order = itertools.cycle(once)
+    edge = max(1, MINUTE // len(once)) * len(once)  # whole rounds: both minutes show the same
+    total = max(2 * edge, int(minutes * MINUTE) // len(once) * len(once))
     errors: list[float] = []
     painter = render_systems.Live(scene)
     for number, index in enumerate(itertools.islice(order, total)):

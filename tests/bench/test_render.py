@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from bench import render, render_report, render_scenes
 from bench.imagescore import Look, Tally
@@ -71,6 +72,30 @@ def test_frames_are_scored_now_and_then_and_flicker_always(scene: Any) -> None:
     render.judge_scene(scene, [s.truth for s in scene.shots], None, tally)
     assert tally.sums["flicker", ""][1] == 5 * 48 * 48
     assert tally.sums["square", ""][1] == 2 * 48 * 48, "frames 0 and 4"
+
+
+@pytest.mark.parametrize("worse", [0, 2])
+def test_drift_compares_the_same_frames_at_the_beginning_and_at_the_end(
+    scene: Any, monkeypatch: Any, worse: int
+) -> None:
+    painted: list[int] = []
+
+    class Painter:
+        """Off by 10, and by ``worse`` more from the 30th frame on."""
+
+        def __init__(self, scene: Any) -> None:
+            pass
+
+        def step(self, shot: Any) -> tuple[Look, dict[str, float]]:
+            off = 10 + worse * (len(painted) >= 30)
+            painted.append(shot.truth.rgb[10, 10, 0])
+            return shot.truth._replace(rgb=shot.truth.rgb + np.uint8(off)), {}
+
+    monkeypatch.setattr(render.render_systems, "Live", Painter)
+    monkeypatch.setattr(render, "MINUTE", 25)
+    found = render.drift(scene, 3, Console(quiet=True))
+    assert found == pytest.approx(100 * ((10 + worse) ** 2 / 100 - 1), abs=1e-4)
+    assert len(painted) == 70 and painted[:20] == painted[-20:], "rounds of ten frames"
 
 
 def test_clips_are_spread_over_people_and_one_in_four_is_seen_from_all_sides(monkeypatch: Any) -> None:
