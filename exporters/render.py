@@ -1,6 +1,7 @@
 """The neural renderer: torch -> ONNX (opset 17, the tracer), and half-precision weights.
 
-One graph paints a frame in one, two or four steps; a second makes an identity's code from its reference photographs.
+One graph paints a frame in one step, one hears a session's noise, one makes an identity's code from photographs. Their
+weights are kept in half precision and widened when the graph is loaded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,7 @@ OPSET: Final = 17
 INPUTS: Final = ["cells", "noise", "noise_detail", "view", "motion", "code"]
 OUTPUTS: Final = ["paint", "gain", "mask"]
 FORMAT: Final = 1
+LARGE: Final = 256  # values from which a weight is worth halving
 PICTURE: Final = 512  # pixels; a graph is for one size, so that a runtime can plan it
 
 
@@ -75,7 +78,7 @@ def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:
     """Writes the graph that paints one frame of ``size`` pixels, and PATH with "_noise" for its noise. ValueError."""
     if size % (4 * PATCH):
         raise ValueError(f"the picture's side must be a multiple of {4 * PATCH}, got {size}")
-    folded, config, grid = copy.deepcopy(net).fold().eval(), net.denoiser.config, size // PATCH
+    folded, config, grid = rounded(net), net.denoiser.config, size // PATCH
     normal = torch.zeros(1, 3, size, size)
     _export(FirstNoise(folded), (normal,), path.with_stem(path.stem + "_noise"), ["normal"], INPUTS[1:3], config,
             {"size": size})  # fmt: skip
@@ -87,9 +90,17 @@ def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:
 
 def export_encoder(net: Renderer, path: Path) -> None:
     """Writes the graph from reference planes (K,8,128,128) to a code (CODE,), whole or not at all."""
-    module = copy.deepcopy(net).fold().encoder.eval()
+    module = rounded(net).encoder
     _export(module, (torch.ones(3, 8, 128, 128),), path, ["planes"], ["code"], net.denoiser.config, {},
             {"planes": {0: "photographs"}})  # fmt: skip
+
+
+def rounded(net: Renderer) -> Renderer:
+    """A copy as it is exported: normalisations folded, every weight rounded to half precision."""
+    copied = copy.deepcopy(net).fold().eval()
+    for parameter in copied.parameters():
+        parameter.data = parameter.data.half().float()
+    return copied
 
 
 def _export(
@@ -105,11 +116,29 @@ def _export(
             dynamic_axes=free, dynamo=False,
         )  # fmt: skip
     model = onnx.load(str(temporary))
+    _halve(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = "visavis.renderer", json.dumps({"format": FORMAT, **about, **asdict(config)})
     onnx.checker.check_model(model)
     onnx.save(model, str(temporary))
     os.replace(temporary, path)
+
+
+def _halve(model: Any) -> None:
+    """Keeps large weights in half precision, with a cast behind each; runtimes fold it when they load the graph."""
+    import onnx
+    from onnx import numpy_helper
+
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < LARGE:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
+        casts.append(onnx.helper.make_node("Cast", [name + "_half"], [name], to=onnx.TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
 
 
 def save_weights(net: Renderer, path: Path) -> None:
