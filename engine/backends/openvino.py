@@ -79,8 +79,11 @@ def _compiled(
     core, given = openvino.Core(), dict(fixed)
     options = {
         "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": kind, "ENABLE_CPU_PINNING": False, "CACHE_DIR": str(cache_folder()),
+        "INFERENCE_PRECISION_HINT": kind, "ENABLE_CPU_PINNING": False,
     }  # fmt: skip
+    kept = cache_folder()
+    if kept is not None:
+        options["CACHE_DIR"] = str(kept)
     try:
         model = core.read_model(str(path))
         model.reshape(
@@ -142,10 +145,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cache_folder() -> Path:
-    """Where compiled networks are kept: $XDG_CACHE_HOME/visavis/openvino, by default under ~/.cache."""
+def cache_folder() -> Path | None:
+    """Where compiled networks are kept: $XDG_CACHE_HOME/visavis/openvino, by default under ~/.cache; None where nothing
+    may be written."""
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "visavis" / "openvino"
+    folder = Path(root or "~/.cache").expanduser() / "visavis" / "openvino"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _name(node: Any) -> str:

@@ -64,6 +64,17 @@ def test_without_openvino_the_same_file_runs_on_onnx_runtime(path, monkeypatch, 
     assert program.runs == "ONNX Runtime, f32, 1 thread" and "pip install openvino" in caplog.text
 
 
+def test_where_nothing_may_be_written_it_compiles_every_time(path, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert openvino.cache_folder() == tmp_path / "cache" / "visavis" / "openvino"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert openvino.cache_folder() is None
+    openvino._compiled.cache_clear()
+    assert openvino.load(path, (1,)).runs.startswith("OpenVINO")
+
+
 def test_what_cannot_be_loaded_is_refused_by_name(path, tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(path.read_bytes()[:400])
