@@ -148,11 +148,11 @@ def cores() -> int:
 def cache_folder() -> Path | None:
     """Where compiled networks are kept: $XDG_CACHE_HOME/visavis/openvino, by default under ~/.cache; None where nothing
     may be written."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(root or "~/.cache").expanduser() / "visavis" / "openvino"
     try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        folder = root / "visavis" / "openvino"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # a user without a home
         return None
     return folder if os.access(folder, os.W_OK) else None
 
