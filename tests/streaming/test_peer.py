@@ -69,6 +69,7 @@ def test_the_control_protocol_both_ways(engine: DoubleEngine) -> None:
             hello = viewer.heard("hello")[-1]
             assert (hello["avatar"], hello["framing"], hello["session"]) == ("ben", "head", viewer.id)
             assert hello["viewpoint"]["distance"] == 1.05
+            await until(lambda: viewer.pose.readyState == "open", what="the pose channel did not open")
             viewer.say("ping", viewer.pose, t=123.5)
             await until(lambda: viewer.heard("pong"))
             assert viewer.heard("pong")[0]["t"] == 123.5

@@ -67,7 +67,7 @@ def test_a_transparent_video_is_the_avatar_alone(tmp_path: Path, small: Path) ->
 def test_the_same_seed_renders_the_same_motion_and_pictures(tmp_path: Path, small: Path) -> None:
     voice = write(tmp_path / "voice.wav", tone(0.6, 16_000)[None], 16_000)
     pictures, motions = [], []
-    for name in ("a", "b"):  # FFV1 loses nothing; x264 gives other packets for the same pictures once in some forty films
+    for name in ("a", "b"):  # FFV1 loses nothing; x264 packs the same pictures otherwise once in some forty films
         film, moved = tmp_path / f"{name}.mkv", tmp_path / f"{name}.vmotion"
         args = ["render", str(voice), "-o", str(film), "-c", str(small), "--seed", "5", "--motion", str(moved)]
         assert runner.invoke(app, args).exit_code == 0

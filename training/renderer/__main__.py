@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from engine.render.denoiser import SIZES, DenoiserConfig, Renderer
 from training import perceptual
+from training.renderer import data_cli
 from training.renderer.data import Samples, held
 from training.renderer.loss import Weights
 from training.renderer.score import score
@@ -31,6 +32,7 @@ from training.renderer.steps import Step, gap
 from training.run import Plan, Run, console, main, restore
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
+app.registered_commands += data_cli.app.registered_commands
 HALF_LIFE = 200.0  # steps of the averaged network
 HELD, HELD_BATCH = 24, 8  # held-out crops that are scored while training, and how many at once
 EVERY = 250  # steps between scores
