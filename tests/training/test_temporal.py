@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+pytest.importorskip("zstandard")
+
 from engine.avatar import find, load
 from engine.motion.frame import Motion
 from engine.render.geometric import GeometricRenderer
