@@ -58,10 +58,13 @@ def edges(painted: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 def mask_loss(masks: Tensor, shares: Tensor, region: Tensor) -> Tensor:
     """Cross-entropy of the mask predictor: masks (B,MASKS,h,w) logits against the class of each pixel (B,h,w), and
-    shares (B,MASKS,h/8,w/8) logits against how much of a patch each class holds."""
-    share = F.avg_pool2d(F.one_hot(region.long(), MASKS).movedim(-1, 1).float(), PATCH)
+    shares (B,MASKS,h/8,w/8) logits against how much of a patch each class holds. Every second row and column is asked
+    in turn by chance, which is as good and a quarter of the work."""
+    down, right = (int(x) for x in torch.randint(2, (2,)))
+    seen = region[:, down::2, right::2]
+    share = torch.stack([F.avg_pool2d((seen == index).float()[:, None], PATCH // 2)[:, 0] for index in range(MASKS)], 1)
     coarse = -(share * F.log_softmax(shares.float(), 1)).sum(1).mean()
-    return coarse + F.cross_entropy(masks.float(), region.long())
+    return coarse + F.cross_entropy(masks[:, :, down::2, right::2].float(), seen.long())
 
 
 def alpha_loss(alpha: Tensor, truth: Tensor) -> Tensor:

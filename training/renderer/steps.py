@@ -21,6 +21,8 @@ from training.renderer.loss import Weights
 Batch = dict[str, Tensor]
 LEVEL: Final = (-1.5, 1.4)  # mean and deviation of ln sigma (EDM's P_mean, P_std), for a residual of 0.2
 TINT: Final = 0.65  # least share of a colour that a tint leaves
+LOOKS: Final = 1 / 3  # share of the teacher's steps with a perceptual loss, which costs as much as all the rest
+LOOKED_AT: Final = 2  # pictures of a batch that it sees then
 AT_TOP: Final = 0.4  # share of the teacher's samples at sigma_max, where a one-step picture begins
 TRUST: Final = (0.7, 0.85)  # previous picture while the teacher learns: true, spoilt up to here, then none
 SHARED: Final = (
@@ -51,8 +53,8 @@ class Step:
             parts = losses.picture_loss(painted, truth, weight, self._importance(sigma))
             parts["mask"] = losses.mask_loss(painted.masks, conditions.shares, batch["region"][:, 0])
             if self.perceptual is not None and self.weights.perceptual:
-                top = sigma >= self.net.denoiser.config.sigma_max
-                if bool(top.any()):
+                top = (sigma >= self.net.denoiser.config.sigma_max).nonzero()[:LOOKED_AT, 0]
+                if len(top) and float(self._uniform(1)) < LOOKS:
                     parts["perceptual"] = self._look(painted, truth, weight, top)
         return losses.total(parts, self.weights)
 
@@ -82,7 +84,8 @@ class Step:
                 one = losses.picture_loss(painted, truth, weight, truth.new_ones(len(truth)))
                 one["mask"] = losses.mask_loss(painted.masks, conditions.shares, batch["region"][:, frame])
                 if self.perceptual is not None and self.weights.perceptual:
-                    one["perceptual"] = self._look(painted, truth, weight, None)
+                    chosen = torch.arange(frame % len(truth), len(truth), frames, device=self.device)
+                    one["perceptual"] = self._look(painted, truth, weight, chosen)
                 if before is not None and self.weights.still:
                     one["still"] = self._still(painted, truth, before, batch, frame, weight)
                 parts.append(one)
@@ -151,14 +154,13 @@ class Step:
         seen = torch.nn.functional.interpolate(batch["lo"][:, frame, 7:8].float() / 255.0, scale_factor=2.0)
         return (weight * seen * ((painted.rgb - ours) - (truth[:, :3] - theirs)).abs()).mean()
 
-    def _look(self, painted: Painted, truth: Tensor, weight: Tensor, chosen: Tensor | None) -> Tensor:
-        """Perceptual distance of the pictures over mid-grey."""
+    def _look(self, painted: Painted, truth: Tensor, weight: Tensor, chosen: Tensor) -> Tensor:
+        """Perceptual distance of the ``chosen`` pictures over mid-grey."""
         assert self.perceptual is not None
-        ours = painted.rgb + 0.5 * (1 - painted.alpha)
-        theirs = truth[:, :3] + 0.5 * (1 - truth[:, 3:])
-        if chosen is not None:
-            ours, theirs, weight = ours[chosen], theirs[chosen], weight[chosen]
-        return self.perceptual(ours.clamp(0, 1), theirs, weight).float().mean()
+        ours = painted.rgb[chosen] + 0.5 * (1 - painted.alpha[chosen])
+        theirs = truth[chosen, :3] + 0.5 * (1 - truth[chosen, 3:])
+        with torch.autocast(self.device.type, enabled=False):  # depthwise convolutions are slow in bf16 on a CPU
+            return self.perceptual(ours.clamp(0, 1), theirs, weight[chosen]).mean()
 
     def _levels(self, count: int) -> Tensor:
         config = self.net.denoiser.config
