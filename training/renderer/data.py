@@ -38,10 +38,10 @@ class NoClips(ValueError):
 
 
 class Clips:
-    """The cooked clips of a folder, opened as they are asked for. Raises NoClips when there are none."""
+    """The cooked clips in and below a folder, opened as they are asked for. Raises NoClips when there are none."""
 
     def __init__(self, folder: Path) -> None:
-        self.paths = sorted(folder.glob(f"*{SUFFIX}"))
+        self.paths = sorted(folder.rglob(f"*{SUFFIX}"))
         if not self.paths:
             raise NoClips(f"{folder} holds no cooked clips; make some: python -m training.renderer cook --out {folder}")
         self._open: OrderedDict[int, Clip] = OrderedDict()
