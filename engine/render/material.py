@@ -51,8 +51,8 @@ def build(avatar: Avatar) -> tuple[Mesh, Material]:
     return found[1:]
 
 
-def worn(mesh: Mesh, side: int) -> Flags:
-    """Which texels of a texture (side, side) a face of ``mesh`` wears, and one texel more around."""
+def unfolded(mesh: Mesh, side: int) -> Rasterizer:
+    """The F faces of ``mesh`` drawn where they lie on the atlas, (side, side) texels; face F + f is face f mirrored."""
     flat = np.concatenate([mesh.uv, np.ones((len(mesh.uv), 1), np.float32)], 1)
     towards = np.zeros_like(flat)
     towards[:, 2] = -1.0
@@ -61,7 +61,12 @@ def worn(mesh: Mesh, side: int) -> Flags:
     page = Camera(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), float(side), (0.0, 0.0))
     raster = Rasterizer(sheet, (side, side), samples=1)
     raster.draw(flat, towards, page, None, np.empty_like(flat))
-    inside = np.pad(raster.buffer.winner[..., 0] >= 0, 1)
+    return raster
+
+
+def worn(mesh: Mesh, side: int) -> Flags:
+    """Which texels of a texture (side, side) a face of ``mesh`` wears, and one texel more around."""
+    inside = np.pad(unfolded(mesh, side).buffer.winner[..., 0] >= 0, 1)
     near: Flags = np.zeros((side, side), np.bool_)
     for y in range(3):
         for x in range(3):

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from engine.render import material
 from kernels.jit import F32, I32, U8, Flags, Real, fast
-from kernels.rasterize import Camera, Mesh, Rasterizer
+from kernels.rasterize import Mesh
 
 NEAR_Z: Final = np.float32(0.05)  # metres
 
@@ -43,14 +44,7 @@ class View(NamedTuple):
 
 def chart(mesh: Mesh, side: int) -> Chart:
     """The faces of ``mesh`` over its atlas, rasterized at ``side`` texels. Texels without a face have -1."""
-    flat = np.concatenate([mesh.uv, np.ones((len(mesh.uv), 1), np.float32)], 1)
-    towards = np.zeros_like(flat)
-    towards[:, 2] = -1.0
-    both = np.concatenate([mesh.faces, mesh.faces[:, ::-1]])  # an island may be laid out mirrored
-    sheet = Mesh(both, mesh.uv, np.tile(mesh.region, 2), np.zeros(len(both), np.uint8), mesh.material)
-    page = Camera(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), float(side), (0.0, 0.0))
-    raster = Rasterizer(sheet, (side, side), samples=1)
-    g = raster.draw(flat, towards, page, None, np.empty_like(flat))
+    g = material.unfolded(mesh, side).gbuffer
     face = np.where(g.face >= len(mesh.faces), g.face - len(mesh.faces), g.face).astype(np.int32)
     bary = np.zeros((side, side, 2), np.float32)
     _corners(face, mesh.faces, mesh.uv, bary)
