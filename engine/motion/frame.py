@@ -115,7 +115,7 @@ class Motion:
 
 def numbers(values: Array) -> Array:
     """The same values (n,) with NaN read as zero; the same array when there is none."""
-    return values if math.isfinite(values.dot(values)) else np.nan_to_num(values, nan=0.0)
+    return values if np.isfinite(values).all() else np.nan_to_num(values, nan=0.0)
 
 
 assert tuple(f.name for f in fields(Motion)) == tuple(c.name for c in CHANNELS)
