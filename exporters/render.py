@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from engine.motion.frame import SIZE
-from engine.render.denoiser import PACKED, PATCH, RESIDUAL, VIEW, DenoiserConfig, Noisy, Renderer
+from engine.render.denoiser import PACKED, PATCH, VIEW, DenoiserConfig, Noisy, Renderer
 from engine.render.identity import CODE
 from exporters import weights
 
 OPSET: Final = 17
 INPUTS: Final = ["cells", "noise", "noise_detail", "view", "motion", "code"]
-OUTPUTS: Final = ["paint", "gain", "mask"]
+OUTPUTS: Final = ["residual", "shares", "gain", "mask"]
 FORMAT: Final = 1
 LARGE: Final = 256  # values from which a weight is worth halving
 PICTURE: Final = 512  # pixels; a graph is for one size, so that a runtime can plan it
@@ -51,27 +51,29 @@ class Frame(nn.Module):
     """One frame in one step (consistency sampling from sigma_max): what is known in, the answer out, channels last.
 
     cells (1,G,G,4,PACKED) u8 (denoiser.pack), noise and noise_detail of FirstNoise, view (1,VIEW), motion (1,SIZE),
-    code (1,CODE) -> paint (1,2G,2G,PAINT) with the residual in units of the picture, gain (1,G,G,3), mask (1,G,G) u8,
-    the likeliest class. The picture's own c_skip at sigma_max, (sigma_data / sigma_max)^2 at most, is taken as 0.
+    code (1,CODE) -> residual (1,2G,2G,RESIDUAL) in units of the picture, shares (1,2G,2G,SHARES), gain (1,G,G,3), mask
+    (1,G,G) u8, the likeliest class. The picture's own c_skip at sigma_max, (sigma_data / sigma_max)^2 at most, is taken
+    as 0.
     """
 
     def __init__(self, net: Renderer) -> None:
         super().__init__()
         self.net = net.denoiser
-        paint = self.net.paint  # folded: the residual's scale goes into the last layer
-        assert paint.folded and paint.bias is not None
+        last = self.net.to_residual  # folded: the residual's scale goes into the last layer
+        assert last.folded and last.bias is not None
         with torch.no_grad():
-            paint.weight[:RESIDUAL] *= net.denoiser.config.sigma_data
-            paint.bias[:RESIDUAL] *= net.denoiser.config.sigma_data
+            last.weight *= net.denoiser.config.sigma_data
+            last.bias *= net.denoiser.config.sigma_data
 
     def forward(
         self, cells: Tensor, noise: Tensor, noise_detail: Tensor, view: Tensor, motion: Tensor, code: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         net = self.net
         known = net.perceive(cells, view, motion, code)
         level = net.from_level(torch.full((1,), net.config.sigma_max))
         answer = net.answer(Noisy(noise.permute(0, 3, 1, 2), noise_detail.permute(0, 3, 1, 2), level), known)
-        return answer.paint, answer.gain.permute(0, 2, 3, 1), known.gates[0].argmax(1).to(torch.uint8)
+        mask = known.gates[0].argmax(1).to(torch.uint8)
+        return answer.residual, answer.shares, answer.gain.permute(0, 2, 3, 1), mask
 
 
 def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from engine.motion.frame import SIZE
 from engine.render.identity import CODE, IdentityEncoder
-from engine.render.layers import MASKS, Block, Conv, Gate, Mixtures, ViewExperts, add, silu
+from engine.render.layers import MASKS, Block, Bytes, Conv, Gate, Mixtures, ViewExperts, add, silu
 
 PATCH: Final = 8  # pixels of a grid cell's side
 HI: Final = 10  # planes at full size: lit r g b, opacity, valid, strand, warped previous r g b a
@@ -30,7 +30,7 @@ CLASS, SEEN = 6, 7  # rows of LO
 CELL: Final = 4  # pixels of a packed cell's side; two cells are a patch
 PACKED: Final = HI * CELL**2 + (LO - 1 + MASKS) * (CELL // 2) ** 2  # values of a cell
 RESIDUAL: Final = 3 * CELL**2
-PAINT: Final = 5 * CELL**2  # values of a cell in the answer: residual r, g, b, cover, keep
+SHARES: Final = 2 * CELL**2  # cover and keep of a cell
 VIEW: Final = 4  # yaw, pitch, log of distance over the framing's, framing index / 2
 
 
@@ -107,11 +107,12 @@ class Noisy(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The network's word on a frame. paint (B,2G,2G,PAINT): residual r, g, b, cover (alpha) and keep (how much of the
-    previous picture stays) for each cell's pixels; gain (B,3,G,G) of the lit surface; feature (B,D,2G,2G) that paint is
-    made of."""
+    """The network's word on a frame, for each cell's pixels: residual (B,2G,2G,RESIDUAL) r, g, b; shares
+    (B,2G,2G,SHARES) in [0, 1]: cover (alpha) and keep (how much of the previous picture stays). gain (B,3,G,G) of the
+    lit surface; feature (B,D,2G,2G) that they are made of."""
 
-    paint: Tensor
+    residual: Tensor
+    shares: Tensor
     gain: Tensor
     feature: Tensor
 
@@ -142,11 +143,14 @@ class Denoiser(nn.Module):
     The picture is premultiplied sRGB in [0, 1]. As sigma grows, D rests on the known alone.
     """
 
+    keep: Tensor
+    solid: Tensor
+
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
         self.config = config
         near, middle, far = config.widths
-        self.know = Conv(4 * PACKED, near, 0, bias=True)
+        self.know = Bytes(4 * PACKED, near)
         self.gate = Gate(config.view_experts)
         self.from_view, self.from_motion = Conv(VIEW * 4, config.embed, 0), Conv(SIZE, config.embed, 0, bias=True)
         self.from_code = Conv(CODE, config.embed, 0)
@@ -166,9 +170,13 @@ class Denoiser(nn.Module):
         self.from2, self.from1 = Conv(far, middle, 1), Conv(middle, near, 1)
         self.to_gain = Conv(near, 3, 1, 0.0)
         self.to_head = Conv(near, 4 * config.head, 1)
-        self.detail = Conv(PACKED, config.head, 0, bias=True)
+        self.detail = Bytes(PACKED, config.head)
         self.head = Conv(config.head, config.head, 3)
-        self.paint = Conv(config.head, PAINT, 0, 0.1, bias=True)
+        self.to_residual = Conv(config.head, RESIDUAL, 0, 0.1, bias=True)
+        self.to_cover_keep = Conv(config.head, SHARES, 0, 0.1, bias=True)
+        # As constants by channel, because cutting channels up and joining them again takes a runtime longer.
+        self.register_buffer("keep", KEEP * (torch.arange(SHARES) >= CELL**2), persistent=False)
+        self.register_buffer("solid", SOLID * torch.eye(SHARES)[: CELL**2], persistent=False)
 
     def condition(self, known: Known) -> Conditions:
         """Everything that is the same for every step of a frame; the mask predictor is in it."""
@@ -176,7 +184,8 @@ class Denoiser(nn.Module):
 
     def perceive(self, patches: Tensor, view: Tensor, motion: Tensor, code: Tensor) -> Conditions:
         """:meth:`condition` on packed planes (B,G,G,4,PACKED) u8."""
-        patches = patches.to(view.dtype) * (2 / 255) - 1
+        mesh = patches[..., OPACITY * CELL**2 : (OPACITY + 1) * CELL**2].to(view.dtype) * (2 / 255) - 1
+        patches = patches.to(view.dtype)
         embed = self.from_view(_angles(view)) + self.from_motion(motion) + self.from_code(code)
         embed = self.mix_embed(silu(embed / math.sqrt(3.0)))
         experts = self.gate(view)
@@ -189,9 +198,8 @@ class Denoiser(nn.Module):
         share = torch.softmax(shares, 1)
         half = F.avg_pool2d(share, 2)
         detail = _channels(self.detail(patches).transpose(3, 4).flatten(3))
-        solid = _by_cell(patches[..., OPACITY * CELL**2 : (OPACITY + 1) * CELL**2])
         gates = share, half, F.avg_pool2d(half, 2)
-        return Conditions(solid, x, detail, shares, gates, embed, experts)
+        return Conditions(_by_cell(mesh), x, detail, shares, gates, embed, experts)
 
     def hear(self, noise: Tensor, sigma: Tensor) -> Noisy:
         """The scaled noisy picture (B,3,S,S) and sigma (B,) as features: at a fixed noise, computed once a session."""
@@ -226,9 +234,9 @@ class Denoiser(nn.Module):
         gain = torch.exp(self.to_gain(y))
         near = (self.to_head(y) + c.detail + 0.5 * noisy.detail) / 1.5
         y = silu(self.head(F.pixel_shuffle(near, 2)))
-        residual, cover, keep = torch.split(self.paint(_rows(y)), [RESIDUAL, CELL**2, CELL**2], 3)
-        cover = torch.sigmoid(SURE * cover + SOLID * c.solid)
-        return Answer(torch.cat([residual, cover, torch.sigmoid(SURE * keep + KEEP)], 3), gain, y)
+        rows = _rows(y)
+        logits = SURE * self.to_cover_keep(rows) + c.solid @ self.solid.to(c.solid.dtype) + self.keep
+        return Answer(self.to_residual(rows), torch.sigmoid(logits), gain, y)
 
     def masks(self, answer: Answer) -> Tensor:
         """The mask predictor at full resolution: logits (B,MASKS,S,S). What is painted does not need it."""
@@ -253,7 +261,8 @@ def _blocks(width: int, count: int, config: DenoiserConfig) -> nn.ModuleList:
 def assemble(answer: Answer, hi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What is known of the picture (B,3,S,S), the residual (B,3,S,S) and cover (B,1,S,S), of an answer and the planes
     hi (B,HI,S,S) u8 that it was given."""
-    residual, cover, keep = torch.split(F.pixel_shuffle(_channels(answer.paint).float(), CELL), [3, 1, 1], 1)
+    residual = F.pixel_shuffle(_channels(answer.residual).float(), CELL)
+    cover, keep = F.pixel_shuffle(_channels(answer.shares).float(), CELL).chunk(2, 1)
     planes = hi.float() / 255.0
     lit, previous = planes[:, :3], planes[:, 6:10]
     keep = keep * previous[:, 3:]

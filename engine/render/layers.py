@@ -68,6 +68,33 @@ class Conv(nn.Module):
         return F.conv2d(x, weight, bias, self.stride, self.padding)
 
 
+class Bytes(Conv):
+    """Linear layer on bytes, which count as -1 to 1: that scale is in weight and bias, so that bytes go in as they are.
+
+    Bytes are exact in bfloat16, and an integer runtime need not touch them (exporters/quantize.py).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 0, bias=True)
+
+    def fold(self) -> None:
+        """As Conv.fold."""
+        if not self.folded:
+            weight, bias = self._scaled()
+            self.weight, self.bias = nn.Parameter(weight.data, False), nn.Parameter(bias.data, False)
+            self.folded = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (self.weight, self.bias) if self.folded else self._scaled()
+        assert bias is not None
+        return F.linear(x, weight.to(x.dtype), bias.to(x.dtype))
+
+    def _scaled(self) -> tuple[Tensor, Tensor]:
+        assert self.bias is not None
+        weight = unit(self.weight) * self.gain
+        return weight * (2 / 255), self.bias - weight.sum(1)
+
+
 class ViewExperts(nn.Module):
     """View-guided mixture: a 1 x 1 convolution whose kernel is the gate's mixture of E kernels.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.backends import Program, openvino
 from engine.motion.frame import SIZE
-from kernels.cells import PACKED, PAINT, PATCH
+from kernels.cells import PACKED, PATCH, RESIDUAL, SHARES
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 CODE, VIEW = 128, 4
@@ -50,7 +50,8 @@ class Network:
             "noise": noise.get("noise", (1,)), "noise_detail": noise.get("noise_detail", (1,)),
         })  # fmt: skip
         check(self.path, program.run(1), {
-            "paint": (1, 2 * height, 2 * width, PAINT), "gain": (1, height, width, 3), "mask": (1, height, width),
+            "residual": (1, 2 * height, 2 * width, RESIDUAL), "shares": (1, 2 * height, 2 * width, SHARES),
+            "gain": (1, height, width, 3), "mask": (1, height, width),
         })  # fmt: skip
         return program
 

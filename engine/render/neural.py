@@ -126,7 +126,9 @@ class NeuralRenderer:
         self._inputs["view"][0] = angles(view, self.framing)
         answer = self._program.run(1)
         stages.mark("network")
-        self._last = cells.paint(answer["paint"][0], answer["gain"][0], self._inputs["cells"][0], state.spare)
+        self._last = cells.paint(
+            answer["residual"][0], answer["shares"][0], answer["gain"][0], self._inputs["cells"][0], state.spare
+        )
         over(self._last, self._behind, self._rgb, self._alpha)
         stages.mark("composite")
         picture = NeuralPicture(self._rgb, self._alpha, self._last, answer["mask"][0])

@@ -3,8 +3,8 @@
 A cell holds, channels last: ten planes of full size (kernels/guidance's six, then the warped previous picture's red,
 green, blue and alpha), 16 values each, row by row; then fifteen planes of half size, 4 values each: normal x, y, z,
 facing, depth, gloss, seen, and one for each of eight classes, 255 where it is that class.
-An answer holds, for the 16 pixels of a cell: residual red, green, blue, cover (alpha) and keep (how much of the
-previous picture stays); and for every 2 x 2 cells the gain of the lit surface's red, green, blue.
+An answer holds, for the 16 pixels of a cell: residual red, green, blue; two shares, cover (alpha) and keep (how much of
+the previous picture stays); and for every 2 x 2 cells the gain of the lit surface's red, green, blue.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from kernels.cells import cpu
 from kernels.guidance import Guidance
 from kernels.jit import F32, U8
 
-__all__ = ["CLASSES", "PACKED", "PAINT", "PATCH", "pack", "paint"]
+__all__ = ["CLASSES", "PACKED", "PATCH", "RESIDUAL", "SHARES", "pack", "paint"]
 
 PATCH: Final = 8  # pixels of a patch's side: two cells
 CLASSES: Final = 8
 PACKED: Final = 10 * 16 + (7 + CLASSES) * 4
-PAINT: Final = 5 * 16
+RESIDUAL: Final = 3 * 16
+SHARES: Final = 2 * 16
 
 
 def pack(guidance: Guidance, warped: U8, out: U8) -> U8:
@@ -42,19 +43,20 @@ def pack(guidance: Guidance, warped: U8, out: U8) -> U8:
     return out
 
 
-def paint(answer: F32, gain: F32, cells: U8, out: U8) -> U8:
-    """``answer`` (2h,2w,PAINT) and ``gain`` (h,w,3), f32, with the cells (h,w,4,PACKED) they answer, to the picture
-    ``out`` (8h,8w,4) u8: premultiplied sRGB and alpha.
+def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: U8) -> U8:
+    """``residual`` (2h,2w,RESIDUAL), ``shares`` (2h,2w,SHARES) and ``gain`` (h,w,3), f32, with the cells
+    (h,w,4,PACKED) they answer, to the picture ``out`` (8h,8w,4) u8: premultiplied sRGB and alpha.
 
     alpha = cover; k = keep x previous alpha; rgb = (1 - k) cover x lit x gain + k x previous + residual, in [0, alpha].
     The gain is bilinear between the middles of 2 x 2 cells. Raises ValueError on other shapes.
     """
     height, width = cells.shape[:2]
     _check("cells", cells, (height, width, 4, PACKED), np.uint8)
-    _check("answer", answer, (2 * height, 2 * width, PAINT), np.float32)
+    _check("residual", residual, (2 * height, 2 * width, RESIDUAL), np.float32)
+    _check("shares", shares, (2 * height, 2 * width, SHARES), np.float32)
     _check("gain", gain, (height, width, 3), np.float32)
     _check("out", out, (PATCH * height, PATCH * width, 4), np.uint8)
-    cpu.paint(answer, gain, cells.reshape(-1, PACKED), out.view(np.uint32)[..., 0])
+    cpu.paint(residual, shares, gain, cells.reshape(-1, PACKED), out.view(np.uint32)[..., 0])
     return out
 
 

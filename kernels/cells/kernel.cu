@@ -3,7 +3,8 @@
 //   paint   grid (ceil(W / 16), ceil(H / 16)), 16 x 16: one thread a pixel
 
 #define PACKED 220
-#define PAINT 80
+#define RESIDUAL 48
+#define SHARES 32
 
 extern "C" {
 
@@ -32,25 +33,26 @@ __global__ void pack(const unsigned char* __restrict__ hi, const unsigned char* 
     }
 }
 
-// answer (H/4, W/4, 80), gain (H/8, W/8, 3), cells (H/8, W/8, 4, 220) -> out (H, W, 4)
-__global__ void paint(const float* __restrict__ answer, const float* __restrict__ gain,
-                      const unsigned char* __restrict__ cells, uchar4* __restrict__ out, int H, int W) {
+// residual (H/4, W/4, 48), shares (H/4, W/4, 32), gain (H/8, W/8, 3), cells (H/8, W/8, 4, 220) -> out (H, W, 4)
+__global__ void paint(const float* __restrict__ residual, const float* __restrict__ shares,
+                      const float* __restrict__ gain, const unsigned char* __restrict__ cells, uchar4* __restrict__ out, int H, int W) {
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= W || y >= H) return;
     const int i = 4 * (y & 3) + (x & 3), rows = H / 8, columns = W / 8;
-    const float* a = answer + PAINT * ((long long)(y / 4) * (W / 4) + x / 4);
+    const long long cell = (long long)(y / 4) * (W / 4) + x / 4;
+    const float *r = residual + RESIDUAL * cell, *a = shares + SHARES * cell;
     const unsigned char* c = cells + PACKED * cell_at(y / 4, x / 4, W / 4);
     const float gx = (x + 0.5f) / 8.f - 0.5f, gy = (y + 0.5f) / 8.f - 0.5f;
     const int u = (int)floorf(gx), v = (int)floorf(gy);
     const int u0 = max(u, 0), u1 = min(u + 1, columns - 1), v0 = max(v, 0), v1 = min(v + 1, rows - 1);
-    const float wx = gx - u, wy = gy - v, cover = fminf(fmaxf(a[48 + i], 0.f), 1.f);
-    const float keep = a[64 + i] * c[144 + i] / 255.f;
+    const float wx = gx - u, wy = gy - v, cover = fminf(fmaxf(a[i], 0.f), 1.f);
+    const float keep = a[16 + i] * c[144 + i] / 255.f;
     unsigned char rgb[3];
     for (int p = 0; p < 3; ++p) {
         const float upper = gain[3 * (v0 * columns + u0) + p] * (1.f - wx) + gain[3 * (v0 * columns + u1) + p] * wx;
         const float lower = gain[3 * (v1 * columns + u0) + p] * (1.f - wx) + gain[3 * (v1 * columns + u1) + p] * wx;
         const float lit = (upper + (lower - upper) * wy) * c[16 * p + i] / 255.f;
-        const float value = (1.f - keep) * cover * lit + keep * c[96 + 16 * p + i] / 255.f + a[16 * p + i];
+        const float value = (1.f - keep) * cover * lit + keep * c[96 + 16 * p + i] / 255.f + r[16 * p + i];
         rgb[p] = (unsigned char)(255.f * fminf(fmaxf(value, 0.f), cover) + 0.5f);
     }
     out[y * W + x] = make_uchar4(rgb[0], rgb[1], rgb[2], (unsigned char)(255.f * cover + 0.5f));

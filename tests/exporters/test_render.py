@@ -35,8 +35,8 @@ def test_the_exported_frame_equals_eager(net: Renderer, exported: Path, seed: in
     painted = drawn(net, given, seen)
     heard = run(exported.with_stem("renderer_noise"), {"normal": seen.numpy()})
     rest = [pack(given.hi, given.lo).numpy(), *heard, *(part.numpy() for part in given[2:])]
-    paint, gain, mask = run(exported, dict(zip(INPUTS, rest, strict=True)))
-    rgb, alpha = assembled(given, paint, gain)
+    *answer, mask = run(exported, dict(zip(INPUTS, rest, strict=True)))
+    rgb, alpha = assembled(given, *answer)
     skipped = (net.denoiser.config.sigma_data / net.denoiser.config.sigma_max) ** 2 * 100  # c_skip x: taken as 0
     assert np.abs(alpha - painted.alpha.numpy()).max() < 1e-4
     assert np.abs(rgb - painted.rgb.numpy()).max() < 1e-4 + skipped
@@ -44,8 +44,11 @@ def test_the_exported_frame_equals_eager(net: Renderer, exported: Path, seed: in
     assert [x.name for x in onnxruntime.InferenceSession(str(exported)).get_outputs()] == OUTPUTS
 
 
-def assembled(given: Known, paint: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    answer = Answer(torch.from_numpy(paint), torch.from_numpy(gain).permute(0, 3, 1, 2), torch.empty(0))
+def assembled(
+    given: Known, residual: np.ndarray, shares: np.ndarray, gain: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = torch.from_numpy(residual), torch.from_numpy(shares)
+    answer = Answer(*rows, torch.from_numpy(gain).permute(0, 3, 1, 2), torch.empty(0))
     base, residual, cover = assemble(answer, given.hi)
     return (base + residual).numpy(), cover.numpy()
 

@@ -31,22 +31,23 @@ def test_packed_cells_equal_the_reference(size):
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 2)])
 def test_a_painted_picture_equals_the_reference(size):
     draws = np.random.default_rng(0)
-    answer = draws.normal(size=(2 * size[0], 2 * size[1], cells.PAINT)).astype(np.float32) * 0.2
-    answer[..., 48:] = draws.uniform(size=(*answer.shape[:2], 32))
-    answer[0, 0, 48:52] = -3, 0, 1, 7  # whatever the network says, a picture stays a picture
+    grid = (2 * size[0], 2 * size[1])
+    residual = draws.normal(size=(*grid, cells.RESIDUAL)).astype(np.float32) * 0.2
+    shares = draws.uniform(size=(*grid, cells.SHARES)).astype(np.float32)
+    shares[0, 0, :4] = -3, 0, 1, 7  # whatever the network says, a picture stays a picture
     gain = draws.uniform(0.2, 2, (*size, 3)).astype(np.float32)
     packed = draws.integers(0, 256, (*size, 4, cells.PACKED)).astype(np.uint8)
     out = np.full((8 * size[0], 8 * size[1], 4), 77, np.uint8)
-    assert cells.paint(answer, gain, packed, out) is out
-    apart = np.abs(out.astype(int) - reference.paint(answer, gain, packed))
+    assert cells.paint(residual, shares, gain, packed, out) is out
+    apart = np.abs(out.astype(int) - reference.paint(residual, shares, gain, packed))
     assert apart.max() <= 1 and (apart > 0).mean() < 0.002
     assert (out[..., :3] <= out[..., 3:]).all()
 
 
 def test_what_the_network_leaves_undefined_is_still_a_picture():
-    answer = np.full((2, 2, cells.PAINT), np.nan, np.float32)
-    out = cells.paint(answer, np.ones((1, 1, 3), np.float32), np.zeros((1, 1, 4, cells.PACKED), np.uint8),
-                      np.empty((8, 8, 4), np.uint8))  # fmt: skip
+    residual, shares = (np.full((2, 2, count), np.nan, np.float32) for count in (cells.RESIDUAL, cells.SHARES))
+    out = cells.paint(residual, shares, np.ones((1, 1, 3), np.float32),
+                      np.zeros((1, 1, 4, cells.PACKED), np.uint8), np.empty((8, 8, 4), np.uint8))  # fmt: skip
     assert (out[..., :3] <= out[..., 3:]).all()
 
 
@@ -56,8 +57,8 @@ def test_cells_name_what_does_not_fit():
         cells.pack(known, warped, np.zeros((2, 2, 5), np.uint8))
     with pytest.raises(ValueError, match="guidance.hi must be"):
         cells.pack(planes((12, 8))[0], warped, np.zeros((1, 1, 4, cells.PACKED), np.uint8))
-    with pytest.raises(ValueError, match="answer must be"):
-        cells.paint(np.zeros((2, 2, 3), np.float32), np.ones((1, 1, 3), np.float32),
+    with pytest.raises(ValueError, match="shares must be"):
+        cells.paint(np.zeros((2, 2, 48), np.float32), np.zeros((2, 2, 3), np.float32), np.ones((1, 1, 3), np.float32),
                     np.zeros((1, 1, 4, cells.PACKED), np.uint8), np.zeros((8, 8, 4), np.uint8))  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from engine.render.denoiser import (
     LITE,
     LO,
     PACKED,
-    PAINT,
     RESIDUAL,
+    SHARES,
     VIEW,
     Answer,
     DenoiserConfig,
@@ -169,12 +169,12 @@ def test_an_absent_photograph_does_not_change_the_code(net: Renderer) -> None:
 def test_the_answer_is_laid_together_pixel_by_pixel() -> None:
     hi = torch.zeros(1, HI, 8, 8, dtype=torch.uint8)
     hi[:, :3], hi[:, 3], hi[:, 6:9], hi[:, 9] = 102, 255, 51, 255  # a lit surface of 0.4, a previous picture of 0.2
-    paint = torch.zeros(1, 2, 2, PAINT)
-    paint[..., RESIDUAL : RESIDUAL + 16] = 1.0  # covered
-    paint[0, 1, 0, RESIDUAL + 16 + 5] = 1.0  # nothing kept but the pixel of row 1, column 1 of the lower left cell
-    paint[0, 0, 1, 16 + 2] = 0.25  # green residual of row 0, column 2 of the upper right cell
+    shares, residual = torch.zeros(1, 2, 2, SHARES), torch.zeros(1, 2, 2, RESIDUAL)
+    shares[..., :16] = 1.0  # covered
+    shares[0, 1, 0, 16 + 5] = 1.0  # nothing kept but the pixel of row 1, column 1 of the lower left cell
+    residual[0, 0, 1, 16 + 2] = 0.25  # green of row 0, column 2 of the upper right cell
     gain = torch.full((1, 3, 1, 1), 1.5)
-    known, residual, cover = assemble(Answer(paint, gain, torch.empty(0)), hi)
+    known, residual, cover = assemble(Answer(residual, shares, gain, torch.empty(0)), hi)
     assert torch.allclose(cover, torch.ones_like(cover))
     expected = torch.full((1, 3, 8, 8), 0.6)
     expected[0, :, 5, 1] = 0.2

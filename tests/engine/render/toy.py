@@ -54,11 +54,12 @@ def _frame(path, height, width, renamed):
         ("ReduceMean", [use["noise"]], "heard", {"axes": [1, 2, 3], "keepdims": 0}),
         ("Mul", ["heard", "faint"], "tint", {}),
         ("Add", ["zero", "unmoved"], "residual_0", {}), ("Add", ["residual_0", "tint"], "residual", {}),
-        ("Concat", ["residual", "cover", "keep"], "paint", {"axis": 3}),
+        ("Concat", ["cover", "keep"], "shares", {"axis": 3}),
         ("ReduceMean", [use["code"]], "who", {"axes": [1], "keepdims": 0}), ("Add", ["one", "who"], "gain", {}),
         ("ArgMax", ["gain"], "first", {"axis": 3, "keepdims": 0}), ("Cast", ["first"], "mask", {"to": 2}),
     ]  # fmt: skip
-    outputs = {"paint": (1, *cells, 80), "gain": (1, height, width, 3), "mask": (1, height, width)}
+    outputs = {"residual": (1, *cells, 48), "shares": (1, *cells, 32), "gain": (1, height, width, 3),
+               "mask": (1, height, width)}  # fmt: skip
     _save(path, inputs, outputs, nodes, constants)
 
 
