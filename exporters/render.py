@@ -62,8 +62,8 @@ class Frame(nn.Module):
         last = self.net.to_residual  # folded: the residual's scale goes into the last layer
         assert last.folded and last.bias is not None
         with torch.no_grad():
-            last.weight *= net.denoiser.config.sigma_data
-            last.bias *= net.denoiser.config.sigma_data
+            last.weight.mul_(net.denoiser.config.sigma_data)
+            last.bias.mul_(net.denoiser.config.sigma_data)
 
     def forward(
         self, cells: Tensor, noise: Tensor, noise_detail: Tensor, view: Tensor, motion: Tensor, code: Tensor
@@ -118,7 +118,7 @@ def _export(
             dynamic_axes=free, dynamo=False,
         )  # fmt: skip
     model = onnx.load(str(temporary))
-    _halve(model)
+    halve(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = "visavis.renderer", json.dumps({"format": FORMAT, **about, **asdict(config)})
     onnx.checker.check_model(model)
@@ -126,7 +126,7 @@ def _export(
     os.replace(temporary, path)
 
 
-def _halve(model: Any) -> None:
+def halve(model: Any) -> None:
     """Keeps large weights in half precision, with a cast behind each; runtimes fold it when they load the graph."""
     import onnx
     from onnx import numpy_helper

@@ -120,8 +120,12 @@ def export(
     out: Annotated[Path, typer.Option(help="folder of the runtime weights")] = Path("engine/assets"),
     name: Annotated[str, typer.Option()] = "renderer_lite",
     size: Annotated[int, typer.Option(help="side of the picture, pixels")] = 512,
+    quantize: Annotated[
+        Path | None, typer.Option(help="cooked data set to quantise NAME.onnx by, of this size")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="pictures of it to look at")] = 48,
 ) -> None:
-    """Writes NAME.onnx, NAME_noise.onnx, NAME_identity.onnx and NAME.safetensors."""
+    """Writes NAME.onnx (in half precision, or quantised), NAME_noise.onnx, NAME_identity.onnx and NAME.safetensors."""
     from exporters.render import export_encoder, export_frame, save_weights
 
     net = averaged(run)
@@ -129,6 +133,11 @@ def export(
     export_frame(net, out / f"{name}.onnx", size)
     export_encoder(net, out / f"{name}_identity.onnx")
     save_weights(net, out / f"{name}.safetensors")
+    if quantize is not None:
+        from exporters import quantize as integers
+        from training.renderer.feeds import feeds
+
+        integers.quantize(out / f"{name}.onnx", out / f"{name}.onnx", feeds(net, quantize, samples, 0))
     console.print(f"wrote {out / name}.onnx and what goes with it")
 
 
