@@ -95,7 +95,7 @@ def tune(
     data: Data, held_out: Held, out: Out, threads: Threads = 1, drop: Drop = None, resume: Resume = False,
     minutes: Minutes = None, device: Device = "cpu",
     steps: Annotated[int, typer.Option(min=1)] = 6000, batch: Annotated[int, typer.Option(min=1)] = 4,
-    frames: Annotated[int, typer.Option(min=1, max=4, help="of a rollout")] = 3,
+    frames: Annotated[int, typer.Option(min=1, max=16, help="of a rollout, at most")] = 8,
     rate: Annotated[float, typer.Option(min=0.0, help="peak learning rate")] = 1.5e-3,
     seed: Annotated[int, typer.Option()] = 1, init: Init = None,
 ) -> None:  # fmt: skip

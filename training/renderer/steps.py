@@ -25,9 +25,10 @@ LOOKS: Final = 1 / 3  # share of the teacher's steps with a perceptual loss, whi
 LOOKED_AT: Final = 2  # pictures of a batch that it sees then
 AT_TOP: Final = 0.4  # share of the teacher's samples at sigma_max, where a one-step picture begins
 TRUST: Final = (0.7, 0.85)  # previous picture while the teacher learns: true, spoilt up to here, then none
-SHARED: Final = (
-    0.7  # share of rollouts whose frames all have the same noise, as a session's do (LatentSync's mixed noise)
-)
+SHARED: Final = 0.7  # share of rollouts whose frames all have one noise, as a session's do (LatentSync's mixed noise)
+LEARNT: Final = 2  # frames of a rollout that are learned from; those before only lead there
+DRIFTED: Final = 0.3  # share of rollouts that begin with a previous picture as if errors had grown in it for long
+DRIFT: Final = 0.25  # deviation of the colours then, in patches of 32 to 64 pixels
 
 
 @dataclass(slots=True)
@@ -63,20 +64,25 @@ class Step:
 
         ``gap`` in (0, 1]: how far below its noise level t the target's level r lies, r = t (1 - gap n(t)); 1 is
         denoising, and it shrinks as training goes on. The rollout's frames are painted in one step from the session's
-        noise, each on the one before it as the network itself painted it.
+        noise, each on the one before it as the network itself painted it. Up to so many frames lead, without learning,
+        to the LEARNT ones that errors which would grow over a session show.
         """
         batch = self._tinted(batch)
-        frames, previous, before = batch["target"].shape[1], batch["previous"].float() / 255.0, None
-        size = batch["target"].shape[-2:]
-        shape = (len(previous), 3, *size)
+        frames, previous, before = batch["target"].shape[1], self._drifted(batch["previous"].float() / 255.0), None
+        first = int(float(self._uniform(1)) * (max(frames - LEARNT, 0) + 0.999))
+        end = min(first + LEARNT, frames)
+        shape = (len(previous), 3, *batch["target"].shape[-2:])
         noise = self._normal(shape)
         parts: list[dict[str, Tensor]] = []
         with self._cast():
-            for frame in range(frames):
-                if frame:
-                    fresh = self._normal(shape)
-                    same = (self._uniform(shape[0], 1, 1, 1) < SHARED).float()
-                    noise = same * noise + (1 - same) * fresh
+            for frame in range(first):
+                with torch.no_grad():
+                    known, conditions = self._condition(batch, frame, previous)
+                    painted = sample(self.net.denoiser, known, conditions, noise, 1)
+                    whole = torch.cat([painted.rgb, painted.alpha], 1)
+                    before = whole, batch["target"][:, frame].float() / 255.0
+                    previous, noise = self._warped(_settled(whole), batch, frame + 1), self._renewed(noise)
+            for frame in range(first, end):
                 known, conditions = self._condition(batch, frame, previous)
                 truth = batch["target"][:, frame].float() / 255.0
                 weight = losses.importance(batch["region"][:, frame])
@@ -84,17 +90,18 @@ class Step:
                 one = losses.picture_loss(painted, truth, weight, truth.new_ones(len(truth)))
                 one["mask"] = losses.mask_loss(painted.masks, conditions.shares, batch["region"][:, frame])
                 if self.perceptual is not None and self.weights.perceptual:
-                    chosen = torch.arange(frame % len(truth), len(truth), frames, device=self.device)
+                    chosen = torch.arange(frame % LEARNT, len(truth), LEARNT, device=self.device)
                     one["perceptual"] = self._look(painted, truth, weight, chosen)
                 if before is not None and self.weights.still:
                     one["still"] = self._still(painted, truth, before, batch, frame, weight)
                 parts.append(one)
-                if frame == frames - 1 and self.weights.consistency:
+                if frame == end - 1 and self.weights.consistency:
                     one["consistency"] = self._consistency(known, conditions, truth, weight, gap)
-                if frame < frames - 1:
+                if frame < end - 1:
                     whole = torch.cat([painted.rgb, painted.alpha], 1)
                     before = whole, truth
                     previous = self._warped(_settled(whole).detach(), batch, frame + 1)
+                    noise = self._renewed(noise)
         mean = {name: torch.stack([p[name] for p in parts if name in p]).mean() for name in _names(parts)}
         return losses.total(mean, self.weights)
 
@@ -127,6 +134,21 @@ class Step:
         spoilt = soft * tint + 0.03 * self._normal(previous.shape) * previous[:, 3:]
         kept = torch.where(draw < TRUST[0], previous, spoilt * (previous[:, 3:] > 0))
         return torch.where(draw < TRUST[1], kept, torch.zeros_like(kept))
+
+    def _drifted(self, previous: Tensor) -> Tensor:
+        """``previous`` (B,4,h,w), some of it with colours that are off in large patches, as errors that fed themselves
+        for seconds would make it. A rollout in training is too short to get there by itself."""
+        count, _, height, width = previous.shape
+        coarse = 1 + DRIFT * self._normal((count, 3, max(height // 64, 2), max(width // 64, 2)))
+        field = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+        rgb = torch.minimum((previous[:, :3] * field).clamp(min=0.0), previous[:, 3:])
+        off = torch.cat([rgb, previous[:, 3:]], 1)
+        return torch.where(self._uniform(count, 1, 1, 1) < DRIFTED, off, previous)
+
+    def _renewed(self, noise: Tensor) -> Tensor:
+        """The next frame's noise: mostly the same."""
+        same = self._uniform(len(noise), 1, 1, 1) < SHARED
+        return torch.where(same, noise, self._normal(noise.shape))
 
     def _warped(self, whole: Tensor, batch: Batch, frame: int) -> Tensor:
         seen = batch["lo"][:, frame, 7:8].float() / 255.0
