@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -18,18 +17,23 @@ from rich.table import Table
 
 from visavis import __version__, cli_motion
 from visavis.options import (
+    FRONT,
     BackgroundOption,
+    CameraOption,
     EmotionOption,
     GazeOption,
     GestureOption,
     HeadOption,
     IntensityOption,
+    OrbitOption,
     RendererOption,
     TextOption,
+    ViewpointOption,
+    camera_of,
     manner_of,
-    parse_viewpoint,
     pictured,
 )
+from visavis.paint import paint, progress
 
 app = typer.Typer(
     name="visavis",
@@ -98,9 +102,9 @@ def render(
         "out.mp4"
     ),
     avatar: Annotated[str | None, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")] = None,
-    viewpoint: Annotated[
-        str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")
-    ] = "0,0",
+    viewpoint: ViewpointOption = FRONT,
+    orbit: OrbitOption = None,
+    camera: CameraOption = None,
     framing: Annotated[str | None, typer.Option(help="upper or head.")] = None,
     renderer: RendererOption = None,
     background: BackgroundOption = None,
@@ -124,7 +128,7 @@ def render(
     from engine.session import Source
     from visavis.config import load
     from visavis.sound import probe, read_voice
-    from visavis.video import VideoWriter, format_of, frames_of
+    from visavis.video import format_of, frames_of
 
     if lips not in ("file", "voice"):
         raise ValueError(f'--lips is file or voice, got "{lips}"')
@@ -136,37 +140,31 @@ def render(
     session = engine.open(avatar, seed=seed, framing=framing, manner=manner)
     if motion_in is not None:
         session.source = Source(tape.read(motion_in).at, lips == "file")
-    view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
-    session.control(replace(session.controls, viewpoint=view))
-    session.look_now()
-    with ExitStack() as files:
-        bar = files.enter_context(cli_motion.progress())
-        painter = session.parts.renderer
-        video = files.enter_context(VideoWriter(output, *painter.size, painter.transparent))
-        notes = {"source": voice.name, "seed": str(seed)}
-        record = files.enter_context(tape.Recorder(motion, notes)) if motion is not None else None
-        task = bar.add_task("frames", total=None if info.seconds is None else math.ceil(info.seconds * FPS))
-        for frame, samples in frames_of(session, read_voice(voice, max_seconds=60 * max_minutes)):
-            video.write(frame, samples)
-            if record is not None:
-                record.write(frame.pts, frame.motion)
-            bar.advance(task)
-    if painter.clamped:
-        err.print(f"[yellow]note:[/] motion out of range in {painter.clamped} frames, painted clamped", highlight=False)
+    seen = camera_of(viewpoint, orbit, camera, session.parts.renderer.default_viewpoint(), info.seconds)
+    frames = frames_of(session, read_voice(voice, max_seconds=60 * max_minutes), seen)
+    record = tape.Recorder(motion, {"source": voice.name, "seed": str(seed)}) if motion is not None else None
+    total = None if info.seconds is None else math.ceil(info.seconds * FPS)
+    paint(frames, session.parts.renderer, output, total, record)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()
 def drive(
     video: Annotated[Path | None, typer.Argument(help="A video with one face: mp4, mov, webm ...")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("out.mp4"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .mp4, .webm, .mov or .mkv to write.")] = Path(
+        "out.mp4"
+    ),
     avatar: Annotated[str | None, typer.Option(help="Avatar id (see `visavis avatars`) or a pack's folder.")] = None,
     lips: Annotated[str, typer.Option(help="Lips from the video, or from the voice in it.")] = "video",
     webcam: Annotated[int | None, typer.Option(help="Instead of a file: record this camera first.", min=0)] = None,
     seconds: Annotated[float, typer.Option(help="How long to record the camera.", min=0.5, max=600.0)] = 10.0,
     motion: Annotated[Path | None, typer.Option(help="Also write the motion here (.vmotion).")] = None,
-    viewpoint: Annotated[str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres.")] = "0,0",
+    viewpoint: ViewpointOption = FRONT,
+    orbit: OrbitOption = None,
+    camera: CameraOption = None,
     framing: Annotated[str | None, typer.Option(help="upper, head or presenter.")] = None,
+    renderer: RendererOption = None,
+    background: BackgroundOption = None,
     max_minutes: Annotated[float, typer.Option(help="Longest video to accept.", min=0.01)] = 10.0,
     config: ConfigOption = None,
 ) -> None:
@@ -180,6 +178,7 @@ def drive(
     from visavis import drive as driving
     from visavis.config import load
     from visavis.sound import has_sound
+    from visavis.video import format_of
 
     if lips not in ("video", "voice"):
         raise ValueError(f'--lips is video or voice, got "{lips}"')
@@ -187,12 +186,14 @@ def drive(
         raise ValueError("give a video, or --webcam N")
     if lips == "voice" and webcam is not None:
         raise ValueError("a camera has no voice; use --lips video")
-    limit = 60 * max_minutes
-    engine = Engine(load(config).engine)
+    limit, settings = 60 * max_minutes, load(config)
+    engine = Engine(replace(settings, render=pictured(settings.render, renderer, background)).engine)
+    format_of(output, engine.backdrop.transparent)
     session = engine.open(avatar, framing=framing)
-    view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
+    front = session.parts.renderer.default_viewpoint()
+    camera_of(viewpoint, orbit, camera, front, None)  # a mistake is said before the long look
     source = driving.camera(webcam or 0, seconds) if video is None else driving.pictures(video, limit)
-    with cli_motion.progress() as bar:
+    with progress() as bar:
         task, sights = bar.add_task("looking", total=None), []
         for sight in driving.look(source):
             sights.append(sight)
@@ -203,7 +204,8 @@ def drive(
     voice = video if video is not None and has_sound(video) else None
     if voice is None and lips == "voice":
         raise ValueError(f"{video}: there is no sound in it; use --lips video")
-    cli_motion.paint(session, found, output, voice, view, lips == "video", limit + 60.0)
+    seen = camera_of(viewpoint, orbit, camera, front, found.seconds)
+    cli_motion.play_back(session, found, output, voice, seen, lips == "video", limit + 60.0)
     if motion is not None:
         tape.save(motion, found)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from visavis.options import (
+    FRONT,
+    BackgroundOption,
+    CameraOption,
     EmotionOption,
     GazeOption,
     GestureOption,
     HeadOption,
     IntensityOption,
+    OrbitOption,
+    RendererOption,
     TextOption,
+    ViewpointOption,
+    camera_of,
     manner_of,
-    parse_viewpoint,
+    pictured,
 )
+from visavis.paint import paint, progress
 
 if TYPE_CHECKING:
     from engine.motion.tape import Tape
     from engine.session import Session
-    from engine.viewpoint import Viewpoint
+    from visavis.camera import Camera
 
 app = typer.Typer(help="Record, play, export and import motion (docs/motion_format.md).", no_args_is_help=True)
 out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]
 TapeArgument = Annotated[Path, typer.Argument(help="A motion file (.vmotion).")]
-
-
-def progress() -> Progress:
-    """The bar of a command that makes frames."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err)
 
 
 @app.command()
@@ -99,11 +100,17 @@ def info(path: TapeArgument) -> None:
 @app.command()
 def play(
     path: TapeArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write.")] = Path("out.mp4"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .mp4, .webm, .mov or .mkv to write.")] = Path(
+        "out.mp4"
+    ),
     voice: Annotated[Path | None, typer.Option(help="A file whose sound is heard with it; silence without.")] = None,
     avatar: Annotated[str | None, typer.Option(help="Avatar id or a pack's folder.")] = None,
-    viewpoint: Annotated[str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres.")] = "0,0",
+    viewpoint: ViewpointOption = FRONT,
+    orbit: OrbitOption = None,
+    camera: CameraOption = None,
     framing: Annotated[str | None, typer.Option(help="upper, head or presenter.")] = None,
+    renderer: RendererOption = None,
+    background: BackgroundOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Paint a motion file into a video file."""
@@ -113,36 +120,29 @@ def play(
     from visavis.config import load
 
     tape = read(path)
-    session = Engine(load(config).engine).open(avatar, framing=framing)
-    view = parse_viewpoint(viewpoint, session.parts.renderer.default_viewpoint())
-    paint(session, tape, output, voice, view, lips=True, max_seconds=tape.seconds + 3600.0)
+    settings = load(config)
+    engine = Engine(replace(settings, render=pictured(settings.render, renderer, background)).engine)
+    session = engine.open(avatar, framing=framing)
+    seen = camera_of(viewpoint, orbit, camera, session.parts.renderer.default_viewpoint(), tape.seconds)
+    play_back(session, tape, output, voice, seen, lips=True, max_seconds=tape.seconds + 3600.0)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")
 
 
-def paint(
-    session: Session, tape: Tape, output: Path, voice: Path | None, view: Viewpoint, lips: bool, max_seconds: float
+def play_back(
+    session: Session, tape: Tape, output: Path, voice: Path | None, camera: Camera, lips: bool, max_seconds: float
 ) -> None:
     """Writes ``tape`` as a video, as long as it is, with the sound of ``voice`` or with silence. ``lips``: the tape's;
     without, they follow the voice."""
     from engine.clock import FPS, VOICE_FRAME
     from engine.session import Source
     from visavis.sound import read_voice
-    from visavis.video import VideoWriter, frames_of
+    from visavis.video import frames_of
 
     count = round(tape.seconds * FPS)
-    session.control(replace(session.controls, viewpoint=view))
-    session.look_now()
     session.source = Source(tape.at, lips)
     silence = (np.zeros(VOICE_FRAME, np.float32) for _ in range(count))
     sound = () if voice is None else read_voice(voice, max_seconds=max_seconds)
-    renderer = session.parts.renderer
-    with progress() as bar, VideoWriter(output, *renderer.size, renderer.transparent) as video:
-        task = bar.add_task("frames", total=count)
-        for frame, samples in frames_of(session, chain(sound, silence)):
-            video.write(frame, samples)
-            bar.advance(task)
-            if session.state.painted >= count:
-                break
+    paint(islice(frames_of(session, chain(sound, silence), camera), count), session.parts.renderer, output, count)
 
 
 @app.command()

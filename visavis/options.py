@@ -1,16 +1,18 @@
-"""Command line options that several commands share: how the avatar behaves, where it is seen from."""
+"""Command line options that several commands share: how the avatar behaves, how it is painted, and from where."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from engine.motion.emotion import EMOTIONS
 from engine.motion.manner import GAZES, Manner
 from engine.viewpoint import Viewpoint
+from visavis import camera
 
 if TYPE_CHECKING:
     from engine.config import RenderConfig
@@ -26,6 +28,14 @@ BackgroundOption = Annotated[
     str | None, typer.Option(help="avatar, blur, a colour as #rrggbb, an image file, or (in files) transparent.")
 ]
 GestureOption = Annotated[float | None, typer.Option(help="How far arms and hands move, 0 to 1.5.")]
+FRONT: Final = "0,0"  # what --viewpoint is when nobody says it
+ViewpointOption = Annotated[str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")]
+OrbitOption = Annotated[
+    float | None, typer.Option(help="The camera swings around that viewpoint, so many degrees to either side.")
+]
+CameraOption = Annotated[
+    Path | None, typer.Option(help="The camera follows a CSV: seconds,yaw[,pitch][,distance] in degrees and metres.")
+]
 
 
 def manner_of(
@@ -67,3 +77,18 @@ def parse_viewpoint(text: str, default: Viewpoint) -> Viewpoint:
     except ValueError:
         raise ValueError(f'--viewpoint is YAW,PITCH or YAW,PITCH,DISTANCE, e.g. "30,-5", got "{text}"') from None
     return Viewpoint(math.radians(yaw), math.radians(pitch), distance).clamped()
+
+
+def camera_of(
+    viewpoint: str, orbit: float | None, path: Path | None, default: Viewpoint, seconds: float | None
+) -> camera.Camera:
+    """What --viewpoint, --orbit and --camera say of where a film of ``seconds`` (None: not known) is seen from.
+
+    Raises ValueError when they contradict each other, or one of them cannot be done.
+    """
+    if path is not None:
+        if orbit is not None or viewpoint != FRONT:
+            raise ValueError("--camera says where the film is seen from; leave out --viewpoint and --orbit")
+        return camera.read(path, default.distance)
+    view = parse_viewpoint(viewpoint, default)
+    return camera.still(view) if orbit is None else camera.orbit(view, orbit, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +14,9 @@ from typing import Final, NamedTuple, TypeVar, cast
 import av
 import numpy as np
 
-from engine.clock import FPS, FRAME, VOICE_FRAME, VOICE_RATE
+from engine.clock import FPS, FRAME, FRAME_SECONDS, VOICE_FRAME, VOICE_RATE
 from engine.session import Frame, Moved, Session
+from visavis.camera import Camera
 
 T = TypeVar("T")
 
@@ -57,10 +59,15 @@ class VideoWriter:
 
     Picture and sound carry the pts of the frames they came with, so they stay as far apart as the engine put them.
     The ending of ``path`` says what is written (FORMATS); with ``transparent``, frames are written as their cutouts.
+    ``rate``: at most so many bits a second of picture, counted over every second; for H.264 alone.
     """
 
-    def __init__(self, path: Path, height: int, width: int, transparent: bool = False) -> None:
+    def __init__(
+        self, path: Path, height: int, width: int, transparent: bool = False, *, rate: int | None = None
+    ) -> None:
         kind = format_of(path, transparent)
+        if rate is not None and kind.video != "h264":
+            raise ValueError(f"{path}: the bits of a {path.suffix} file cannot be limited; write an .mp4")
         if not path.parent.is_dir():
             raise ValueError(f"{path}: the folder {path.parent} does not exist; make it first")
         self._path, self._partial = path, path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -69,7 +76,8 @@ class VideoWriter:
         self._video = cast(av.VideoStream, self._container.add_stream(kind.video, rate=FPS))
         self._pixels = kind.clear if transparent else kind.opaque
         self._video.width, self._video.height, self._video.pix_fmt = width, height, self._pixels
-        self._video.options = dict(kind.options)
+        limits = {"maxrate": str(rate), "bufsize": str(rate)} if rate is not None else {}
+        self._video.options = {**kind.options, **limits}
         self._video.codec_context.time_base = Fraction(1, FPS)
         self._sound = cast(av.AudioStream, self._container.add_stream(kind.sound, rate=VOICE_RATE, layout="mono"))
         if kind.sound in ("aac", "libopus"):
@@ -108,12 +116,29 @@ class VideoWriter:
                 self._partial.unlink()
 
 
-def frames_of(session: Session, voice: Iterable[np.ndarray]) -> Iterator[tuple[Frame, int]]:
+def frames_of(
+    session: Session, voice: Iterable[np.ndarray], camera: Camera | None = None
+) -> Iterator[tuple[Frame, int]]:
     """Drives ``session`` with a whole voice; yields each frame and how many of its samples are voice.
 
-    The last frame is filled up, and the lookahead flushed, with silence: no word is cut off.
+    The last frame is filled up, and the lookahead flushed, with silence: no word is cut off. Seen from where ``camera``
+    is, or from where the session's controls say. Raises ValueError for a camera that is nowhere.
     """
-    yield from _drive(session, voice, session.step)
+
+    if camera is None:
+        yield from _drive(session, voice, session.step)
+        return
+
+    def look() -> None:
+        session.control(replace(session.controls, viewpoint=camera(session.state.painted * FRAME_SECONDS)))
+
+    def step() -> Frame | None:
+        look()
+        return session.step()
+
+    look()
+    session.look_now()  # not by the spring's way from wherever it was
+    yield from _drive(session, voice, step)
 
 
 def moves_of(session: Session, voice: Iterable[np.ndarray]) -> Iterator[Moved]:

@@ -64,6 +64,25 @@ def test_a_transparent_video_is_the_avatar_alone(tmp_path: Path, small: Path) ->
     assert picture[0, 0, 3] == 0 and picture[60, 48, 3] == 255
 
 
+def test_an_orbit_and_a_camera_path_are_what_the_film_is_seen_from(tmp_path: Path, small: Path) -> None:
+    voice = write(tmp_path / "voice.wav", tone(1.0, 16_000)[None], 16_000)
+    path, films = tmp_path / "path.csv", []
+    path.write_text("seconds,yaw\n0,40\n")
+    for name, options in (("still", []), ("side", ["--viewpoint", "40,0"]), ("path", ["--camera", str(path)]),
+                          ("orbit", ["--orbit", "40"])):  # fmt: skip
+        out = tmp_path / f"{name}.mkv"
+        args = ["render", str(voice), "-o", str(out), "-c", str(small), "--background", "#000", *options]
+        done = runner.invoke(app, args)
+        assert done.exit_code == 0, done.output
+        with av.open(str(out)) as container:
+            films.append([frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)])
+    still, side, followed, swung = films
+    np.testing.assert_array_equal(side, followed)
+    np.testing.assert_array_equal(still[0], swung[0])  # an orbit of one turn begins in front
+    apart = [np.abs(swung[6] - other).mean() for other in (still[6], side[6])]  # a quarter later it is aside
+    assert 3 * apart[1] < apart[0] > 5
+
+
 def test_the_same_seed_renders_the_same_motion_and_pictures(tmp_path: Path, small: Path) -> None:
     voice = write(tmp_path / "voice.wav", tone(0.6, 16_000)[None], 16_000)
     pictures, motions = [], []
@@ -95,6 +114,12 @@ def run_main(args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--background", "transparent"], "has no transparency"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--background", "{tmp}/none.png"], "none.png"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--renderer", "crayon"], "crayon"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--orbit", "80"], "at most 75 degrees"),
+        (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--camera", "{tmp}/none.csv"], "no such file"),
+        (
+            ["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--camera", "{tmp}/bad.toml", "--orbit", "9"],
+            "leave out",
+        ),
         (["serve", "--background", "transparent"], "a video call has no transparency"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "--viewpoint", "left"], "YAW,PITCH"),
         (["render", "{tmp}/voice.wav", "-o", "{tmp}/out.mp4", "-c", "{tmp}/bad.toml"], "render.widht"),

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from engine.motion import tape
 from engine.motion.frame import ACTION_INDEX
+from tests.engine.render import toy
 from tests.visavis.test_cli import run_main
 from tests.visavis.test_sound import tone, write
 from visavis.cli import app
@@ -65,6 +66,25 @@ def test_it_is_looked_into_played_exported_and_imported(tmp_path: Path, small: P
     said = [place for name, place in ACTION_INDEX.items() if not name.startswith("eyeLook")]  # the gaze says those
     both = [tape.read(path).motion[:, said] for path in (motion, back)]
     np.testing.assert_allclose(*both, atol=1e-5)
+
+
+def test_a_motion_file_is_painted_by_the_renderer_and_before_the_background_that_are_asked_for(
+    tmp_path: Path, small: Path, voice: Path
+) -> None:
+    motion, mkv = tmp_path / "a.vmotion", tmp_path / "a.mkv"
+    run("motion", "record", voice, "-o", motion)
+    net = toy.save(tmp_path)
+    small.write_text(f'[render]\nwidth = 64\nheight = 64\nnetwork = "{net}"\nthreads = 1\n')
+    seen = []
+    for options in (["--orbit", "30"], ["--orbit", "30", "--renderer", "neural"], ["--viewpoint", "30,0"]):
+        run("motion", "play", motion, "-o", mkv, "-c", small, "--background", "#00ff00", *options)
+        with av.open(str(mkv)) as container:
+            seen.append([frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)])
+    lit, painted, aside = seen
+    for film in seen:
+        assert np.abs(film[10][:4] - (0, 255, 0)).max() < 4
+    assert np.abs(lit[10] - painted[10]).mean() > 5
+    assert np.abs(lit[5] - aside[5]).mean() < 0.2 * np.abs(lit[15] - aside[15]).mean()  # there, and on the other side
 
 
 @pytest.mark.parametrize(

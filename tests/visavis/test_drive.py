@@ -112,6 +112,9 @@ def test_a_face_that_is_lost_goes_to_rest(ada: Path) -> None:
         (["drive", "{tmp}/letter.mp4", "--lips", "both"], "--lips"),
         (["drive", "--webcam", "77"], "camera 77"),
         (["drive", "{tmp}/grey.mp4"], "a face was found in 0 of"),
+        (["drive", "{tmp}/grey.mp4", "--renderer", "crayon"], "crayon"),
+        (["drive", "{tmp}/grey.mp4", "--background", "transparent"], "has no transparency"),
+        (["drive", "{tmp}/grey.mp4", "--orbit", "90"], "at most 75 degrees"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_file(
@@ -119,7 +122,7 @@ def test_a_mistake_is_one_line_and_leaves_no_file(
 ) -> None:
     (tmp_path / "letter.mp4").write_text("dear all")
     write(tmp_path / "voice.wav", tone(0.2, 16_000)[None], 16_000)
-    if "grey" in args[-1]:
+    if len(args) > 1 and "grey" in args[1]:
         film(tmp_path / "grey.mp4", tuple(np.full((64, 64, 3), 90, np.uint8) for _ in range(8)))
     filled = [arg.format(tmp=tmp_path) for arg in args]
     code, said = run_main([*filled, "-o", str(tmp_path / "out.mp4")], monkeypatch, capsys)
@@ -133,7 +136,10 @@ def test_a_video_without_sound_cannot_lend_its_voice(tmp_path: Path, small: Path
     args = ["drive", str(silent), "--lips", "voice", "-o", str(tmp_path / "out.mp4"), "-c", str(small)]
     code, said = run_main(args, monkeypatch, capsys)
     assert code == 2 and "no sound" in said
-    drive(silent, "-o", tmp_path / "out.mp4", "-c", small)
+    drive(silent, "-o", tmp_path / "out.mkv", "-c", small, "--background", "#00ff00", "--orbit", "30")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    assert np.abs(shown[-1][:4] - (0, 255, 0)).max() < 4
 
 
 def test_too_long_a_video_is_refused(ada: Path) -> None:

@@ -8,8 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from engine.config import EngineConfig, RenderConfig
+from engine.engine import Engine
 from engine.session import FRAME, VOICE_FRAME
-from visavis.video import FORMATS, VideoWriter, format_of
+from engine.viewpoint import Viewpoint
+from visavis.camera import orbit
+from visavis.video import FORMATS, VideoWriter, format_of, frames_of
 
 FRAMES = 10
 
@@ -66,6 +70,32 @@ def test_every_kind_holds_the_frames_and_the_voice(tmp_path, ending):
     with av.open(str(path)) as container:
         samples = sum(frame.samples for frame in container.decode(audio=0))
     assert samples / 48_000 == pytest.approx(FRAMES / 25, abs=0.03)
+
+
+def test_a_picture_of_noise_keeps_to_the_bits_it_is_given(tmp_path):
+    sizes, draws = [], np.random.default_rng(1)
+    for name, rate in (("free", None), ("held", 200_000)):
+        with VideoWriter(tmp_path / f"{name}.mp4", 64, 96, rate=rate) as writer:
+            for k in range(50):
+                noise = draws.integers(0, 256, (96, 96), np.uint8)
+                voice = np.zeros(VOICE_FRAME, np.float32)
+                writer.write(SimpleNamespace(cutout=None, i420=noise, pts=FRAME * k, voice=voice))
+        sizes.append((tmp_path / f"{name}.mp4").stat().st_size)
+    assert sizes[1] * 8 < 200_000 * (2 + 1) + 8 * 12_000 < sizes[0] * 8  # two seconds, and the buffer's one
+    with pytest.raises(ValueError, match="the bits of a .webm file cannot be limited"):
+        VideoWriter(tmp_path / "a.webm", 64, 96, rate=1000)
+
+
+def test_a_session_is_seen_from_where_the_camera_is(tmp_path):
+    session = Engine(EngineConfig(render=RenderConfig(64, 64))).open("ada")
+    camera = orbit(Viewpoint(distance=1.6), 40, 4.0)
+    voice = np.zeros((50, VOICE_FRAME), np.float32)
+    seen = [frame.viewpoint for frame, _ in frames_of(session, voice, camera)]
+    assert len(seen) == 50 and seen[0] == camera(0.0)
+    wanted = [camera(k / 25) for k in range(50)]
+    late = [v.yaw - w.yaw for v, w in zip(seen, wanted, strict=True)]
+    assert np.abs(late).max() < np.radians(4)  # the spring is about a frame late
+    assert max(v.yaw for v in seen) == pytest.approx(np.radians(40), abs=0.01)
 
 
 def test_an_ending_that_cannot_be_is_refused_before_anything_is_painted(tmp_path):
