@@ -27,7 +27,9 @@ INPUTS: Final = ["cells", "noise", "noise_detail", "view", "motion", "code"]
 OUTPUTS: Final = ["residual", "shares", "gain", "mask"]
 FORMAT: Final = 1
 LARGE: Final = 256  # values from which a weight is worth halving
-PICTURE: Final = 512  # pixels; a graph is for one size, so that a runtime can plan it
+TRACED: Final = 64  # pixels; a graph is for any size, which a runtime sets when it loads the graph
+GRID: Final = {1: "rows", 2: "columns"}  # names of the sides that are free
+CELLS: Final = {1: "cell_rows", 2: "cell_columns"}
 
 
 class FirstNoise(nn.Module):
@@ -76,18 +78,19 @@ class Frame(nn.Module):
         return answer.residual, answer.shares, answer.gain.permute(0, 2, 3, 1), mask
 
 
-def export_frame(net: Renderer, path: Path, size: int = PICTURE) -> None:
-    """Writes the graph that paints one frame of ``size`` pixels, and PATH with "_noise" for its noise. ValueError."""
-    if size % (4 * PATCH):
-        raise ValueError(f"the picture's side must be a multiple of {4 * PATCH}, got {size}")
-    folded, config, grid = rounded(net), net.denoiser.config, size // PATCH
-    normal = torch.zeros(1, 3, size, size)
-    _export(FirstNoise(folded), (normal,), path.with_stem(path.stem + "_noise"), ["normal"], INPUTS[1:3], config,
-            {"size": size})  # fmt: skip
+def export_frame(net: Renderer, path: Path) -> None:
+    """Writes the graph that paints one frame, and PATH with "_noise" for its noise: of any size whose sides are
+    multiples of 4 PATCH pixels."""
+    folded, config, grid = rounded(net), net.denoiser.config, TRACED // PATCH
+    normal, free = torch.zeros(1, 3, TRACED, TRACED), {"normal": {2: "height", 3: "width"}}
+    _export(FirstNoise(folded), (normal,), path.with_stem(path.stem + "_noise"), ["normal"], INPUTS[1:3], config, {},
+            {**free, "noise": GRID, "noise_detail": GRID})  # fmt: skip
     cells = torch.zeros(1, grid, grid, 4, PACKED, dtype=torch.uint8)
     heard = torch.zeros(1, grid, grid, config.widths[0]), torch.zeros(1, grid, grid, 4 * config.head)
     known = torch.zeros(1, VIEW), torch.zeros(1, SIZE), torch.zeros(1, CODE)
-    _export(Frame(folded), (cells, *heard, *known), path, INPUTS, OUTPUTS, config, {"size": size, "steps": 1})
+    free = dict.fromkeys(("cells", "noise", "noise_detail", "gain", "mask"), GRID)
+    _export(Frame(folded), (cells, *heard, *known), path, INPUTS, OUTPUTS, config, {"steps": 1},
+            {**free, "residual": CELLS, "shares": CELLS})  # fmt: skip
 
 
 def export_encoder(net: Renderer, path: Path) -> None:

@@ -115,11 +115,12 @@ def _has_bf16() -> bool:
 
 
 def load(
-    path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None, *, threads: int = 1,
-    precision: str = "auto",
+    path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None,
+    sides: Mapping[str, int] | None = None, *, threads: int = 1, precision: str = "auto",
 ) -> Program:  # fmt: skip
     """Loads ``path`` for the given batch sizes, on ``threads`` threads. ``fixed``: shapes that the file leaves open
-    (-1 = batch). ``precision``: "auto" is bfloat16 where the processor has it, else float32.
+    (-1 = batch); ``sides``: dimensions that it names, for ONNX Runtime, where they do not follow. ``precision``: "auto"
+    is bfloat16 where the processor has it, else float32; a quantised file's integers stay what they are.
 
     Falls back to ONNX Runtime in float32 when OpenVINO is not installed or refuses the file. Raises ValueError when
     that cannot load it either, or for an unknown precision or number of threads.
@@ -132,12 +133,12 @@ def load(
         raise ValueError(f"{path}: there is no such network; reinstall visavis")
     if find_spec("openvino") is None:
         _log.warning("openvino is not installed (pip install openvino): %s runs on ONNX Runtime, slower", path.name)
-        return ort.load(path, batch_sizes, fixed, threads=threads)
+        return ort.load(path, batch_sizes, fixed, sides, threads=threads)
     try:
         return OpenVinoProgram(path, batch_sizes, fixed or {}, threads, precision)
     except ValueError as error:
         _log.warning("%s; trying ONNX Runtime", error)
-        return ort.load(path, batch_sizes, fixed, threads=threads)
+        return ort.load(path, batch_sizes, fixed, sides, threads=threads)
 
 
 def cores() -> int:

@@ -31,7 +31,7 @@ class OrtProgram:
         self.runs = f"ONNX Runtime, f32, {threads} thread{'s' * (threads > 1)}"
         self._session = _network(path, stamp(path), tuple(sorted(sides.items())), threads)
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self._fixed = fixed
+        self._fixed, self._sides = fixed, sides
         self._bound = {batch: self._bind(batch) for batch in batch_sizes}
 
     def inputs(self, batch: int) -> Mapping[str, NDArray[Any]]:
@@ -61,7 +61,8 @@ class OrtProgram:
 
     def _buffer(self, node: Any, batch: int) -> NDArray[Any]:
         shape = self._fixed.get(node.name) or tuple(node.shape)
-        shape = tuple(batch if isinstance(side, str) or side in (None, -1) else side for side in shape)
+        named = (self._sides.get(side, batch) if isinstance(side, str) else side for side in shape)
+        shape = tuple(batch if side in (None, -1) else side for side in named)
         return np.zeros(shape, _DTYPES[node.type])
 
 

@@ -21,6 +21,7 @@ from kernels.cells import PACKED, PATCH, RESIDUAL, SHARES
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 CODE, VIEW = 128, 4
+SIDE: Final = 4 * PATCH  # pixels; the network halves its grid twice
 F32 = NDArray[np.float32]
 
 
@@ -32,44 +33,47 @@ class Network:
     threads: int = 0
     precision: str = "auto"
 
-    def program(self, size: tuple[int, int]) -> Program:
-        """The frame's graph with buffers of its own. Raises ValueError when it is missing, broken, or not for
-        pictures of ``size`` (H, W)."""
-        program = self._load("", (1,))
-        height, width = size[0] // PATCH, size[1] // PATCH
-        cells = program.inputs(1)["cells"].shape if "cells" in program.inputs(1) else ()
-        if len(cells) == 5 and cells[1:3] != (height, width):
-            made = f"{cells[2] * PATCH} x {cells[1] * PATCH}"
+    def program(self, size: tuple[int, int], seed: int) -> Program:
+        """The frame's graph for pictures of ``size`` (H, W), with buffers of its own and the noise of a session in
+        place: the same for the same ``seed``. Raises ValueError when it is missing or broken, or for a size that no
+        network paints."""
+        if size[0] % SIDE or size[1] % SIDE:
+            near = " x ".join(str(max(round(side / SIDE), 1) * SIDE) for side in size[::-1])
             raise ValueError(
-                f"{self.path.name} paints {made} pixels, not {size[1]} x {size[0]}: set [render] width and height to "
-                'that, or renderer = "geometric"'
+                f"the neural renderer paints sides that are multiples of {SIDE} pixels, not {size[1]} x {size[0]}: set "
+                f'[render] width and height to {near}, or renderer = "geometric"'
             )
-        noise = {name: program.inputs(1)[name].shape for name in ("noise", "noise_detail") if name in program.inputs(1)}
-        check(self.path, program.inputs(1), {
+        height, width = size[0] // PATCH, size[1] // PATCH
+        sides = {"rows": height, "columns": width, "cell_rows": 2 * height, "cell_columns": 2 * width}
+        heard = self._heard(size, sides, seed)
+        inputs = {
             "cells": (1, height, width, 4, PACKED), "view": (1, VIEW), "motion": (1, SIZE), "code": (1, CODE),
-            "noise": noise.get("noise", (1,)), "noise_detail": noise.get("noise_detail", (1,)),
-        })  # fmt: skip
+            **{name: value.shape for name, value in heard.items()},
+        }  # fmt: skip
+        program = self._load("", inputs, sides)
+        check(self.path, program.inputs(1), inputs)
+        for name, value in heard.items():
+            program.inputs(1)[name][:] = value
         check(self.path, program.run(1), {
             "residual": (1, 2 * height, 2 * width, RESIDUAL), "shares": (1, 2 * height, 2 * width, SHARES),
             "gain": (1, height, width, 3), "mask": (1, height, width),
         })  # fmt: skip
         return program
 
-    def hear(self, seed: int, program: Program, size: tuple[int, int]) -> None:
-        """Gives ``program`` the noise of a session: the same for the same ``seed``."""
-        noise = self._load("_noise", (1,))
+    def _heard(self, size: tuple[int, int], sides: dict[str, int], seed: int) -> dict[str, F32]:
+        """What the first step hears of the noise of ``seed``, as inputs of the frame's graph."""
         drawn = np.random.default_rng(seed).standard_normal((1, 3, *size), np.float32)
+        noise = self._load("_noise", {"normal": drawn.shape}, {"height": size[0], "width": size[1], **sides})
         check(self._file("_noise"), noise.inputs(1), {"normal": drawn.shape})
         noise.inputs(1)["normal"][:] = drawn
-        heard = noise.run(1)
-        names = ("noise", "noise_detail")
-        check(self._file("_noise"), heard, {name: program.inputs(1)[name].shape for name in names})
-        for name in names:
-            program.inputs(1)[name][:] = heard[name]
+        heard = {name: np.array(value) for name, value in noise.run(1).items()}
+        wanted = {name: (1, sides["rows"], sides["columns"], value.shape[-1]) for name, value in heard.items()}
+        check(self._file("_noise"), heard, {name: wanted.get(name, ()) for name in ("noise", "noise_detail")})
+        return heard
 
     def identity(self, planes: F32) -> F32:
         """Reference planes (3,8,128,128) to the code (CODE,) of who it is and in which light."""
-        program = self._load("_identity", (len(planes),))
+        program = self._load("_identity", {"planes": planes.shape}, {}, len(planes))
         check(self._file("_identity"), program.inputs(len(planes)), {"planes": planes.shape})
         program.inputs(len(planes))["planes"][:] = planes
         code = program.run(len(planes))
@@ -79,7 +83,9 @@ class Network:
     def _file(self, suffix: str) -> Path:
         return self.path.with_stem(self.path.stem + suffix)
 
-    def _load(self, suffix: str, batches: tuple[int, ...]) -> Program:
+    def _load(
+        self, suffix: str, fixed: Mapping[str, tuple[int, ...]], sides: Mapping[str, int], batch: int = 1
+    ) -> Program:  # fmt: skip
         path = self._file(suffix)
         if not path.is_file():
             raise ValueError(
@@ -88,7 +94,8 @@ class Network:
             )
         # Identities and noise are worth full precision: they are computed once and seen in every frame.
         precision = "f32" if suffix else self.precision
-        return openvino.load(path, batches, threads=self.threads or threads_of(openvino.cores()), precision=precision)
+        threads = self.threads or threads_of(openvino.cores())
+        return openvino.load(path, (batch,), fixed, sides, threads=threads, precision=precision)
 
 
 def find(name: str, threads: int = 0, precision: str = "auto") -> Network:

@@ -61,14 +61,13 @@ class NeuralRenderer:
     """Static buffers for one viewer. ``size`` is (H, W); ``framing`` one of camera.FRAMINGS; ``seed`` draws the noise
     that stays the same for the whole session.
 
-    Raises ValueError on an unknown framing, or a network that is missing, broken or made for another size.
+    Raises ValueError on an unknown framing, a size that is no multiple of 32, or a network that is missing or broken.
     """
 
     def __init__(self, avatar: Avatar, network: Network, size: tuple[int, int] = (512, 512), framing: str = "upper", *,
                  background: Backdrop | None = None, seed: int = 0) -> None:  # fmt: skip
         self.framing = camera.framing(framing)
-        self._avatar, self._program = avatar, network.program(size)
-        network.hear(seed, self._program, size)
+        self._avatar, self._program = avatar, network.program(size, seed)
         lit, code = identity(avatar, network)
         self._guide = Guide(avatar, lit, size, framing)
         self._known = guidance.allocate(size)

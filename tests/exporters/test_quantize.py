@@ -29,7 +29,7 @@ def feed(net: Renderer, seed: int) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def files(net: Renderer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     whole = tmp_path_factory.mktemp("int8") / "renderer.onnx"
-    export_frame(net, whole, SIDE)
+    export_frame(net, whole)
     quantize(whole, whole.with_name("small.onnx"), [feed(net, seed) for seed in range(6)])
     assert sorted(p.name for p in whole.parent.iterdir()) == ["renderer.onnx", "renderer_noise.onnx", "small.onnx"]
     return whole, whole.with_name("small.onnx")

@@ -7,7 +7,7 @@ import torch
 
 from engine.render.denoiser import Answer, Known, Renderer, assemble, pack
 from exporters.render import INPUTS, OUTPUTS, export_encoder, export_frame, load_weights, rounded, save_weights
-from tests.engine.render.test_denoiser import SIDE, drawn, known, noise, stirred
+from tests.engine.render.test_denoiser import drawn, known, noise, stirred
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def net() -> Renderer:
 @pytest.fixture(scope="module")
 def exported(net: Renderer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "renderer.onnx"
-    export_frame(net, path, SIDE)
+    export_frame(net, path)
     assert sorted(p.name for p in path.parent.iterdir()) == ["renderer.onnx", "renderer_noise.onnx"]
     return path
 
@@ -65,10 +65,21 @@ def test_the_exported_encoder_equals_eager(net: Renderer, tmp_path: Path, count:
     assert np.abs(code - net.encoder(planes).numpy()).max() < 0.02
 
 
-def test_a_size_that_does_not_fit_the_grid_is_refused(net: Renderer, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="multiple of 32"):
-        export_frame(net, tmp_path / "x.onnx", 100)
-    assert not list(tmp_path.iterdir())
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(32, 96), (128, 64)])
+def test_one_graph_paints_pictures_of_any_size(net: Renderer, exported: Path, size: tuple[int, int]) -> None:
+    height, width = size
+    draws = torch.Generator().manual_seed(0)
+    hi, lo = (torch.randint(0, 256, (1, count, height // s, width // s), generator=draws, dtype=torch.uint8)
+              for count, s in ((10, 1), (8, 2)))  # fmt: skip
+    given = known(1)._replace(hi=hi, lo=lo % 8)
+    painted = drawn(rounded(net), given, seen := torch.randn(1, 3, height, width, generator=draws))
+    heard = run(exported.with_stem("renderer_noise"), {"normal": seen.numpy()})
+    rest = [pack(given.hi, given.lo).numpy(), *heard, *(part.numpy() for part in given[2:])]
+    rgb, alpha = assembled(given, *run(exported, dict(zip(INPUTS, rest, strict=True)))[:3])
+    assert rgb.shape == (1, 3, height, width)
+    assert np.abs(alpha - painted.alpha.numpy()).max() < 1e-4
+    assert np.abs(rgb - painted.rgb.numpy()).max() < 0.012
 
 
 @torch.no_grad()

@@ -119,10 +119,7 @@ def export(
     run: Annotated[Path, typer.Option(help="checkpoint (teacher.pt or student.pt)")],
     out: Annotated[Path, typer.Option(help="folder of the runtime weights")] = Path("engine/assets"),
     name: Annotated[str, typer.Option()] = "renderer_lite",
-    size: Annotated[int, typer.Option(help="side of the picture, pixels")] = 512,
-    quantize: Annotated[
-        Path | None, typer.Option(help="cooked data set to quantise NAME.onnx by, of this size")
-    ] = None,
+    quantize: Annotated[Path | None, typer.Option(help="cooked data set to quantise NAME.onnx by")] = None,
     samples: Annotated[int, typer.Option(min=1, help="pictures of it to look at")] = 48,
 ) -> None:
     """Writes NAME.onnx (in half precision, or quantised), NAME_noise.onnx, NAME_identity.onnx and NAME.safetensors."""
@@ -130,7 +127,7 @@ def export(
 
     net = averaged(run)
     out.mkdir(parents=True, exist_ok=True)
-    export_frame(net, out / f"{name}.onnx", size)
+    export_frame(net, out / f"{name}.onnx")
     export_encoder(net, out / f"{name}_identity.onnx")
     save_weights(net, out / f"{name}.safetensors")
     if quantize is not None:

@@ -22,7 +22,7 @@ from kernels.compose import reference as compose
 from tests.engine.render import toy
 from tests.synthetic import make_avatar
 
-SIZE = (64, 72)
+SIZE = (64, 96)
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +159,8 @@ def test_a_view_is_held_back_smoothly_and_untouched_inside():
 def test_weights_that_do_not_fit_are_refused_with_the_reason(tmp_path):
     avatar = make_avatar()
     path = toy.save(tmp_path, SIZE)
-    with pytest.raises(ValueError, match=r"toy.onnx paints 72 x 64 pixels, not 64 x 64: set \[render\]"):
-        neural.NeuralRenderer(avatar, network.find(str(path)), (64, 64))
+    with pytest.raises(ValueError, match=r"multiples of 32 pixels, not 100 x 70: set \[render\] .* to 96 x 64"):
+        neural.NeuralRenderer(avatar, network.find(str(path)), (70, 100))
     with pytest.raises(ValueError, match="weights are not there"):
         neural.NeuralRenderer(avatar, network.find(str(tmp_path / "none.onnx")), SIZE)
     foreign = toy.save(tmp_path, SIZE, "foreign", motion="mouvement")

@@ -33,7 +33,8 @@ def save(folder, size=(64, 64), name="toy", **renamed):
 def _frame(path, height, width, renamed):
     cells = (2 * height, 2 * width)
     inputs = {"cells": (1, height, width, 4, PACKED), "noise": (1, height, width, CHANNELS),
-              "noise_detail": (1, *cells, DETAIL), "view": (1, 4), "motion": (1, SIZE), "code": (1, 128)}  # fmt: skip
+              "noise_detail": (1, height, width, DETAIL), "view": (1, 4), "motion": (1, SIZE),
+              "code": (1, 128)}  # fmt: skip
     inputs = {renamed.get(key, key): shape for key, shape in inputs.items()}
     use = {key: renamed.get(key, key) for key in ("cells", "noise", "noise_detail", "view", "motion", "code")}
     constants = {
@@ -69,7 +70,7 @@ def _noise(path, size, height, width):
         ("Mul", ["mean", "scale"], "scaled", {}),
         ("Add", ["low", "scaled"], "noise", {}), ("Add", ["fine", "scaled"], "noise_detail", {}),
     ]  # fmt: skip
-    low, fine = (1, height, width, CHANNELS), (1, 2 * height, 2 * width, DETAIL)
+    low, fine = (1, height, width, CHANNELS), (1, height, width, DETAIL)
     constants = {"low": np.zeros(low, np.float32), "fine": np.zeros(fine, np.float32), "scale": np.float32(3e2)}
     _save(path, {"normal": (1, 3, *size)}, {"noise": low, "noise_detail": fine}, nodes, constants)
 
