@@ -30,7 +30,7 @@ from engine.engine import Engine
 from engine.session import Frame, Session
 from visavis import camera
 from visavis.config import Config, load
-from visavis.options import pictured
+from visavis.options import FramingOption, pictured
 from visavis.paint import progress
 from visavis.sound import read_voice
 from visavis.video import VideoWriter, frames_of
@@ -235,7 +235,7 @@ def main(
     size: Annotated[int | None, typer.Option(help="Pixels of each picture's side; as configured without.")] = None,
     network: Annotated[str | None, typer.Option(help="The neural renderer's weights, an .onnx file.")] = None,
     background: Annotated[str | None, typer.Option(help="avatar, blur, a colour as #rrggbb, or an image.")] = None,
-    framing: Annotated[str | None, typer.Option(help="upper, head or presenter.")] = None,
+    framing: FramingOption = None,
     orbit: Annotated[float, typer.Option(help="How far the camera goes to either side, in degrees.")] = 40.0,
     audio: Annotated[Path, typer.Option(help="The voice; said again when it is shorter than the film.")] = SAMPLE,
     poster: Annotated[Path | None, typer.Option(help=f"Also write {MOMENTS} moments of it as this .jpg.")] = None,

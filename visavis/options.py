@@ -28,6 +28,7 @@ BackgroundOption = Annotated[
     str | None, typer.Option(help="avatar, blur, a colour as #rrggbb, an image file, or (in files) transparent.")
 ]
 GestureOption = Annotated[float | None, typer.Option(help="How far arms and hands move, 0 to 1.5.")]
+FramingOption = Annotated[str | None, typer.Option(help="How much of the avatar: upper, head or presenter.")]
 FRONT: Final = "0,0"  # what --viewpoint is when nobody says it
 ViewpointOption = Annotated[str, typer.Option(help="YAW,PITCH[,DISTANCE] in degrees and metres; yaw +-75, pitch +-25.")]
 OrbitOption = Annotated[
