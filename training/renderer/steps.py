@@ -28,7 +28,7 @@ TRUST: Final = (0.7, 0.85)  # previous picture while the teacher learns: true, s
 SHARED: Final = 0.7  # share of rollouts whose frames all have one noise, as a session's do (LatentSync's mixed noise)
 LEARNT: Final = 2  # frames of a rollout that are learned from; those before only lead there
 DRIFTED: Final = 0.3  # share of rollouts that begin with a previous picture as if errors had grown in it for long
-DRIFT: Final = 0.25  # deviation of the colours then, in patches of 32 to 64 pixels
+DRIFT: Final = (0.25, 0.06)  # deviation of the colours then, in patches of 64 pixels: as a share, and of white
 
 
 @dataclass(slots=True)
@@ -96,7 +96,10 @@ class Step:
                     one["still"] = self._still(painted, truth, before, batch, frame, weight)
                 parts.append(one)
                 if frame == end - 1 and self.weights.consistency:
-                    one["consistency"] = self._consistency(known, conditions, truth, weight, gap)
+                    few = slice(0, max(len(truth) // 2, 1))  # the rollout is what a session does
+                    one["consistency"] = self._consistency(
+                        Known(*(x[few] for x in known)), _rows(conditions, few), truth[few], weight[few], gap
+                    )
                 if frame < end - 1:
                     whole = torch.cat([painted.rgb, painted.alpha], 1)
                     before = whole, truth
@@ -139,10 +142,10 @@ class Step:
         """``previous`` (B,4,h,w), some of it with colours that are off in large patches, as errors that fed themselves
         for seconds would make it. A rollout in training is too short to get there by itself."""
         count, _, height, width = previous.shape
-        coarse = 1 + DRIFT * self._normal((count, 3, max(height // 64, 2), max(width // 64, 2)))
+        coarse = self._normal((count, 6, max(height // 64, 2), max(width // 64, 2)))
         field = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-        rgb = torch.minimum((previous[:, :3] * field).clamp(min=0.0), previous[:, 3:])
-        off = torch.cat([rgb, previous[:, 3:]], 1)
+        rgb, alpha = previous[:, :3] * (1 + DRIFT[0] * field[:, :3]), previous[:, 3:]
+        off = torch.cat([torch.minimum((rgb + DRIFT[1] * field[:, 3:] * alpha).clamp(min=0.0), alpha), alpha], 1)
         return torch.where(self._uniform(count, 1, 1, 1) < DRIFTED, off, previous)
 
     def _renewed(self, noise: Tensor) -> Tensor:
@@ -216,6 +219,14 @@ def _settled(whole: Tensor) -> Tensor:
     """A painted picture (B,4,h,w) as the engine keeps it: colour within alpha."""
     alpha = whole[:, 3:].clamp(0, 1)
     return torch.cat([torch.minimum(whole[:, :3].clamp(min=0.0), alpha), alpha], 1)
+
+
+def _rows(c: Conditions, rows: slice) -> Conditions:
+    """Some samples of a batch's conditions."""
+    gates = c.gates[0][rows], c.gates[1][rows], c.gates[2][rows]
+    return c._replace(
+        **{name: getattr(c, name)[rows] for name in c._fields if name != "gates"}, gates=gates
+    )  # fmt: skip
 
 
 def _names(parts: list[dict[str, Tensor]]) -> list[str]:
