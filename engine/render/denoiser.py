@@ -265,9 +265,9 @@ def assemble(answer: Answer, hi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     cover, keep = F.pixel_shuffle(_channels(answer.shares).float(), CELL).chunk(2, 1)
     planes = hi.float() / 255.0
     lit, previous = planes[:, :3], planes[:, 6:10]
-    keep = keep * previous[:, 3:]
     gain = F.interpolate(answer.gain.float(), scale_factor=float(PATCH), mode="bilinear", align_corners=False)
-    return (1 - keep) * cover * lit * gain + keep * previous[:, :3], residual, cover
+    base = cover * ((1 - keep * previous[:, 3:]) * lit * gain + keep * previous[:, :3])  # previous is premultiplied
+    return base, residual, cover
 
 
 def _by_cell(patches: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: U8) -> U8:
     """``residual`` (2h,2w,RESIDUAL), ``shares`` (2h,2w,SHARES) and ``gain`` (h,w,3), f32, with the cells
     (h,w,4,PACKED) they answer, to the picture ``out`` (8h,8w,4) u8: premultiplied sRGB and alpha.
 
-    alpha = cover; k = keep x previous alpha; rgb = (1 - k) cover x lit x gain + k x previous + residual, in [0, alpha].
+    alpha = cover; rgb = cover ((1 - keep x previous alpha) lit x gain + keep x previous) + residual, in [0, alpha].
     The gain is bilinear between the middles of 2 x 2 cells. Raises ValueError on other shapes.
     """
     height, width = cells.shape[:2]

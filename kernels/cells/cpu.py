@@ -49,7 +49,8 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: Any) -> None:
     """See kernels/cells/__init__.py. ``cells`` (N,PACKED); ``out`` (8h,8w) u32: red, green, blue, alpha from the lowest
     byte. The loops over 16 pixels are short and plain, so that each becomes a few SIMD instructions."""
     rows, columns, width = gain.shape[0] - 1, gain.shape[1] - 1, shares.shape[1]
-    word, cover, keep = np.zeros(16, np.uint32), np.zeros(16, np.float32), np.zeros(16, np.float32)
+    word, cover = np.zeros(16, np.uint32), np.zeros(16, np.float32)
+    fresh, kept = np.zeros(16, np.float32), np.zeros(16, np.float32)
     across, down, byte = ACROSS, DOWN, np.float32(1.0 / 255.0)
     one, zero = np.float32(1.0), np.float32(0.0)
     for y in range(shares.shape[0]):
@@ -66,7 +67,8 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: Any) -> None:
             wx, wy = across[x & 1], down[y & 1]
             for k in range(16):
                 cover[k] = min(max(a[k], zero), one)
-                keep[k] = a[16 + k] * np.float32(c[144 + k]) * byte
+                kept[k] = cover[k] * a[16 + k]
+                fresh[k] = cover[k] - kept[k] * np.float32(c[144 + k]) * byte
                 word[k] = _byte(cover[k]) << np.uint32(24)
             for p in range(3):
                 g00 = gain[v0, u0, p]
@@ -75,7 +77,7 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: Any) -> None:
                 for k in range(16):
                     lit = (g00 + gx * wx[k] + gy * wy[k] + gxy * wx[k] * wy[k]) * np.float32(c[16 * p + k]) * byte
                     before = np.float32(c[96 + 16 * p + k]) * byte
-                    value = (one - keep[k]) * cover[k] * lit + keep[k] * before + r[16 * p + k]
+                    value = fresh[k] * lit + kept[k] * before + r[16 * p + k]
                     word[k] |= _byte(min(max(value, zero), cover[k])) << np.uint32(8 * p)
             for i in range(4):
                 for j in range(4):

@@ -46,13 +46,13 @@ __global__ void paint(const float* __restrict__ residual, const float* __restric
     const int u = (int)floorf(gx), v = (int)floorf(gy);
     const int u0 = max(u, 0), u1 = min(u + 1, columns - 1), v0 = max(v, 0), v1 = min(v + 1, rows - 1);
     const float wx = gx - u, wy = gy - v, cover = fminf(fmaxf(a[i], 0.f), 1.f);
-    const float keep = a[16 + i] * c[144 + i] / 255.f;
+    const float kept = cover * a[16 + i], fresh = cover - kept * c[144 + i] / 255.f;
     unsigned char rgb[3];
     for (int p = 0; p < 3; ++p) {
         const float upper = gain[3 * (v0 * columns + u0) + p] * (1.f - wx) + gain[3 * (v0 * columns + u1) + p] * wx;
         const float lower = gain[3 * (v1 * columns + u0) + p] * (1.f - wx) + gain[3 * (v1 * columns + u1) + p] * wx;
         const float lit = (upper + (lower - upper) * wy) * c[16 * p + i] / 255.f;
-        const float value = (1.f - keep) * cover * lit + keep * c[96 + 16 * p + i] / 255.f + r[16 * p + i];
+        const float value = fresh * lit + kept * c[96 + 16 * p + i] / 255.f + r[16 * p + i];
         rgb[p] = (unsigned char)(255.f * fminf(fmaxf(value, 0.f), cover) + 0.5f);
     }
     out[y * W + x] = make_uchar4(rgb[0], rgb[1], rgb[2], (unsigned char)(255.f * cover + 0.5f));

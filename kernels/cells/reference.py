@@ -52,7 +52,7 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8) -> U8:
     apart = cells[..., :160].reshape(height, width, 2, 2, 160).transpose(0, 2, 1, 3, 4)
     planes = from_cells(apart.reshape(2 * height, 2 * width, 160), 4) / 255.0
     cover, keep = from_cells(shares.astype(np.float64), 4)
-    cover, keep = np.clip(cover, 0, 1), keep * planes[9]
-    rgb = (1 - keep) * cover * planes[:3] * bilinear(gain.astype(np.float64), 8) + keep * planes[6:9]
+    cover = np.clip(cover, 0, 1)
+    rgb = cover * ((1 - keep * planes[9]) * planes[:3] * bilinear(gain.astype(np.float64), 8) + keep * planes[6:9])
     rgb += from_cells(residual.astype(np.float64), 4)
     return np.floor(np.moveaxis(np.stack([*np.clip(rgb, 0, cover), cover]), 0, 2) * 255 + 0.5).astype(np.uint8)
