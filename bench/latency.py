@@ -23,13 +23,16 @@ STAGES: Final = {
     "motion_step_ms": ("mel", "vad", "motion"),
     "body_pose_ms": ("body",),
     "raster_ms": ("raster",),
-    "shade_ms": ("shade",),
+    "shade_ms": ("shade",),  # geometric
+    "guide_ms": ("guide",),  # neural, as the two that follow
+    "network_ms": ("network",),
+    "composite_ms": ("composite",),
     "yuv_ms": ("yuv",),
 }
 
 
 def run(*, quick: bool, log: Console) -> Measured:
-    """60 s (quick: 15 s) of speech, pushed in 20 ms packets by the wall clock; 512 x 512, one thread.
+    """60 s (quick: 15 s) of speech, pushed in 20 ms packets by the wall clock; 512 x 512, as configured.
 
     ``engine_ms`` is from the arrival of the last sample of a frame to the painted frame (I420); the 40 ms that a
     frame's own sound takes to be spoken come before that, and are in ``audio_in_to_frame_out_ms``, counted from
@@ -51,7 +54,8 @@ def run(*, quick: bool, log: Console) -> Measured:
             times["engine_ms"].append(late)
             times["audio_in_to_frame_out_ms"].append(late + 1e3 * FRAME_SECONDS * (1 + session.parts.lookahead))
             for name, stages in STAGES.items():
-                times[name].append(sum(frame.stages[stage] for stage in stages))
+                if all(stage in frame.stages for stage in stages):
+                    times[name].append(sum(frame.stages[stage] for stage in stages))
             dropped += late > 1e3 * FRAME_SECONDS
     metrics = {name: spread(samples, "ms") for name, samples in times.items()}
     metrics["frames_dropped"] = value(dropped, "frames")

@@ -7,7 +7,7 @@ const ROWS = [
   ["network", "#6fb7e9", "There and back again"],
   ["wait", "#5cc2b8", "Until a frame's sound is whole, and for its turn"],
   ["motion", "#79d79b", "Voice to motion"],
-  ["render", "#d9d27a", "Pose, rasterise, shade"],
+  ["render", "#d9d27a", "Pose, rasterise, paint"],
   ["encode", "#f3b56b", "Compress and send"],
   ["jitter buffer", "#f58f6c", "Receive, order, keep lips with the voice"],
   ["decode + show", "#e8708a", "Decompress, compose, screen"],
