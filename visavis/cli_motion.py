@@ -67,7 +67,9 @@ def record(
     from visavis.video import moves_of
 
     info = probe(voice)
-    engine = Engine(load(config).engine)
+    settings = load(config)
+    # Nothing is painted: the renderer that is there soonest will do.
+    engine = Engine(replace(settings, render=pictured(settings.render, "geometric", None)).engine)
     manner = manner_of(engine, emotion, intensity, gaze, text, head, gesture)
     session = engine.open(seed=seed, manner=manner)
     with progress() as bar, Recorder(output, {"source": voice.name, "seed": str(seed)}) as tape:

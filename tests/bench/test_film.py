@@ -143,7 +143,7 @@ def test_both_renderers_film_two_people_from_a_camera_that_turns(tmp_path: Path)
     ],
 )
 def test_a_mistake_is_said_and_leaves_no_file(tmp_path: Path, change, message):
-    given = {"out": "film.mp4", "avatars": "ada", "size": 64, "seconds": 0.4, **change}
+    given = {"out": "film.mp4", "avatars": "ada", "size": 64, "seconds": 0.4, "renderer": "geometric", **change}
     given |= {name: tmp_path / given[name] for name in ("out", "poster", "audio") if name in given}
     with pytest.raises(ValueError, match=message):
         film.main(**given)

@@ -22,7 +22,7 @@ runner = CliRunner()
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
-    path.write_text("[render]\nwidth = 96\nheight = 96\n")
+    path.write_text('[render]\nwidth = 96\nheight = 96\nrenderer = "geometric"\n')
     return path
 
 

@@ -24,7 +24,7 @@ def voice(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
-    path.write_text("[render]\nwidth = 64\nheight = 64\n")
+    path.write_text('[render]\nwidth = 64\nheight = 64\nrenderer = "geometric"\n')
     return path
 
 
@@ -74,7 +74,7 @@ def test_a_motion_file_is_painted_by_the_renderer_and_before_the_background_that
     motion, mkv = tmp_path / "a.vmotion", tmp_path / "a.mkv"
     run("motion", "record", voice, "-o", motion)
     net = toy.save(tmp_path)
-    small.write_text(f'[render]\nwidth = 64\nheight = 64\nnetwork = "{net}"\nthreads = 1\n')
+    small.write_text(f'[render]\nwidth = 64\nheight = 64\nrenderer = "geometric"\nnetwork = "{net}"\nthreads = 1\n')
     seen = []
     for options in (["--orbit", "30"], ["--orbit", "30", "--renderer", "neural"], ["--viewpoint", "30,0"]):
         run("motion", "play", motion, "-o", mkv, "-c", small, "--background", "#00ff00", *options)

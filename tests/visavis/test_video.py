@@ -87,7 +87,7 @@ def test_a_picture_of_noise_keeps_to_the_bits_it_is_given(tmp_path):
 
 
 def test_a_session_is_seen_from_where_the_camera_is(tmp_path):
-    session = Engine(EngineConfig(render=RenderConfig(64, 64))).open("ada")
+    session = Engine(EngineConfig(render=RenderConfig(64, 64, renderer="geometric"))).open("ada")
     camera = orbit(Viewpoint(distance=1.6), 40, 4.0)
     voice = np.zeros((50, VOICE_FRAME), np.float32)
     seen = [frame.viewpoint for frame, _ in frames_of(session, voice, camera)]
