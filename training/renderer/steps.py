@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from engine.render.denoiser import Conditions, Known, Painted, Renderer
+from engine.render.denoiser import SEEN, Conditions, Known, Painted, Renderer
 from engine.render.sampler import sample
 from training.perceptual import Perceptual
 from training.renderer import loss as losses
@@ -28,7 +28,9 @@ TRUST: Final = (0.7, 0.85)  # previous picture while the teacher learns: true, s
 SHARED: Final = 0.7  # share of rollouts whose frames all have one noise, as a session's do (LatentSync's mixed noise)
 LEARNT: Final = 2  # frames of a rollout that are learned from; those before only lead there
 DRIFTED: Final = 0.3  # share of rollouts that begin with a previous picture as if errors had grown in it for long
-DRIFT: Final = (0.25, 0.06)  # deviation of the colours then, in patches of 64 pixels: as a share, and of white
+DRIFT: Final = (0.25, 0.08)  # deviation of the colours then, in patches of 64 pixels: as a share, and of white
+STILL: Final = 0.35  # share of rollouts that stand still first: one frame painted again and again upon itself
+STILL_FRAMES: Final = 20  # at most
 
 
 @dataclass(slots=True)
@@ -75,6 +77,8 @@ class Step:
         noise = self._normal(shape)
         parts: list[dict[str, Tensor]] = []
         with self._cast():
+            if float(self._uniform(1)) < STILL:
+                previous, batch = self._stood_still(batch, previous, noise)
             for frame in range(first):
                 with torch.no_grad():
                     known, conditions = self._condition(batch, frame, previous)
@@ -147,6 +151,20 @@ class Step:
         rgb, alpha = previous[:, :3] * (1 + DRIFT[0] * field[:, :3]), previous[:, 3:]
         off = torch.cat([torch.minimum((rgb + DRIFT[1] * field[:, 3:] * alpha).clamp(min=0.0), alpha), alpha], 1)
         return torch.where(self._uniform(count, 1, 1, 1) < DRIFTED, off, previous)
+
+    @torch.no_grad()
+    def _stood_still(self, batch: Batch, previous: Tensor, noise: Tensor) -> tuple[Tensor, Batch]:
+        """The first frame painted upon itself for up to STILL_FRAMES frames, as when nobody moves: an error that feeds
+        itself shows here, and no rollout is as long. Returns the last of these pictures, and the batch in which all of
+        it was seen."""
+        lo = batch["lo"].clone()
+        for turn in range(int(float(self._uniform(1)) * STILL_FRAMES) + 1):
+            known, conditions = self._condition({**batch, "lo": lo}, 0, previous)
+            painted = sample(self.net.denoiser, known, conditions, noise, 1)
+            previous = _settled(torch.cat([painted.rgb, painted.alpha], 1).float())
+            if not turn:
+                lo[:, 0, SEEN] = 255
+        return previous, {**batch, "lo": lo}
 
     def _renewed(self, noise: Tensor) -> Tensor:
         """The next frame's noise: mostly the same."""
