@@ -35,11 +35,10 @@ def pack(guidance: Guidance, warped: U8, out: U8) -> U8:
     height, width = guidance.hi.shape[1:]
     _check("guidance.hi", guidance.hi, (6, height // PATCH * PATCH, width // PATCH * PATCH), np.uint8)
     _check("warped", warped, (4, height, width), np.uint8)
+    _check("guidance.lo", guidance.lo, (7, height // 2, width // 2), np.uint8)
+    _check("guidance.seen", guidance.seen, (height // 2, width // 2), np.uint8)
     _check("out", out, (height // PATCH, width // PATCH, 4, PACKED), np.uint8)
-    cpu.pack(
-        guidance.hi.view(np.uint32), warped.view(np.uint32), guidance.lo.view(np.uint16),
-        guidance.seen.view(np.uint16), guidance.lo[6], out.view(np.uint32), out.view(np.uint16), out,
-    )  # fmt: skip
+    cpu.pack(*(plane.view(np.uint32) for plane in (guidance.hi, warped, guidance.lo, guidance.seen, out)))
     return out
 
 

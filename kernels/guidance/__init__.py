@@ -14,7 +14,10 @@ import numpy as np
 from kernels.blend import BlendedLayer
 from kernels.blend.cpu import CLEAR
 from kernels.guidance import cpu
-from kernels.guidance.cpu import SOLID, TOLERANCE
+from kernels.guidance.beside import spread
+from kernels.guidance.blocks import SOLID, lie
+from kernels.guidance.cpu import TOLERANCE
+from kernels.guidance.texels import wear
 from kernels.jit import F32, U8
 from kernels.rasterize import Camera, Rasterizer
 from kernels.texture import Paint, Texture
@@ -75,7 +78,9 @@ class Planes:
         self.hair = np.uint8(kinds.argmax())  # the class of blended faces
         self.motion = np.zeros((len(raster.mesh.faces), 3), np.float32)
         self._light = np.zeros(8, np.float32), np.ones(8, np.float32)  # reach and floor of Paint, of no use here
-        self.words, self.span = np.empty(raster.size, np.uint64), np.empty((height, 2), np.int32)
+        self.gloss, self.span = np.zeros(raster.size, np.uint8), np.empty((height, 2), np.int32)
+        self.first = np.empty(32, np.int32)  # of each level of a texture
+        self.place, self.share = np.empty(2 * width, np.int32), np.empty(2 * width, np.uint16)
         self.row, self.stack = np.empty(half, np.int32), np.empty((2, half[1]), np.int32)
 
     def past(self) -> Past:
@@ -98,18 +103,19 @@ class Planes:
             Paint(texture, self.motion, raster.detail, bias, raster.mesh.region, self.classes, *self._light),
             distance,
         )
-        layer, words = self.blended, self.words
+        layer = self.blended
         cpu.reach(raster.drawn, layer.count, layer.pixel, raster.size[1], self.span)
         out.hi.fill(0)
-        cpu.wear(g.face, g.uv, raster.detail, texture, bias, self.span, words, out.hi)
+        first = self.first[: len(texture.start)]
+        wear(g.face, g.uv, raster.detail, texture, bias, self.span, first, self.place, self.share, self.gloss, out.hi)
         cpu.veil(layer.count, layer.pixel, layer.layer, out.hi)
         near, steps = np.float32(distance - DEPTH), np.float32(254.0 / (2 * DEPTH))
-        cpu.lie(
+        lie(
             g.depth, g.face, g.region, g.normal, g.flow, winner, raster.plane, layer.slot, layer.layer, self.hair,
-            words, self.span, camera.rotation, near, steps, self.classes,
+            self.gloss, self.span, camera.rotation, near, steps, self.classes,
             out.lo, out.flow, now.depth, now.mask, self.before,
         )  # fmt: skip
-        cpu.spread(now.mask, self.row, self.stack, out.flow)
+        spread(now.mask, self.row, self.stack, out.flow)
         if before is None:
             out.seen.fill(0)
         else:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels.guidance.cpu import SOLID, TOLERANCE
+from kernels.guidance.blocks import SOLID
+from kernels.guidance.cpu import TOLERANCE
 from kernels.jit import F32, F64, I32, I64, U8
 from kernels.rasterize import GBuffer
 from kernels.texture import Texture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import guidance, texture
-from kernels.guidance import cpu, reference
+from kernels.guidance import beside, reference
 from kernels.rasterize import Camera, Mesh, Rasterizer
 from kernels.warp import reference as warp_reference
 from kernels.warp import warp
@@ -59,7 +59,7 @@ def poison(planes, *pasts):
         planes.before,
         planes.row,
         planes.stack,
-        planes.words,
+        planes.gloss,
         planes.span,
         *(array for past in pasts for array in past),
     ):
@@ -114,7 +114,7 @@ def test_flow_beside_the_surface_is_that_of_the_nearest_surface(height, width, s
     mask = (draws.uniform(size=(height, width)) < share).astype(np.uint8)
     flow = draws.normal(size=(2, height, width)).astype(np.float32)
     got = np.where(mask > 0, flow, np.float32(np.nan))
-    cpu.spread(mask, np.full((height, width), 77, np.int32), np.full((2, width), 77, np.int32), got)
+    beside.spread(mask, np.full((height, width), 77, np.int32), np.full((2, width), 77, np.int32), got)
     np.testing.assert_array_equal(got, reference.spread(mask, flow.astype(np.float64)).astype(np.float32))
 
 
