@@ -19,7 +19,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
 __all__ = [
-    "any_of", "bits", "cast", "gather", "lane", "least", "load", "lowest", "most", "nearest", "run", "select",
+    "any_of", "bits", "cast", "fused", "gather", "lane", "least", "load", "lowest", "most", "nearest", "run", "select",
     "shuffle", "splat", "store", "view",
 ]  # fmt: skip
 
