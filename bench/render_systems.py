@@ -34,7 +34,7 @@ from engine.render.sampler import MULTISTEP, sample, solve
 from engine.stages import Stages
 from exporters.render import load_weights
 from kernels.texture import to_linear, to_srgb
-from kernels.warp import warp
+from kernels.warp import fade, warp
 
 U8 = NDArray[np.uint8]
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -180,7 +180,7 @@ def _known(shot: Shot, framing: str, before: U8, code: Tensor) -> Known:
     hi, lo, flow, seen = shot.guidance
     moved = np.zeros((4, *hi.shape[1:]), np.uint8)
     if not shot.cut:
-        warp(before, flow, seen, moved)
+        fade(warp(before, flow, seen, moved), hi[:3])
     frame = camera.framing(framing)
     place = list(camera.FRAMINGS).index(framing) / 2
     view = [shot.view.yaw, shot.view.pitch, math.log(shot.view.distance / frame.distance), place]

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from engine.motion.frame import SIZE
 from engine.render.identity import CODE, IdentityEncoder
 from engine.render.layers import MASKS, Block, Bytes, Conv, Gate, Mixtures, ViewExperts, add, silu
+from kernels.warp import FADE
 
 PATCH: Final = 8  # pixels of a grid cell's side
 HI: Final = 10  # planes at full size: lit r g b, opacity, valid, strand, warped previous r g b a
@@ -134,6 +135,13 @@ def pack(hi: Tensor, lo: Tensor) -> Tensor:
     cells = torch.cat([F.pixel_unshuffle(hi, CELL), F.pixel_unshuffle(lo, CELL // 2)], 1)
     patches = cells.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # B, PACKED, G, 2, G, 2
     return patches.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
+
+
+def faded(hi: Tensor) -> Tensor:
+    """Planes hi (B,HI,S,S) u8 with the previous picture faded toward the lit surface, as kernels.warp.fade does it."""
+    was, alpha = hi[:, 6:9].int(), hi[:, 9:].int()
+    moved = was + (((hi[:, :3].int() - was) * FADE + 128) >> 8)
+    return torch.cat([hi[:, :6], torch.minimum(moved, alpha).to(torch.uint8), hi[:, 9:]], 1)
 
 
 class Denoiser(nn.Module):

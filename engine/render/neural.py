@@ -16,7 +16,7 @@ from engine.avatar import Avatar
 from engine.motion.frame import Motion
 from engine.render import camera, composite, reference
 from engine.render.composite import Backdrop
-from engine.render.guidance import Guide, History, warp
+from engine.render.guidance import Guide, History
 from engine.render.network import Network
 from engine.render.picture import Picture, safe
 from engine.stages import Stages
@@ -24,6 +24,7 @@ from engine.viewpoint import PITCH_LIMIT, YAW_LIMIT, Viewpoint
 from kernels import cells, guidance
 from kernels.compose import over
 from kernels.texture import Texture
+from kernels.warp import fade, warp
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -118,7 +119,7 @@ class NeuralRenderer:
         view = within_reach(viewpoint, self.framing.distance)
         state.reset(state.view is not None and jumped(state.view, view))
         known = self._guide.draw(motion, view, state.history, self._known, stages)
-        warp(state.previous, known.flow, known.seen, self._warped)
+        fade(warp(state.previous, known.flow, known.seen, self._warped), known.hi[:3])
         cells.pack(known, self._warped, self._inputs["cells"][0])
         stages.mark("guide")
         self._inputs["motion"][0] = packed

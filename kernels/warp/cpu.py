@@ -22,6 +22,18 @@ _red, _green, _blue, _alpha = (shuffle([4 * pixel + channel for pixel in range(8
 
 
 @fast
+def fade(warped: U8, lit: U8, share: Int) -> None:
+    """``warped`` (4,N), ``lit`` (3,N)."""
+    alpha = warped[3]
+    for p in range(3):
+        ours, theirs = warped[p], lit[p]
+        for i in range(alpha.size):
+            was = np.int32(ours[i])
+            moved = was + (((np.int32(theirs[i]) - was) * share + np.int32(128)) >> np.int32(8))
+            ours[i] = np.uint8(min(moved, np.int32(alpha[i])))
+
+
+@fast
 def warp(previous: Any, flow: F32, seen: U8, out: U8) -> None:
     """``previous`` (H,W) u32: four bytes a pixel; see __init__.py. A block of 2 x 2 pixels looks at 3 x 3."""
     rows, columns = seen.shape

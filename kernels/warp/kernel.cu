@@ -1,5 +1,6 @@
 // Backward warp. The definition is reference.py; the same integers.
 //   warp   grid (ceil(W / 16), ceil(H / 16)), 16 x 16: one thread a pixel
+//   fade   grid ceil(N / 256), 256: one thread a pixel
 
 extern "C" {
 
@@ -27,6 +28,17 @@ __global__ void warp(const uchar4* __restrict__ previous, const float* __restric
     out[size + i] = blend(blend(p.y, q.y, a), blend(r.y, s.y, a), b);
     out[2 * size + i] = blend(blend(p.z, q.z, a), blend(r.z, s.z, a), b);
     out[3 * size + i] = blend(blend(p.w, q.w, a), blend(r.w, s.w, a), b);
+}
+
+// warped (4, N), lit (3, N): warped moves by share / 256 of the way to lit, within its alpha
+__global__ void fade(unsigned char* __restrict__ warped, const unsigned char* __restrict__ lit, int share, int N) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= N) return;
+    for (int p = 0; p < 3; ++p) {
+        const int was = warped[p * N + i];
+        const int moved = was + (((lit[p * N + i] - was) * share + 128) >> 8);
+        warped[p * N + i] = (unsigned char)min(moved, (int)warped[3 * N + i]);
+    }
 }
 
 }  // extern "C"

@@ -7,6 +7,13 @@ import numpy as np
 from kernels.jit import F32, U8
 
 
+def fade(warped: U8, lit: U8, share: int) -> U8:
+    """``warped`` (4,H,W) by ``share`` / 256 of the way to ``lit`` (3,H,W), within its alpha."""
+    was = warped.astype(np.int64)
+    moved = was[:3] + (((lit - was[:3]) * share + 128) >> 8)
+    return np.concatenate([np.minimum(moved, was[3]), was[3:]]).astype(np.uint8)
+
+
 def warp(previous: U8, flow: F32, seen: U8) -> U8:
     """``previous`` (H,W,4) moved by ``flow`` (2,H/2,W/2); (4,H,W), 0 where ``seen`` (H/2,W/2) is 0."""
     height, width = previous.shape[:2]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kernels import guidance, texture
 from kernels.guidance import beside, reference
 from kernels.rasterize import Camera, Mesh, Rasterizer
+from kernels.warp import FADE, fade, warp
 from kernels.warp import reference as warp_reference
-from kernels.warp import warp
 from tests.synthetic import ellipsoid
 
 CLASSES = (np.arange(256) % 8).astype(np.uint8)
@@ -197,3 +197,20 @@ def test_warp_names_what_does_not_fit():
         warp(np.zeros((10, 10, 3), np.uint8), *planes)
     with pytest.raises(ValueError, match="previous must be"):
         warp(np.zeros((11, 10, 4), np.uint8), *planes)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (64, 50)])
+def test_what_was_painted_fades_toward_what_is_known(size):
+    draws = np.random.default_rng(0)
+    warped, lit = (draws.integers(0, 256, (planes, *size)).astype(np.uint8) for planes in (4, 3))
+    warped[:3] = np.minimum(warped[:3], warped[3])
+    expected = warp_reference.fade(warped, lit, FADE)
+    ours = warped.copy()
+    assert fade(ours, lit) is ours
+    np.testing.assert_array_equal(ours, expected)
+    for _ in range(200):
+        fade(ours, lit)
+    left = np.abs(ours[:3].astype(int) - np.minimum(lit, ours[3]))  # rounding stops a little short of it
+    assert left.max() <= 5 and (ours[3] == warped[3]).all()
+    with pytest.raises(ValueError, match="lit must be"):
+        fade(ours, lit[:2])

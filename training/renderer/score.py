@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from engine.render.denoiser import Known, Painted, Renderer
+from engine.render.denoiser import Known, Painted, Renderer, faded
 from engine.render.sampler import sample
 
 REGIONS: Final = {"eyes": 2, "mouth": 3, "hair": 4, "hands": 6}
@@ -17,7 +17,7 @@ REGIONS: Final = {"eyes": 2, "mouth": 3, "hair": 4, "hands": 6}
 @torch.no_grad()
 def paint(net: Renderer, batch: dict[str, Tensor], steps: int = 1, frame: int = 0) -> Painted:
     """A batch's frame painted on its true previous picture, from noise 0."""
-    hi = torch.cat([batch["hi"][:, frame], batch["previous"]], 1)
+    hi = faded(torch.cat([batch["hi"][:, frame], batch["previous"]], 1))
     with torch.autocast(hi.device.type, torch.bfloat16):
         code = net.encoder(batch["reference"]).float()
         known = Known(hi, batch["lo"][:, frame], batch["view"][:, frame], batch["motion"][:, frame], code)

@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from engine.render.denoiser import SEEN, Conditions, Known, Painted, Renderer
+from engine.render.denoiser import SEEN, Conditions, Known, Painted, Renderer, faded
 from engine.render.sampler import sample
 from training.perceptual import Perceptual
 from training.renderer import loss as losses
@@ -127,7 +127,7 @@ class Step:
     def _condition(self, batch: Batch, frame: int, previous: Tensor) -> tuple[Known, Conditions]:
         """What is known of a frame, with its conditions, on ``previous`` (B,4,h,w) in [0,1], already warped."""
         warped = (previous.clamp(0, 1) * 255.0 + 0.5).to(torch.uint8)
-        hi, code = torch.cat([batch["hi"][:, frame], warped], 1), self.net.encoder(batch["reference"]).float()
+        hi, code = faded(torch.cat([batch["hi"][:, frame], warped], 1)), self.net.encoder(batch["reference"]).float()
         known = Known(hi, batch["lo"][:, frame], batch["view"][:, frame], batch["motion"][:, frame], code)
         return known, self.net.denoiser.condition(known)
 

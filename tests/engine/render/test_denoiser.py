@@ -19,11 +19,13 @@ from engine.render.denoiser import (
     Painted,
     Renderer,
     assemble,
+    faded,
     pack,
 )
 from engine.render.identity import CODE
 from engine.render.layers import MASKS
 from engine.render.sampler import sample, solve
+from kernels.warp import FADE, reference
 
 SMALL = replace(LITE, widths=(24, 32, 40), embed=48, head=16, mask_rank=2)
 SIDE = 64
@@ -164,6 +166,14 @@ def test_an_absent_photograph_does_not_change_the_code(net: Renderer) -> None:
     junk[:, 2, :7] = 9.0
     assert torch.allclose(net.encoder(planes), net.encoder(junk), atol=1e-5)
     assert net.encoder(planes).shape == (2, CODE)
+
+
+def test_the_previous_picture_fades_as_the_engine_has_it() -> None:
+    hi = torch.randint(0, 256, (2, HI, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    hi[:, 6:9] = torch.minimum(hi[:, 6:9], hi[:, 9:])
+    for ours, given in zip(faded(hi).numpy(), hi.numpy(), strict=True):
+        assert (ours[:6] == given[:6]).all()
+        assert (ours[6:] == reference.fade(given[6:], given[:3], FADE)).all()
 
 
 def test_the_answer_is_laid_together_pixel_by_pixel() -> None:
