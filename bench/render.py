@@ -26,6 +26,7 @@ from bench.judges.identity import Identity, distance, similarity
 from bench.render_scenes import HELD, Scene, Scenes, chosen
 from bench.render_systems import SHORT
 from bench.report import Measured, Metrics, spread, value
+from engine.backends import openvino
 from engine.tracking.face import Crop
 from training import perceptual
 from training.lipsync_data import WIDEST, MouthFinder, crop, log_mel
@@ -36,7 +37,7 @@ from training.studio.shards import manifests
 
 OWN: Final = Path("data/studio/bench512")  # made when there is no held-out set
 OWN_CLIPS: Final = 8
-CLIPS, FRAMES = 16, 24
+CLIPS, FRAMES = 12, 24
 QUICK_CLIPS, QUICK_FRAMES = 4, 6
 EVERY: Final = 4  # frames: from one that is scored to the next; flicker looks at all
 SHORTEST: Final = 20  # frames whose sync is judged
@@ -64,7 +65,7 @@ class Kept(NamedTuple):
 
 def run(*, quick: bool, log: Console) -> Measured:
     """Scores every system that is here on the same frames."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(openvino.cores())
     clips, frames = (QUICK_CLIPS, QUICK_FRAMES) if quick else (CLIPS, FRAMES)
     folder = _data(log)
     scenes = Scenes(folder)

@@ -45,7 +45,7 @@ NEURAL: Final = {  # name: whose weights, and in how many steps
     "no_view_moe": ("no_view_moe", 1), "no_mask_moe": ("no_mask_moe", 1),
 }  # fmt: skip
 SLOW: Final = ("teacher50",)  # only the first SHORT frames of a scene
-SHORT: Final = 4
+SHORT: Final = 2
 PLAIN: Final = ("geometric", "geometric_plain", "lit")
 SOLID: Final = 250  # alpha from which a pixel is somebody's alone
 
