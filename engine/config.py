@@ -57,7 +57,7 @@ class RenderConfig:
     width: int = 512  # pixels, even
     height: int = 512
     framing: str = "upper"  # upper | head
-    renderer: str = "geometric"  # "geometric" rasterizes and lights, "neural" has a network paint over that
+    renderer: str = "neural"  # "neural" has a network paint, "geometric" rasterizes and lights
     network: str = "lite"  # of the neural renderer: a shipped one, or the path of your own .onnx file
     precision: str = "auto"  # of the network: "auto" (bf16 where the processor has it), "bf16" or "f32"
     threads: int = 0  # for the network; 0: all cores but one, and both of two
@@ -69,7 +69,7 @@ class RenderConfig:
             if side % 2 or not 64 <= side <= 2048:
                 raise ValueError(f"{name} must be an even number from 64 to 2048, got {side}")
         if self.renderer not in RENDERERS:
-            raise ValueError(f'renderer must be "geometric" or "neural", got "{self.renderer}"')
+            raise ValueError(f'renderer must be "neural" or "geometric", got "{self.renderer}"')
         if self.precision not in PRECISIONS:
             raise ValueError(f'precision must be one of {", ".join(PRECISIONS)}, got "{self.precision}"')
         if not 0 <= self.threads <= 256:
