@@ -50,7 +50,7 @@ class DenoiserConfig:
     view_experts: int = 6
     mask_rank: int = 8
     mask_experts: bool = True
-    sigma_data: float = 0.2
+    sigma_data: float = 0.05
     sigma_max: float = 20.0
     sigma_min: float = 0.004
 

@@ -19,7 +19,7 @@ from training.renderer.data import warp_torch
 from training.renderer.loss import Weights
 
 Batch = dict[str, Tensor]
-LEVEL: Final = (-1.5, 1.4)  # mean and deviation of ln sigma (EDM's P_mean, P_std), for a residual of 0.2
+LEVEL: Final = (-2.9, 1.4)  # mean and deviation of ln sigma (EDM's P_mean, P_std), for a residual of 0.05
 TINT: Final = 0.65  # least share of a colour that a tint leaves
 LOOKS: Final = 1 / 3  # share of the teacher's steps with a perceptual loss, which costs as much as all the rest
 LOOKED_AT: Final = 2  # pictures of a batch that it sees then
