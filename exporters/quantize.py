@@ -101,23 +101,16 @@ def _bytes_in(model: Any) -> None:
         graph.initializer.append(numpy_helper.from_array(values, name))
         return name
 
-    def instead(node: Any, *new: Any) -> None:
-        place = list(graph.node).index(node)
-        graph.node.remove(node)
-        for other in reversed(new):
-            graph.node.insert(place, other)
-
     unit, nil = put("byte_scale", np.float32(1)), put("byte_zero", np.uint8(0))
-    instead(cast, helper.make_node("DequantizeLinear", [BYTES, unit, nil], [cast.output[0]], "bytes"))
+    cast.CopyFrom(helper.make_node("DequantizeLinear", [BYTES, unit, nil], list(cast.output), "bytes"))
     for product in _products(graph, cast.output[0], weights):
         weight, name = numpy_helper.to_array(weights[product.input[1]]), product.input[1]
         scale = (np.abs(weight).max(0) / LIMIT).astype(np.float32)
         rounded = np.round(weight / scale).astype(np.int8)
         sum_, bias = next((n, weights[i]) for n in graph.node if product.output[0] in n.input
                           for i in n.input if n.op_type == "Add" and i in weights)  # fmt: skip
-        shift = ((weight - rounded * scale).sum(0) * MIDDLE).astype(
-            np.float32
-        )  # so that the middle byte errs not at all
+        # So that rounding errs not at all where every byte is the middle one.
+        shift = ((weight - rounded * scale).sum(0) * MIDDLE).astype(np.float32)
         corrected = put(f"{name}_bias", numpy_helper.to_array(bias) + shift)
         sum_.input[list(sum_.input).index(bias.name)] = corrected
         parts = [put(f"{name}_{part}", v) for part, v in
