@@ -19,9 +19,8 @@ from engine.avatar import Avatar
 from engine.avatar_reference import SIDE, Reference
 from engine.motion.frame import Motion
 from engine.render import reference as references
-from engine.render.guidance import Guidance, Guide
+from engine.render.guidance import Guidance, Guide, Surface
 from engine.viewpoint import Viewpoint
-from kernels.texture import Texture
 from training.lipsync_data import SILENT
 from training.renderer.references import photograph, viewpoints
 from training.studio.lights import Light
@@ -60,7 +59,7 @@ class Scene:
     framing: str
     avatar: Avatar
     reference: Reference
-    lit: Texture
+    surface: Surface
     shots: tuple[Shot, ...]
     pcm: NDArray[np.int16]
     speaks: bool
@@ -110,9 +109,9 @@ class Scenes:
         avatar = build(about["person"]).avatar
         light, place = Light.from_json(about["light"]), Place.from_json(about["place"])
         reference = photograph(self.studio, Motion.rest(), viewpoints(3), light, place)
-        lit = references.lit_texture(avatar, references.lit_atlas(avatar, reference))
+        surface = references.lit_surface(avatar, references.lit_atlas(avatar, reference))
         size = frames.alpha.shape[1]
-        guide = Guide(avatar, lit, (size, size), about["framing"])
+        guide = Guide(avatar, surface, (size, size), about["framing"])
         shots = []
         for t in range(len(frames.alpha)):
             cut = t == 0 or about["kind"] == "views"
@@ -124,5 +123,5 @@ class Scenes:
             region = np.where(frames.alpha[t] > 127, frames.region[t], 0).astype(np.uint8)
             truth = Look(frames.rgb[t], frames.alpha[t], classes_of(region))
             shots.append(Shot(truth, region, frames.plate[t], motion, view, seen, cut))
-        return Scene(about["clip"], about["person"], about["kind"], about["framing"], avatar, reference, lit,
+        return Scene(about["clip"], about["person"], about["kind"], about["framing"], avatar, reference, surface,
                      tuple(shots), frames.pcm, about["kind"] == "clip" and about["speech"] != SILENT)  # fmt: skip

@@ -7,7 +7,7 @@ It knows nothing of networks; the planes are described in kernels/guidance.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from engine.avatar import REGIONS, Avatar
 from engine.body.body import Body, BodyPose
 from engine.motion.frame import Motion
 from engine.render import camera, material
+from engine.render.relight import KINDS
 from engine.stages import Stages
 from engine.viewpoint import Viewpoint
 from kernels import guidance as planes
@@ -33,14 +34,22 @@ MASKS: Final = {
     "eyes": ("eyes",),
     "mouth": ("lips", "mouth", "teeth", "tongue"),
     "hair": ("hair", "brows", "lashes"),
-    "clothes": ("torso",),
-    "hands": ("arms", "hands"),
+    "clothes": ("torso", "arms"),
+    "hands": ("hands",),
     "accessories": ("accessories",),
 }  # class names in the order of their ids, each with the names of its regions
 MASK_OF_REGION: Final = np.zeros(256, np.uint8)
 for _mask, _names in enumerate(MASKS.values()):
     MASK_OF_REGION[[REGIONS.index(_name) for _name in _names]] = _mask
 assert sorted(sum(MASKS.values(), ())) == sorted(REGIONS)
+
+
+class Surface(NamedTuple):
+    """What an avatar's surface looks like. texture: red, green, blue (sRGB), opacity, valid, gloss, subsurface, strand;
+    light (2,3,TERMS): what skin's and cloth's colours are multiplied by (kernels/guidance/shine.py)."""
+
+    texture: Texture
+    light: F32 = planes.even()
 
 
 @dataclass(slots=True)
@@ -65,20 +74,20 @@ class History:
 
 
 class Guide:
-    """Draws the guidance of one avatar at one size. ``lit`` is its texture: red, green, blue (sRGB), opacity, valid,
-    gloss, subsurface, strand (engine/render/reference.py). ``size`` (H, W), even; ``framing`` one of camera.FRAMINGS.
+    """Draws the guidance of one avatar at one size. ``surface`` is what it looks like (engine/render/reference.py);
+    ``size`` (H, W), even; ``framing`` one of camera.FRAMINGS.
 
     Nothing is allocated by ``draw``. Raises ValueError on an unknown framing or a bad size.
     """
 
-    def __init__(self, avatar: Avatar, lit: Texture, size: tuple[int, int], framing: str) -> None:
+    def __init__(self, avatar: Avatar, surface: Surface, size: tuple[int, int], framing: str) -> None:
         mesh, _ = material.build(avatar)
         self.framing = camera.framing(framing)
-        self.lit = lit
+        self.surface = surface
         self._body = Body(avatar)
         self._pose: BodyPose = self._body.allocate()
         self.raster = Rasterizer(mesh, size, samples=1)
-        self._planes = planes.Planes(self.raster, MASK_OF_REGION)
+        self._planes = planes.Planes(self.raster, MASK_OF_REGION, KINDS)
         self._history, self._out = self.history(), planes.allocate(size)
 
     @property
@@ -120,7 +129,7 @@ class Guide:
         if stages is not None:
             stages.mark("raster")
         past = history.seen if history.started else None
-        self._planes.draw(self.lit, view, viewpoint.distance, past, history.spare_seen, out)
+        self._planes.draw(*self.surface, view, viewpoint.distance, past, history.spare_seen, out)
         history.turn()
         if stages is not None:
             stages.mark("guide")

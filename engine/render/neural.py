@@ -16,14 +16,13 @@ from engine.avatar import Avatar
 from engine.motion.frame import Motion
 from engine.render import camera, composite, reference
 from engine.render.composite import Backdrop
-from engine.render.guidance import Guide, History
+from engine.render.guidance import Guide, History, Surface
 from engine.render.network import Network
 from engine.render.picture import Picture, safe
 from engine.stages import Stages
 from engine.viewpoint import PITCH_LIMIT, YAW_LIMIT, Viewpoint
 from kernels import cells, guidance
 from kernels.compose import over
-from kernels.texture import Texture
 from kernels.warp import fade, warp
 
 F32 = NDArray[np.float32]
@@ -32,7 +31,7 @@ JUMP: Final = math.radians(12)  # a camera that turns farther in one frame was c
 SOFT: Final = math.radians(5)  # before the limit from which a view is held back more and more
 NEAR, FAR = 0.6, 1.5  # distances of the training views, as shares of the framing's
 _KEPT: Final = 8  # avatars whose texture and code stay made
-_known: dict[tuple[int, str], tuple[Avatar, Texture, F32]] = {}
+_known: dict[tuple[int, str], tuple[Avatar, Surface, F32]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,8 @@ class NeuralRenderer:
                  background: Backdrop | None = None, seed: int = 0) -> None:  # fmt: skip
         self.framing = camera.framing(framing)
         self._avatar, self._program = avatar, network.program(size, seed)
-        lit, code = identity(avatar, network)
-        self._guide = Guide(avatar, lit, size, framing)
+        surface, code = identity(avatar, network)
+        self._guide = Guide(avatar, surface, size, framing)
         self._known = guidance.allocate(size)
         self._warped = np.zeros((4, *size), np.uint8)
         self._inputs = self._program.inputs(1)
@@ -135,14 +134,14 @@ class NeuralRenderer:
         return picture, replace(state, previous=state.spare, spare=state.previous, view=view)
 
 
-def identity(avatar: Avatar, network: Network) -> tuple[Texture, F32]:
-    """The lit texture and the code of ``avatar``: made once, kept for the last few avatars."""
+def identity(avatar: Avatar, network: Network) -> tuple[Surface, F32]:
+    """The lit surface and the code of ``avatar``: made once, kept for the last few avatars."""
     key = (id(avatar), str(network.path.resolve()))
     if key not in _known:
         photographs = reference.of(avatar)
-        texture = reference.lit_texture(avatar, reference.lit_atlas(avatar, photographs))
+        surface = reference.lit_surface(avatar, reference.lit_atlas(avatar, photographs))
         code = network.identity(reference.reference_planes(avatar, photographs))
-        _known[key] = (avatar, texture, code)  # holding the avatar keeps its id its own
+        _known[key] = (avatar, surface, code)  # holding the avatar keeps its id its own
         while len(_known) > _KEPT:
             del _known[next(iter(_known))]
     return _known[key][1:]

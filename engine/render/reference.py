@@ -1,7 +1,7 @@
 """The reference of an avatar: what its photographs say about its surface, laid onto the texture atlas.
 
 Every photograph is un-projected by the engine's own rasterizer. Where no photograph saw the surface, its own colour is
-lit as the rest was (engine/render/relight.py).
+lit as the rest was; skin and cloth that turn are lit anew, by their normals (engine/render/relight.py).
 Made once an avatar, in less than a second; knows nothing of networks.
 """
 
@@ -17,7 +17,7 @@ from engine.avatar_reference import GREY, MOST, SIDE, Reference, over_grey
 from engine.body.body import Body
 from engine.motion.frame import Motion
 from engine.render import camera, material, relight, unproject
-from engine.render.guidance import Guide
+from engine.render.guidance import Guide, Surface
 from engine.render.relight import Seen, carried_on, ids, scattered
 from engine.viewpoint import Viewpoint
 from kernels import texture
@@ -25,7 +25,7 @@ from kernels.jit import Flags
 from kernels.rasterize import Rasterizer
 from kernels.texture import Texture, to_linear, to_srgb
 
-__all__ = ["Lit", "Reference", "VIEWS", "lit_atlas", "lit_texture", "of", "over_grey", "paint", "reference_planes"]
+__all__ = ["Lit", "Reference", "VIEWS", "lit_atlas", "lit_surface", "of", "over_grey", "paint", "reference_planes"]
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Array = NDArray[Any]
@@ -34,6 +34,7 @@ PLANE: Final = 128  # side of the reference planes
 PLANES: Final = 8
 VIEWS: Final = (0.0, np.radians(-50.0), np.radians(50.0))  # yaws of the reference photographs
 FRAMING: Final = "upper"
+WHITEST: Final = 99.9  # percent: texels that are brighter are cut
 SURE: Final = 0.12  # summed weight from which photographs are believed entirely
 SLACK: Final = 0.005  # metres: what lies this much behind the nearest surface around begins to be hidden
 MARGIN: Final = 4  # pixels from the border of a region until a photograph is trusted entirely
@@ -56,10 +57,12 @@ _ENCODE: Final = np.rint(to_srgb(np.linspace(0, 1, 4096, dtype=np.float32)) * 25
 
 
 class Lit(NamedTuple):
-    """The surface in the reference's light: atlas (N,N,3) u8 sRGB; valid (N,N) u8: how surely a photograph saw it."""
+    """The surface in the reference's light: atlas (N,N,3) u8 sRGB, to be multiplied by the light on each normal, light
+    (2,3,TERMS) of skin and cloth as kernels/guidance has it; valid (N,N) u8: how surely a photograph saw it."""
 
     atlas: U8
     valid: U8
+    light: F32
 
 
 class _Layout(NamedTuple):
@@ -86,7 +89,8 @@ def paint(avatar: Avatar, yaws: tuple[float, ...] = VIEWS) -> Reference:
 
     grey = np.full((SIDE, SIDE, 3), GREY, np.uint8)
     renderer = GeometricRenderer(avatar, (SIDE, SIDE), FRAMING, background=grey)
-    guide = Guide(avatar, _layout(avatar, min(TEXELS, avatar.albedo.shape[0])).even, (SIDE, SIDE), FRAMING)
+    even = Surface(_layout(avatar, min(TEXELS, avatar.albedo.shape[0])).even)
+    guide = Guide(avatar, even, (SIDE, SIDE), FRAMING)
     views = tuple(Viewpoint(yaw=yaw, distance=renderer.framing.distance) for yaw in yaws)
     photos, alphas, regions = [], [], []
     for view in views:
@@ -102,32 +106,42 @@ def lit_atlas(avatar: Avatar, reference: Reference, side: int = TEXELS) -> Lit:
     """The avatar's atlas as the photographs show it, at most ``side`` texels a side (a power of two)."""
     mesh, _ = material.build(avatar)
     side = min(side, avatar.albedo.shape[0])
-    guide = Guide(avatar, _layout(avatar, side).even, (SIDE, SIDE), reference.framing)
+    guide = Guide(avatar, Surface(_layout(avatar, side).even), (SIDE, SIDE), reference.framing)
     shots = [_look(guide, reference, k) for k in range(len(reference.viewpoints))]
     pose = Body(avatar).pose(reference.motion.clipped())
     chart, region, laid, own, base, _ = _layout(avatar, side)
     place, normal = np.empty((side, side, 3), np.float32), np.empty((side, side, 3), np.float32)
     for values, out in ((pose.vertices, place), (pose.normals, normal)):
         unproject.surface(chart.face, chart.bary, mesh.faces, laid, values, out)
-    ratio = relight.light(shots, region, normal, own)
+    lights = relight.light(shots)
+    shade = lights.at(region, _unit(np.where(own[..., None], normal, relight.FRONT)))
+    ratio = shade ** np.float32(relight.GAMMA)
     total, weight = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
     alone = normal * own[..., None]
     for shot in shots:
         unproject.collect(place, alone, base, ratio, shot.view, np.float32(SLACK), total, weight)
     observed = np.divide(total, np.maximum(weight, np.float32(1e-6))[..., None], dtype=np.float32)
     sure = _smooth(np.minimum(weight / SURE, 1.0))
-    guess = base * ratio * carried_on(observed, base * ratio, sure, scattered(shots, ratio, laid & ~own))
+    guess = base * ratio * carried_on(observed, base * ratio, sure, scattered(shots, lights, laid & ~own))
     lit = guess + sure[..., None] * (observed - guess)
-    return Lit(_encode(lit), np.rint(sure * 255).astype(np.uint8))
+    bare, scale = to_srgb(np.minimum(lit, 1.0)), [1.0, 1.0]
+    for kind in (1, 2):
+        rows = relight.KINDS[region] == kind
+        if rows.any():
+            bare[rows] /= shade[rows]
+            scale[kind - 1] = float(np.percentile(bare[rows], WHITEST))  # all of a byte is used
+            bare[rows] /= scale[kind - 1]
+    atlas = np.rint(255 * np.clip(bare, 0.0, 1.0)).astype(np.uint8)
+    return Lit(atlas, np.rint(sure * 255).astype(np.uint8), lights.table((scale[0], scale[1])))
 
 
-def lit_texture(avatar: Avatar, lit: Lit) -> Texture:
-    """The reference as one texture of 8 channels: lit red, green, blue (sRGB, times opacity), opacity, valid, gloss,
-    subsurface, strand."""
+def lit_surface(avatar: Avatar, lit: Lit) -> Surface:
+    """The reference as its light and one texture of 8 channels: the atlas's red, green, blue (sRGB, times opacity),
+    opacity, valid, gloss, subsurface, strand."""
     side = lit.valid.shape[0]
     albedo = np.dstack([lit.atlas, _mean(avatar.albedo[..., 3:], side)])
     surface = np.dstack([lit.valid, _mean(avatar.surface[..., 1:], side)])
-    return texture.build(albedo, surface, _layout(avatar, side).region > 0)
+    return Surface(texture.build(albedo, surface, _layout(avatar, side).region > 0), lit.light)
 
 
 def reference_planes(avatar: Avatar, reference: Reference) -> F32:
@@ -186,6 +200,10 @@ def _drawn(guide: Guide) -> U8:
 
 def _linear(photo: U8) -> F32:
     return to_linear(np.arange(256, dtype=np.float32) / np.float32(255))[photo]
+
+
+def _unit(normal: F32) -> F32:
+    return normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), np.float32(1e-6))
 
 
 def _encode(linear: F32) -> U8:

@@ -1,7 +1,8 @@
 """The light that photographs were taken in, and what else they say of a surface that none of them shows.
 
-Harmonics of the normal (Ramamoorthi & Hanrahan 2001) for the light; what is left over between photographs and those is
-carried on smoothly over the atlas (push-pull, Gortler et al. 1996, section 3.4). Light is linear here.
+Harmonics of the normal (Ramamoorthi & Hanrahan 2001) for the light, fitted to sRGB values: a surface that turns is lit
+anew by them. What is left over between photographs and those is carried on smoothly over the atlas (push-pull, Gortler
+et al. 1996, section 3.4), in linear light.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ from kernels.jit import Flags
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
-LEFT: Final = (0.25, 4.0)  # limits of what photographs show over what was expected
+LEFT: Final = (0.25, 2.5)  # limits of what photographs show over what was expected
 ENOUGH: Final = 60  # pixels that say what light something is in
 # Light inside what lids and lips shade, of that on the skin around: measured on five people in 15 lights, mouths open.
 DIM: Final = {"eyes": 0.53, "teeth": 0.50, "tongue": 0.38, "mouth": 0.65}
 COARSE: Final = 4  # texels of the atlas a cell of the light on what is not laid out texel by texel
 CLOTH: Final = ("torso", "arms")
 SKIN: Final = ("face", "neck_ears", "lips")
-SHOWN: Final = (15, 99)  # percent: the darkest and the brightest that what is not seen may be
-SIDEWAYS: Final = (1, 4, 7)  # rows of the harmonics that change sign from left to right
-RIDGE: Final = 0.02  # of the light's harmonics, as a share of the pixels
+LIT: Final = ((*SKIN, "brows", "hands"), CLOTH)  # regions that are lit by their normals, as skin is and as cloth is
+KINDS: Final = np.zeros(256, np.uint8)  # of a region: 1, 2 as in LIT; 0: its light does not turn with it
+for _kind, _names in enumerate(LIT):
+    KINDS[[REGIONS.index(_name) for _name in _names]] = _kind + 1
+GAMMA: Final = 2.2  # light in sRGB values is linear light to the power of 1 / GAMMA, nearly
+FRONT: Final = np.array([[0.0, 0.15, 0.99]], np.float32)  # the normal whose light is on what has none of its own
+SHOWN: Final = (1, 99.5)  # percent: the darkest and the brightest that light may be
+RIDGE: Final = 0.005  # of the light's harmonics, as a share of the pixels
 
 
 class Seen(NamedTuple):
@@ -47,24 +53,24 @@ def _harmonics(normal: F32) -> F32:
     return np.stack(rows, axis=-1).astype(np.float32)
 
 
-def light(shots: list[Seen], region: U8, normal: F32, own: Flags) -> F32:
-    """What each texel's own colour is to be multiplied by, (N,N,3): light over even light. What left and right share
-    is lit as the mean of both."""
-    skin, cloth = _fit(shots, SKIN), _fit(shots, CLOTH)
-    skin, cloth = skin or cloth or _EVEN, cloth or skin or _EVEN
-    means = np.ones((256, 3), np.float32)
-    front = skin.at(_harmonics(np.array([[0.0, 0.15, 0.99]], np.float32)))[0]
-    for index, name in enumerate(REGIONS):
-        found = _mean_ratio(shots, name)
-        means[index] = front * DIM.get(name, 1.0) if found is None else found
-    ratio = means[region]
-    length = np.linalg.norm(normal, axis=2)
-    clothed = np.isin(region, ids(*CLOTH))
-    for rows, fit in (((length > 0) & ~clothed, skin), ((length > 0) & clothed, cloth)):
-        basis = _harmonics(normal[rows] / length[rows][:, None])
-        basis[np.ix_(~own[rows], SIDEWAYS)] = 0.0
-        ratio[rows] = fit.at(basis)
-    return ratio.astype(np.float32)
+class Light(NamedTuple):
+    """skin, cloth: light by the normal; means (256,3): linear light over even light of the other regions."""
+
+    skin: _Fit
+    cloth: _Fit
+    means: F32
+
+    def at(self, region: U8, normal: F32) -> F32:
+        """Light over even light, in sRGB values, of regions (...) with unit normals (..., 3) in the world; (..., 3)."""
+        out = np.asarray(self.means[region] ** np.float32(1 / GAMMA), np.float32)
+        for kind, fit in enumerate((self.skin, self.cloth)):
+            rows = KINDS[region] == kind + 1
+            out[rows] = fit.at(_harmonics(normal[rows]))
+        return out
+
+    def table(self, scale: tuple[float, float]) -> F32:
+        """What kernels.guidance multiplies with, (2,3,TERMS): skin and cloth, each times its ``scale``."""
+        return np.stack([fit.row() * np.float32(by) for fit, by in zip((self.skin, self.cloth), scale, strict=True)])
 
 
 class _Fit(NamedTuple):
@@ -78,20 +84,38 @@ class _Fit(NamedTuple):
         """Light over even light, (n,3), by harmonics of the normals (n,9); never beyond what was seen."""
         return np.clip(basis @ self.weights, self.low, self.high)
 
+    def row(self) -> F32:
+        """The same as a polynomial and its limits, (3,TERMS) of kernels/guidance/shine.py."""
+        one, x, y, z, xy, yz, zz, xz, xx = self.weights  # zz: of 3 z z - 1; xx: of x x - y y
+        nothing = np.zeros_like(zz)
+        return np.stack([one - zz, x, y, z, xx, -xx, nothing + 3 * zz, xy, yz, xz, self.low, self.high], axis=1)
+
 
 _EVEN: Final = _Fit(np.eye(9, 1, dtype=np.float32).repeat(3, axis=1), np.zeros(3, np.float32), np.ones(3, np.float32))
 
 
+def light(shots: list[Seen]) -> Light:
+    """The light that the photographs were taken in."""
+    skin, cloth = _fit(shots, SKIN), _fit(shots, CLOTH)
+    skin, cloth = skin or cloth or _EVEN, cloth or skin or _EVEN
+    means = np.ones((256, 3), np.float32)
+    front = skin.at(_harmonics(FRONT))[0] ** np.float32(GAMMA)
+    for index, name in enumerate(REGIONS):
+        found = _mean_ratio(shots, name)
+        means[index] = front * DIM.get(name, 1.0) if found is None else found
+    return Light(skin, cloth, means)
+
+
 def _fit(shots: list[Seen], regions: tuple[str, ...]) -> _Fit | None:
     """The light on ``regions``, by weighted least squares; None when hardly anything of them is seen."""
-    normals, grey, share = [], [], []
+    normals, grey, share, power = [], [], [], np.float32(1 / GAMMA)
     for shot in shots:
         rows = np.isin(shot.region, ids(*regions)) & (shot.view.trust > 0.5)
         rows[1::2], rows[:, 1::2] = False, False  # a quarter of the pixels says enough
         normals.append(shot.normal[rows])
         base = shot.view.base[rows]
-        grey.append(base.mean(1))
-        share.append(shot.view.light[rows] / np.maximum(base, 0.004))
+        grey.append(base.mean(1) ** power)
+        share.append((shot.view.light[rows] / np.maximum(base, 0.004)) ** power)
     weight, basis = np.concatenate(grey).astype(np.float64), _harmonics(np.concatenate(normals))
     if len(weight) < ENOUGH:
         return None
@@ -100,7 +124,7 @@ def _fit(shots: list[Seen], regions: tuple[str, ...]) -> _Fit | None:
     gram[1:, 1:] += RIDGE * float((weight**2).sum()) * np.eye(8)
     weights = np.linalg.solve(gram, heavy.T @ np.concatenate(share)).astype(np.float32)
     low, high = np.percentile(basis @ weights, SHOWN, axis=0).astype(np.float32)
-    return _Fit(weights, np.maximum(low, 0.01), high)
+    return _Fit(weights, np.maximum(low, 0.05), high)
 
 
 def _mean_ratio(shots: list[Seen], name: str) -> F32 | None:
@@ -114,10 +138,10 @@ def _mean_ratio(shots: list[Seen], name: str) -> F32 | None:
     return (shown / np.maximum(own, 1e-3)).astype(np.float32) if count >= ENOUGH else None
 
 
-def scattered(shots: list[Seen], ratio: F32, shared: Flags) -> F32:
-    """What photographs show of ``shared`` texels (N,N), over what they would be in the light ``ratio``: cells
+def scattered(shots: list[Seen], lights: Light, shared: Flags) -> F32:
+    """What photographs show of ``shared`` texels (N,N), over what they would be in the light: cells
     (N/COARSE, N/COARSE, 4) of values (3) times weight, and weight."""
-    side, cells = len(ratio), len(ratio) // COARSE
+    side, cells = len(shared), len(shared) // COARSE
     total = np.zeros((4, cells * cells))
     for shot in shots:
         view = shot.view
@@ -126,7 +150,7 @@ def scattered(shots: list[Seen], ratio: F32, shared: Flags) -> F32:
         if not rows.any():
             continue
         x, y = texel[0][rows], texel[1][rows]
-        guess = view.base[rows] * ratio[y, x]
+        guess = view.base[rows] * lights.at(shot.region[rows], shot.normal[rows]) ** np.float32(GAMMA)
         left = np.clip(view.light[rows] / np.maximum(guess, 0.003), *LEFT)
         weight = guess.mean(1) + 1e-4  # dark pixels say little
         place = y // COARSE * cells + x // COARSE

@@ -17,12 +17,13 @@ from kernels.guidance import cpu
 from kernels.guidance.beside import spread
 from kernels.guidance.blocks import SOLID, lie
 from kernels.guidance.cpu import TOLERANCE
+from kernels.guidance.shine import even, lighten, turn
 from kernels.guidance.texels import wear
 from kernels.jit import F32, U8
 from kernels.rasterize import Camera, Rasterizer
 from kernels.texture import Paint, Texture
 
-__all__ = ["DEPTH", "HI", "LO", "SOLID", "TOLERANCE", "Guidance", "Past", "Planes", "allocate"]
+__all__ = ["DEPTH", "HI", "LO", "SOLID", "TOLERANCE", "Guidance", "Past", "Planes", "allocate", "even"]
 
 HI: Final = ("red", "green", "blue", "opacity", "valid", "strand")
 LO: Final = ("normal x", "normal y", "normal z", "facing", "depth", "gloss", "mask")
@@ -32,8 +33,8 @@ DEPTH: Final = 0.5  # metres before and behind the middle that the depth plane r
 class Guidance(NamedTuple):
     """One frame of a picture (H, W), h = H/2 and w = W/2. The arrays belong to whoever allocated them.
 
-    hi (6,H,W) u8: red, green, blue (sRGB) of blended faces over the nearest opaque one over black; opacity, of both
-    together; the texture's valid and strand, mixed likewise. lo (7,h,w) u8, of the nearest of the four surfaces,
+    hi (6,H,W) u8: red, green, blue (sRGB) of blended faces over the nearest opaque one, lit, over black; opacity, of
+    both together; the texture's valid and strand, mixed likewise. lo (7,h,w) u8, of the nearest of the four surfaces,
     which a blended face is where it covers SOLID of its pixel: world normal (127.5 + 127.5 n; 128 without), facing
     (255 = towards the eye), depth (0 none, 1..255 over 2 DEPTH metres, nearest first), gloss, mask class.
     flow (2,h,w) f32: pixels of (H, W) from here to where this was; beside the surface that of the nearest surface.
@@ -63,19 +64,21 @@ def allocate(size: tuple[int, int]) -> Guidance:
 class Planes:
     """Static buffers for one rasterizer with one sample a pixel and an even picture size; ``draw`` allocates nothing.
 
-    Raises ValueError for other rasterizers.
+    ``classes`` (256,): each region's; ``kinds`` (256,): which light is on it, 1 or 2 (0: none). Raises ValueError for
+    other rasterizers.
     """
 
-    def __init__(self, raster: Rasterizer, classes: U8) -> None:
+    def __init__(self, raster: Rasterizer, classes: U8, kinds: U8) -> None:
         height, width = raster.size
         if height % 2 or width % 2 or raster.samples != 1:
             raise ValueError(f"guidance needs one sample a pixel and an even size, got {raster.samples}, {raster.size}")
-        self.raster, self.classes = raster, classes
+        self.raster, self.classes, self.kinds = raster, classes, kinds
+        self.light = even()  # in view space
         half = (height // 2, width // 2)
         self.before = np.empty(half, np.float32)  # depth of the same point in the previous frame
         self.blended = BlendedLayer(raster.size)
-        kinds = np.bincount(classes[raster.mesh.region[raster.mesh.layer != 0]], minlength=1)
-        self.hair = np.uint8(kinds.argmax())  # the class of blended faces
+        often = np.bincount(classes[raster.mesh.region[raster.mesh.layer != 0]], minlength=1)
+        self.hair = np.uint8(often.argmax())  # the class of blended faces
         self.motion = np.zeros((len(raster.mesh.faces), 3), np.float32)
         self._light = np.zeros(8, np.float32), np.ones(8, np.float32)  # reach and floor of Paint, of no use here
         self.gloss, self.span = np.zeros(raster.size, np.uint8), np.empty((height, 2), np.int32)
@@ -88,10 +91,11 @@ class Planes:
         half = self.before.shape
         return Past(np.full(half, np.inf, np.float32), np.zeros(half, np.uint8))
 
-    def draw(self, texture: Texture, camera: Camera, distance: float, before: Past | None, now: Past,
+    def draw(self, texture: Texture, light: F32, camera: Camera, distance: float, before: Past | None, now: Past,
              out: Guidance) -> None:  # fmt: skip
         """Fills ``out`` from what the rasterizer has just drawn; ``now`` remembers it, ``before`` is the previous
-        frame (None: there is none). ``distance``, metres: the middle of the depth plane."""
+        frame (None: there is none). ``distance``, metres: the middle of the depth plane. ``light`` (2,3,shine.TERMS):
+        of each kind, on normals in the world."""
         raster, g = self.raster, self.raster.gbuffer
         check(out, raster.size)
         winner = raster.buffer.winner.reshape(raster.size)
@@ -108,6 +112,8 @@ class Planes:
         out.hi.fill(0)
         first = self.first[: len(texture.start)]
         wear(g.face, g.uv, raster.detail, texture, bias, self.span, first, self.place, self.share, self.gloss, out.hi)
+        turn(light, camera.rotation, self.light)
+        lighten(g.face, g.region, g.normal, self.kinds, self.light, self.span, out.hi)
         cpu.veil(layer.count, layer.pixel, layer.layer, out.hi)
         near, steps = np.float32(distance - DEPTH), np.float32(254.0 / (2 * DEPTH))
         lie(

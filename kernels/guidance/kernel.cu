@@ -53,9 +53,18 @@ __global__ void drift(const int* __restrict__ triangle, const int* __restrict__ 
     out[0] = x, out[1] = y, out[2] = ratio;
 }
 
-// face (H, W), uv (2, H, W), detail (F,), layer (H, W, 16) -> hi (6, H, W), gloss (H, W) of the opaque surface
-__global__ void look(const int* __restrict__ face, const float* __restrict__ uv, const float* __restrict__ detail,
-                     Texture texture, float bias, const float* __restrict__ layer, unsigned char* __restrict__ hi,
+// One channel's light, a row of 12, on a normal in view space (shine.py).
+__device__ __forceinline__ float light_of(const float* row, float x, float y, float z) {
+    const float along = row[1] + x * row[4] + y * row[7] + z * row[9], across = row[2] + y * row[5] + z * row[8];
+    return fminf(fmaxf(row[0] + x * along + y * across + z * (row[3] + z * row[6]), row[10]), row[11]);
+}
+
+// face, region (H, W), uv (2, H, W), normal (3, H, W), detail (F,), kinds (256,), light (2, 3, 12) in view space,
+// layer (H, W, 16) -> hi (6, H, W), gloss (H, W) of the opaque surface
+__global__ void look(const int* __restrict__ face, const unsigned char* __restrict__ region,
+                     const float* __restrict__ uv, const float* __restrict__ normal, const float* __restrict__ detail,
+                     Texture texture, float bias, const unsigned char* __restrict__ kinds,
+                     const float* __restrict__ light, const float* __restrict__ layer, unsigned char* __restrict__ hi,
                      unsigned char* __restrict__ gloss, int H, int W) {
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= W || y >= H) return;
@@ -66,6 +75,11 @@ __global__ void look(const int* __restrict__ face, const float* __restrict__ uv,
         const Texel t = fetch(texture, uv[i], uv[size + i], (int)fmaxf(detail[f] + bias, 0.f));
         const float own[6] = {t.r, t.g, t.b, t.a, t.ao, t.strand};
         for (int c = 0; c < 6; ++c) value[c] = byte_of(own[c]) / 255.f;
+        const int kind = kinds[region[i]];
+        for (int c = 0; c < 3 && kind; ++c) {
+            const float p = light_of(light + 12 * (3 * (kind - 1) + c), normal[i], normal[size + i], normal[2 * size + i]);
+            value[c] = rintf(fminf(value[c] * 255.f * p, 255.f)) / 255.f;
+        }
         gloss[i] = byte_of(t.gloss);
     }
     const float* entry = layer + (long long)ENTRY * i;

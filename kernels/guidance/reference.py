@@ -39,14 +39,27 @@ def blocks(plane: Any) -> Any:
     return np.moveaxis(cut, -3, -2).reshape(*front, height // 2, width // 2, 4)
 
 
+def shone(surface: U8, light: F32, normal: F64) -> U8:
+    """(3,N) bytes in ``light`` (3,12), by their normals (3,N)."""
+    x, y, z = normal
+    terms = np.stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, y * z, x * z])
+    factor = np.clip(light[:, :10].astype(np.float64) @ terms, light[:, 10:11], light[:, 11:])
+    return np.rint(np.minimum(surface * factor, 255)).astype(np.uint8)
+
+
 def sample(g: GBuffer, winner: I32, plane: F32, detail: F32, slot: I32, layer: F32, hair: int, texture: Texture,
-           rotation: F32, middle: float, depth: float, classes: U8) -> tuple[U8, U8, F64, F64, U8, F64]:  # fmt: skip
+           light: F32, kinds: U8, rotation: F32, middle: float, depth: float, classes: U8,
+           ) -> tuple[U8, U8, F64, F64, U8, F64]:  # fmt: skip
     """(hi, lo, flow, depth, mask, depth a frame ago); flow and depths are those of the nearest of each four."""
     size = g.face.shape
     on = g.face >= 0
     level = np.maximum(detail[g.face[on]] + np.log2(texture.side), 0).astype(np.int64)
     surface = np.zeros((8, *size), np.uint8)
     surface[:, on] = texel(texture, g.uv[0][on], g.uv[1][on], level).T
+    outward = np.einsum("ka,khw->ahw", rotation.astype(np.float64), g.normal.astype(np.float64))
+    kind = np.where(on, kinds[g.region], 0)
+    for k in (1, 2):
+        surface[:3, kind == k] = shone(surface[:3, kind == k], light[k - 1], outward[:, kind == k])
     veiled = slot >= 0
     entry = np.where(veiled[..., None], layer[np.maximum(slot, 0)], 1).astype(np.float64)  # (H,W,16)
     clear = np.where(veiled, entry[..., 15], 1)

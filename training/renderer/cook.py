@@ -20,7 +20,7 @@ from engine.avatar_reference import SIDE, Reference
 from engine.motion.frame import Motion
 from engine.render import camera
 from engine.render.guidance import MASK_OF_REGION, Guidance, Guide
-from engine.render.reference import lit_atlas, lit_texture, reference_planes
+from engine.render.reference import lit_atlas, lit_surface, reference_planes
 from engine.viewpoint import Viewpoint
 from training.renderer.references import photograph, viewpoints
 from training.renderer.store import LO, SUFFIX, Clip, ClipError, Planes, Writer
@@ -35,7 +35,7 @@ from training.studio.records import Record
 from training.studio.shards import PLAN, StudioError, locked, manifests, read_clip, read_json, write_json
 from training.studio.take import Studio
 
-VERSION: Final = 3  # of what a cooked frame holds
+VERSION: Final = 4  # of what a cooked frame holds
 FRAME_BYTES: Final = 400_000  # of a cooked frame, measured
 MEAN_FRAMES: Final = 38  # of a clip
 SPARE: Final = 2_000_000_000  # bytes of disk that stay free
@@ -134,8 +134,8 @@ class Kitchen:
         self._same(first)
         light, place = Light.from_json(first.meta["light"]), Place.from_json(first.meta["place"])
         reference = self._reference(row, records, light, place)
-        lit = lit_texture(person.avatar, lit_atlas(person.avatar, reference))
-        guide = Guide(person.avatar, lit, self.size, row["framing"])
+        surface = lit_surface(person.avatar, lit_atlas(person.avatar, reference))
+        guide = Guide(person.avatar, surface, self.size, row["framing"])
         writer = Writer(self.plan.size)
         for record in records:
             if row["kind"] == "views":

@@ -10,8 +10,8 @@ import pytest
 
 from engine.avatar import REGIONS, Avatar
 from engine.render import material, reference, unproject
-from engine.render.guidance import Guide
-from engine.render.reference import Lit, Reference, lit_atlas, lit_texture, of, paint, reference_planes
+from engine.render.guidance import Guide, Surface
+from engine.render.reference import Lit, Reference, lit_atlas, lit_surface, of, paint, reference_planes
 from tests.synthetic import make_avatar
 
 FACE, HAIR = REGIONS.index("face"), REGIONS.index("hair")
@@ -36,7 +36,7 @@ def painted() -> Reference:
 def drawn(lit: Lit, view: int) -> tuple[np.ndarray, Guide]:
     """The lit atlas on the mesh, from where photograph ``view`` was taken: (H,W,3), and the guide."""
     shots = painted()
-    guide = Guide(person(), lit_texture(person(), lit), (512, 512), shots.framing)
+    guide = Guide(person(), lit_surface(person(), lit), (512, 512), shots.framing)
     return np.moveaxis(guide.draw(shots.motion, shots.viewpoints[view]).hi[:3], 0, 2).astype(int), guide
 
 
@@ -55,7 +55,7 @@ def test_a_photograph_in_even_light_gives_the_pack_s_own_colours_also_where_nobo
     """Everything lit alike: front and back of the face are the albedo times occlusion."""
     avatar = dataclasses.replace(person(), surface=_surface(person(), occlusion=255))
     side = avatar.albedo.shape[0]
-    guide = Guide(avatar, reference._layout(avatar, side).even, (512, 512), "upper")
+    guide = Guide(avatar, Surface(reference._layout(avatar, side).even), (512, 512), "upper")
     shots = painted().first(1)
     plain = guide.draw(shots.motion, shots.viewpoints[0])
     photo = np.moveaxis(plain.hi[:3], 0, 2)[None].copy()
@@ -64,7 +64,7 @@ def test_a_photograph_in_even_light_gives_the_pack_s_own_colours_also_where_nobo
     lit = lit_atlas(avatar, dataclasses.replace(shots, photos=photo, alphas=alpha, regions=region))
     layout = reference._layout(avatar, side)
     face = layout.region == FACE
-    apart = np.abs(lit.atlas.astype(int) - avatar.albedo[..., :3])[face]
+    apart = np.abs(lit.atlas * lit.light[0, :, 0] - avatar.albedo[..., :3])[face]
     assert (lit.valid[face] == 0).mean() > 0.3  # the back of the head
     assert np.median(apart) <= 3 and np.percentile(apart, 95) <= 14
 
@@ -107,7 +107,7 @@ def test_a_pack_without_photographs_is_painted_one_with_them_is_not() -> None:
 
 def test_the_texture_brings_opacity_and_validity_in_their_channels() -> None:
     lit = lit_atlas(person(), painted())
-    texture = lit_texture(person(), lit)
+    texture = lit_surface(person(), lit).texture
     side = lit.valid.shape[0]
     top = texture.texels[: side * side].reshape(side, side)
     worn = reference._layout(person(), side).region > 0
