@@ -24,15 +24,20 @@ from engine import avatar as packs
 from engine.avatar import Avatar
 from engine.body.body import Body
 from engine.motion.frame import ACTION_INDEX, Motion
-from engine.render import camera, material
+from engine.render import camera, material, reference
+from engine.render.guidance import MASK_OF_REGION
+from engine.render.relight import KINDS
 from engine.viewpoint import Viewpoint
+from kernels import cells, guidance
+from kernels.compose import over
 from kernels.rasterize import Rasterizer
 from kernels.shade import Shader
+from kernels.warp import fade, warp
 from kernels.yuv import to_i420
 
 SIZE: Final = (512, 512)
 AIM: Final = np.array([0.0, -0.08, -0.06], np.float32)
-TESTS: Final = ("test_rasterize.py", "test_shade.py", "test_yuv.py", "test_skin.py")
+TESTS: Final = tuple(f"test_{name}.py" for name in ("rasterize", "shade", "yuv", "skin", "guidance", "cells"))
 
 
 def run(*, quick: bool, log: Console, avatar: str = "ada") -> Measured:
@@ -49,6 +54,9 @@ def run(*, quick: bool, log: Console, avatar: str = "ada") -> Measured:
                 metrics[f"{framing}.{samples}.{name}_ms"] = spread(taken, "ms")
                 series[f"{framing}.{samples}.{name}_ms"] = taken
             metrics[f"{framing}.{samples}.covered"] = value(covered, "part of the picture")
+        for name, taken in measure_neural(person, framing, 60 if quick else 300, log).items():
+            metrics[f"{framing}.neural.{name}_ms"] = spread(taken, "ms")
+            series[f"{framing}.neural.{name}_ms"] = taken
     metrics["triangles"] = value(len(person.faces), "triangles")
     return Measured(metrics, series)
 
@@ -95,6 +103,49 @@ def measure(
         covered += float(gbuffer.coverage.mean()) / frames if number >= 0 else 0.0
     times["frame"] = [sum(parts) for parts in zip(*times.values(), strict=True)]
     return dict(times), covered
+
+
+def measure_neural(person: Avatar, framing: str, frames: int, log: Console) -> dict[str, list[float]]:
+    """Samples in milliseconds of what stands around the neural renderer's network: the guidance planes (the drawing
+    under them is ``rasterize`` above, with one sample), the previous picture moved and faded, cells in and out, the
+    background. The network's answer is noise: time does not depend on it."""
+    body, frame, (mesh, _) = Body(person), camera.framing(framing), material.build(person)
+    raster, pose = Rasterizer(mesh, SIZE, samples=1), body.allocate()
+    surface = reference.lit_surface(person, reference.lit_atlas(person, reference.of(person)))
+    planes = guidance.Planes(raster, MASK_OF_REGION, KINDS)
+    known, pasts = guidance.allocate(SIZE), [planes.past(), planes.past()]
+    rng = np.random.default_rng(0)
+    previous, warped = rng.integers(0, 256, (*SIZE, 4), np.uint8), np.zeros((4, *SIZE), np.uint8)
+    packed = np.zeros((SIZE[0] // 8, SIZE[1] // 8, 4, cells.PACKED), np.uint8)
+    grid = (SIZE[0] // 4, SIZE[1] // 4)
+    residual = rng.normal(0, 0.05, (*grid, cells.RESIDUAL)).astype(np.float32)
+    shares = rng.normal(0, 3, (*grid, cells.SHARES)).astype(np.float32)
+    gain = np.ones((SIZE[0] // 8, SIZE[1] // 8, 3), np.float32)
+    behind = material.cover(person.background, SIZE)
+    rgb, alpha = np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.uint8)
+    before, now = np.zeros_like(pose.vertices), np.zeros_like(pose.vertices)
+    times: dict[str, list[float]] = defaultdict(list)
+    for number in track(range(-3, frames), description=f"{framing}, neural", console=log, transient=True):
+        motion, viewpoint = scene(number, frame.distance)
+        view, old = camera.camera(viewpoint, frame, SIZE), pasts[0] if number > -3 else None
+        body.pose(motion, pose)
+        raster.draw(pose.vertices, pose.normals, view, before, now)
+        start = [thread_time()]
+        planes.draw(*surface, view, viewpoint.distance, old, pasts[1], known)
+        start.append(thread_time())
+        fade(warp(previous, known.flow, known.seen, warped), known.hi[:3])
+        start.append(thread_time())
+        cells.pack(known, warped, packed)
+        start.append(thread_time())
+        cells.paint(residual, shares, gain, packed, previous)
+        start.append(thread_time())
+        over(previous, behind, rgb, alpha)
+        start.append(thread_time())
+        before, now, pasts = now, before, pasts[::-1]
+        if number >= 0:
+            for name, taken in zip(("guidance", "warp", "pack", "paint", "over"), np.diff(start), strict=True):
+                times[name].append(1e3 * float(taken))
+    return dict(times)
 
 
 def scene(number: int, distance: float) -> tuple[Motion, Viewpoint]:

@@ -34,7 +34,7 @@ class OpenVinoProgram:
     def __init__(
         self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], threads: int, precision: str
     ) -> None:
-        kind = ("bf16" if _has_bf16() else "f32") if precision == "auto" else precision
+        kind = ("bf16" if has_bf16() else "f32") if precision == "auto" else precision
         self.runs = f"OpenVINO, {kind}, {threads} thread{'s' * (threads > 1)}"
         shapes, stamp = tuple(sorted(fixed.items())), ort.stamp(path)
         self._bound = {batch: _bind(_compiled(path, stamp, shapes, batch, threads, kind)) for batch in batch_sizes}
@@ -108,7 +108,8 @@ def _bind(compiled: _Compiled) -> tuple[Any, Buffers, Buffers]:
 
 
 @lru_cache(1)
-def _has_bf16() -> bool:
+def has_bf16() -> bool:
+    """Whether this processor computes in bfloat16."""
     import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
