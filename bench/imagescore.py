@@ -24,6 +24,7 @@ from scipy import ndimage
 from engine.render.guidance import MASK_OF_REGION, MASKS
 from kernels.warp import warp
 from training.perceptual import Perceptual
+from training.renderer.hair import outlined
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
@@ -107,9 +108,10 @@ def parts(region: U8) -> dict[str, Mask]:
 
 
 def classes_of(region: U8) -> U8:
-    """Regions (H,W) -> the most frequent class in each cell, (H/8, W/8)."""
+    """Regions (H,W) -> the most frequent class in each cell, (H/8, W/8); hair as it is outlined, skin between strands
+    included."""
     height, width = region.shape
-    cells = MASK_OF_REGION[region].reshape(height // CELL, CELL, width // CELL, CELL)
+    cells = outlined(MASK_OF_REGION[region]).reshape(height // CELL, CELL, width // CELL, CELL)
     counts = np.stack([(cells == index).sum((1, 3)) for index in range(len(MASKS))])
     return counts.argmax(0).astype(np.uint8)
 

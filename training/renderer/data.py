@@ -21,6 +21,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from engine.avatar_reference import MOST
 from engine.render.guidance import MASKS, warp
 from engine.render.reference import PLANE, PLANES
+from training.renderer.hair import outlined
 from training.renderer.store import SUFFIX, Clip, Planes, empty
 
 Sample = dict[str, Tensor]
@@ -123,7 +124,7 @@ def read(clip: Clip, start: int, frames: int, top: int, left: int, side: int) ->
         "flow": np.stack([part.flow for part in parts]),
         "previous": _previous(clip, start, top, left, side, parts[0].flow, seen[0]),
         "target": np.stack([part.target for part in parts]),
-        "region": np.stack([part.region for part in parts]),
+        "region": outlined(np.stack([part.region for part in parts])),
         "motion": clip.motion[order],
         "view": clip.view[order],
         "reference": reference(clip),

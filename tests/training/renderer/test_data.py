@@ -78,7 +78,8 @@ def test_a_crop_is_that_part_of_the_whole_picture(folder: Path) -> None:
     whole, part = read(clip, 2, 2, 0, 0, SIZE), read(clip, 2, 2, 40, 64, 64)
     for name, scale in (("hi", 1), ("target", 1), ("region", 1), ("flow", 2)):
         rows, columns = slice(40 // scale, 104 // scale), slice(64 // scale, 128 // scale)
-        assert torch.equal(part[name], whole[name][..., rows, columns]), name
+        inner = slice(5, -5) if name == "region" else slice(None)  # hair is outlined by what is around
+        assert torch.equal(part[name][..., inner, inner], whole[name][..., rows, columns][..., inner, inner]), name
     assert torch.equal(part["lo"][:, :7], whole["lo"][:, :7, 20:52, 32:64])
 
 
