@@ -5,7 +5,7 @@ geometric        GeometricRenderer under the one gain a channel (linear light, a
 geometric_plain  the same as it comes, in its own light
 lit              the engine's guidance alone: reference photographs on the mesh, hair cards laid over
 ours             the product: engine/render/neural.py on the exported network
-step1, step2, step4, teacher50, no_view_moe, no_mask_moe
+step1, step2, step4, teacher50, both_moe, no_view_moe, no_mask_moe
                  networks in torch, by their weights under WEIGHTS (python -m training.renderer ...); whichever exist
 """
 
@@ -42,7 +42,7 @@ WEIGHTS: Final = ROOT / "data" / "renderer" / "systems"  # NAME.safetensors, by 
 SHIPPED: Final = ROOT / "engine" / "assets" / "renderer_lite.safetensors"
 NEURAL: Final = {  # name: whose weights, and in how many steps
     "step1": ("student", 1), "step2": ("student", 2), "step4": ("student", 4), "teacher50": ("teacher", 50),
-    "no_view_moe": ("no_view_moe", 1), "no_mask_moe": ("no_mask_moe", 1),
+    "both_moe": ("both_moe", 1), "no_view_moe": ("no_view_moe", 1), "no_mask_moe": ("no_mask_moe", 1),
 }  # fmt: skip
 SLOW: Final = ("teacher50",)  # only the first SHORT frames of a scene
 SHORT: Final = 2

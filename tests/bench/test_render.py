@@ -114,11 +114,14 @@ def test_promises_are_ratios_of_errors() -> None:
         "ours.mask_iou": value(0.97, ""), "step1.psnr_db.view45": value(25.0, "dB"),
         "no_view_moe.psnr_db.view45": value(24.9, "dB"),
     }  # fmt: skip
+    briefly = {**metrics, "both_moe.psnr_db": value(25.0, "dB"), "both_moe.psnr_db.view45": value(24.9, "dB")}
+    same = {name: found for name, _, found, _ in render_report.reach(briefly)}
+    assert same["error of no_view_moe above both_moe, view45, %"] == pytest.approx(0.0)
     told = {name: (found, met) for name, _, found, met in render_report.reach(metrics) if not np.isnan(found)}
     assert told["error of geometric over ours"] == (pytest.approx(2.0, abs=1e-3), True)
     assert not told["error of geometric over ours, hair"][1]
     assert told["perceptual distance, 1 step over 50"][1] and told["ours.mask_iou"][1]
-    assert told["error of no_view_moe above ours, view45, %"] == (pytest.approx(1.158, abs=1e-2), False)
+    assert told["error of no_view_moe above step1, view45, %"] == (pytest.approx(1.158, abs=1e-2), False)
     assert len(told) == 5
 
 
