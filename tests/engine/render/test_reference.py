@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from engine.avatar import REGIONS, Avatar
+from engine.motion.frame import Motion
 from engine.render import material, reference, unproject
 from engine.render.guidance import Guide, Surface
 from engine.render.reference import Lit, Reference, lit_atlas, lit_surface, of, paint, reference_planes
+from kernels.guidance import even
 from tests.synthetic import make_avatar
 
 FACE, HAIR = REGIONS.index("face"), REGIONS.index("hair")
@@ -67,6 +69,30 @@ def test_a_photograph_in_even_light_gives_the_pack_s_own_colours_also_where_nobo
     apart = np.abs(lit.atlas * lit.light[0, :, 0] - avatar.albedo[..., :3])[face]
     assert (lit.valid[face] == 0).mean() > 0.3  # the back of the head
     assert np.median(apart) <= 3 and np.percentile(apart, 95) <= 14
+
+
+def test_a_head_that_turns_is_lit_as_photographs_of_the_turned_head_would_be() -> None:
+    """Photographed at rest in a known light from one side, drawn with the head turned toward it."""
+    side = person().albedo.shape[0]
+    light = even()
+    light[..., 0], light[..., 1], light[..., 2], light[..., 10] = 0.6, 0.3, 0.1, 0.2  # from +x, and a little from above
+    truth = Guide(person(), Surface(reference._layout(person(), side).even, light), (512, 512), "upper")
+    shots, photos, alphas, regions = painted(), [], [], []
+    for view in shots.viewpoints:
+        hi = truth.draw(shots.motion, view).hi
+        photos.append(np.moveaxis(hi[:3], 0, 2).copy())
+        alphas.append(hi[3].copy())
+        regions.append(reference._drawn(truth))
+    taken = dataclasses.replace(shots, photos=np.stack(photos), alphas=np.stack(alphas), regions=np.stack(regions))
+    found = lit_surface(person(), lit_atlas(person(), taken))
+    turned = Motion.rest()
+    turned.head[1] = 0.7
+    guide = Guide(person(), found, (512, 512), "upper")
+    wanted = truth.draw(turned, shots.viewpoints[0]).hi[:3].astype(int)
+    face = reference._least(truth.raster.gbuffer.region == FACE, 4)
+    apart = np.abs(guide.draw(turned, shots.viewpoints[0]).hi[:3].astype(int) - wanted)[:, face]
+    at_rest = np.abs(truth.draw(shots.motion, shots.viewpoints[0]).hi[:3].astype(int) - wanted)[:, face]
+    assert face.sum() > 2000 and np.median(apart) <= 4 < 8 <= np.median(at_rest)
 
 
 def test_hair_that_hangs_over_skin_in_a_photograph_does_not_stay_on_the_skin() -> None:
