@@ -28,7 +28,7 @@ def needs_nvrtc():
 
 def test_there_is_a_source_for_every_kernel():
     assert {path.parent.name for path in cuda.sources()} == {
-        "blend", "cells", "compose", "guidance", "rasterize", "shade", "skin", "warp", "yuv",
+        "blend", "cells", "compose", "guidance", "rasterize", "shade", "skin", "warp", "watermark", "yuv",
     }  # fmt: skip
 
 
