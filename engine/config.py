@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from engine.motion.behaviour import BehaviourConfig
 from engine.motion.condition import AVERAGE_STYLE
 from engine.motion.manner import Manner
+from engine.watermark.code import PUBLIC_KEY
 
 RENDERERS = ("geometric", "neural")
 PRECISIONS = ("auto", "bf16", "f32")
@@ -79,6 +80,18 @@ class RenderConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatermarkConfig:
+    """The invisible mark in every picture (engine/watermark)."""
+
+    enabled: bool = True  # visavis detect-watermark finds it in films and recordings
+    key: str = PUBLIC_KEY  # who knows it finds the mark; a word of your own keeps that to you
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            raise ValueError("key must not be empty; leave it out for the public one, or set enabled = false")
+
+
+@dataclass(frozen=True, slots=True)
 class AvatarConfig:
     """Who can be worn."""
 
@@ -96,3 +109,4 @@ class EngineConfig:
     manner: MannerConfig = MannerConfig()
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()
+    watermark: WatermarkConfig = WatermarkConfig()

@@ -28,6 +28,7 @@ from engine.render.geometric import GeometricRenderer
 from engine.render.picture import Renderer
 from engine.session import Session
 from engine.viewpoint import ViewSpring
+from engine.watermark import Mark, Payload
 from kernels.yuv import to_i420
 
 if TYPE_CHECKING:
@@ -88,6 +89,14 @@ class Engine:
         found = network.find(render.network, render.threads, render.precision)
         return neural.NeuralRenderer(worn, found, size, framing, background=backdrop, seed=seed)
 
+    def mark(self, avatar: str, seed: int = 0) -> Mark | None:
+        """The watermark of a session of ``avatar`` with this seed, for pictures of the configured size; None when
+        watermarks are switched off."""
+        if not self.config.watermark.enabled:
+            return None
+        render, payload = self.config.render, Payload.of(self.avatar(avatar).meta.id, seed)
+        return Mark(payload, render.height, render.width, self.config.watermark.key)
+
     def behind(self, backdrop: Backdrop, avatar: str) -> NDArray[np.uint8]:
         """The picture that ``backdrop`` puts behind ``avatar``, (H,W,3) of the configured size."""
         return composite.behind(backdrop, self.avatar(avatar), (self.config.render.height, self.config.render.width))
@@ -113,6 +122,7 @@ class Engine:
             self.renderer(avatar or self.default_avatar, framing, seed=seed, backdrop=backdrop),
             to_i420,
             config.view.eye_contact,
+            self.mark(avatar or self.default_avatar, seed),
         )
         return Session(parts, seed=seed, manner=manner or config.manner.manner())
 

@@ -21,6 +21,7 @@ from engine.motion.manner import Manner
 from engine.render import camera
 from engine.render.picture import Renderer
 from engine.viewpoint import SpringState, Viewpoint, ViewSpring
+from engine.watermark.mark import Mark
 
 EYES: Final = np.array([0.0, 0.0, 0.0])  # avatar space begins between the eyes
 EYE_CONTACT_LIMIT: Final = math.radians(28)  # beyond this a person stops following with head and eyes
@@ -40,6 +41,7 @@ class Parts:
     renderer: Renderer
     to_i420: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
     eye_contact: float
+    mark: Mark | None = None  # what is laid on every picture; None: nothing
 
     @property
     def lookahead(self) -> int:

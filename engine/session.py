@@ -26,6 +26,7 @@ from engine.render.picture import Renderer, RenderState
 from engine.ring import FrameRing, SampleRing
 from engine.stages import Stages
 from engine.viewpoint import SpringState, Viewpoint
+from engine.watermark.mark import Mark
 
 Samples = NDArray[np.float32]
 
@@ -150,11 +151,13 @@ class Session:
         """Says that the next picture does not follow from the last one: another place of a recording, another shot."""
         self.state.render.reset()
 
-    def wear(self, renderer: Renderer) -> None:
-        """Changes the avatar or the framing from the next frame on; voice, motion and time go on as they are."""
+    def wear(self, renderer: Renderer, mark: Mark | None = None) -> None:
+        """Changes the avatar or the framing from the next frame on; voice, motion and time go on as they are. ``mark``:
+        the new avatar's watermark; without, pictures that are marked keep the one they have."""
         if renderer.size != self.parts.renderer.size:
             raise ValueError(f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}")
         self.parts.renderer, self.state.render = renderer, renderer.initial_state()
+        self.parts.mark = mark or self.parts.mark
 
     def step(self) -> Frame | None:
         """The next 40 ms: hear, move, look, paint. None while the voice (or its lookahead) is not there yet."""
@@ -165,10 +168,14 @@ class Session:
         picture, state.render = parts.renderer.step(moved.motion, moved.viewpoint, state.render, stages)
         i420 = parts.to_i420(picture.rgb, self.frames.claim())
         stages.mark("yuv")
+        cutout = parts.renderer.cutout() if parts.renderer.transparent else None
+        if parts.mark is not None:
+            parts.mark(i420, cutout)
+            stages.mark("watermark")
         return Frame(
             moved.pts, i420, moved.voice, moved.motion, moved.viewpoint, moved.speaking, moved.viseme,
             moved.controls.seq, stages.times, moved.interrupted,
-            parts.renderer.cutout() if parts.renderer.transparent else None, parts.renderer.clamped,
+            cutout, parts.renderer.clamped,
         )  # fmt: skip
 
     def move(self, stages: Stages | None = None) -> Moved | None:

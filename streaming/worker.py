@@ -20,6 +20,7 @@ from engine.render.composite import Backdrop
 from engine.render.picture import Renderer
 from engine.session import Frame, Session
 from engine.viewpoint import Viewpoint
+from engine.watermark import Mark
 from streaming.marker import OnsetFinder, paint
 from streaming.tracks import OutFrame
 
@@ -250,12 +251,13 @@ class SessionWorker:
             if avatar not in known:  # only ids: a client must not be able to name a folder of this machine
                 raise ValueError(f'no avatar "{avatar}"; choose one of {", ".join(known)}')
             renderer = self._engine.renderer(avatar, framing, seed=self._seed, backdrop=self._backdrop)
+            mark = self._engine.mark(avatar, self._seed)
         except (ValueError, OSError) as problem:
             self._listener.refused(about, problem)
             return
         self._coming = avatar
         with self._wake:
-            self._jobs.append(lambda session: self._wear(session, renderer, avatar, framing))
+            self._jobs.append(lambda session: self._wear(session, renderer, mark, avatar, framing))
             self._wake.notify()
 
     def _prepare_backdrop(self, backdrop: Backdrop) -> None:
@@ -265,8 +267,8 @@ class SessionWorker:
             self._jobs.append(lambda session: session.parts.renderer.show(Backdrop("image", picture=picture)))
             self._wake.notify()
 
-    def _wear(self, session: Session, renderer: Renderer, avatar: str, framing: str) -> None:
-        session.wear(renderer)
+    def _wear(self, session: Session, renderer: Renderer, mark: Mark | None, avatar: str, framing: str) -> None:
+        session.wear(renderer, mark)
         if framing != self._framing:
             session.control(replace(session.controls, viewpoint=renderer.default_viewpoint()))
         self._avatar, self._framing = avatar, framing

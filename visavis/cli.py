@@ -1,4 +1,4 @@
-"""The command line: ``visavis serve | render | drive | motion | avatars | avatar | devices``."""
+"""The command line: ``visavis serve | render | drive | motion | avatars | avatar | detect-watermark | devices``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ from visavis.options import (
     RendererOption,
     TextOption,
     ViewpointOption,
+    WatermarkOption,
     camera_of,
+    configured,
     manner_of,
     pictured,
 )
@@ -109,6 +111,7 @@ def render(
     framing: FramingOption = None,
     renderer: RendererOption = None,
     background: BackgroundOption = None,
+    watermark: WatermarkOption = None,
     seed: Annotated[int, typer.Option(help="Blinks, gaze, head and gestures follow from it.", min=0)] = 0,
     emotion: EmotionOption = None,
     intensity: IntensityOption = None,
@@ -128,6 +131,7 @@ def render(
     from engine.motion import tape
     from engine.session import Source
     from visavis.config import load
+    from visavis.provenance import Provenance
     from visavis.sound import probe, read_voice
     from visavis.video import format_of, frames_of
 
@@ -135,7 +139,7 @@ def render(
         raise ValueError(f'--lips is file or voice, got "{lips}"')
     info = probe(voice)
     settings = load(config)
-    engine = Engine(replace(settings, render=pictured(settings.render, renderer, background)).engine)
+    engine = Engine(configured(settings, renderer, background, watermark))
     format_of(output, engine.backdrop.transparent)
     manner = manner_of(engine, emotion, intensity, gaze, text, head, gesture)
     session = engine.open(avatar, seed=seed, framing=framing, manner=manner)
@@ -145,7 +149,7 @@ def render(
     frames = frames_of(session, read_voice(voice, max_seconds=60 * max_minutes), seen)
     record = tape.Recorder(motion, {"source": voice.name, "seed": str(seed)}) if motion is not None else None
     total = None if info.seconds is None else math.ceil(info.seconds * FPS)
-    paint(frames, session.parts.renderer, output, total, record)
+    paint(frames, session.parts.renderer, output, total, record, Provenance.of(engine, avatar, seed))
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB")
 
 
@@ -166,6 +170,7 @@ def drive(
     framing: FramingOption = None,
     renderer: RendererOption = None,
     background: BackgroundOption = None,
+    watermark: WatermarkOption = None,
     max_minutes: Annotated[float, typer.Option(help="Longest video to accept.", min=0.01)] = 10.0,
     config: ConfigOption = None,
 ) -> None:
@@ -178,6 +183,7 @@ def drive(
     from engine.motion import tape
     from visavis import drive as driving
     from visavis.config import load
+    from visavis.provenance import Provenance
     from visavis.sound import has_sound
     from visavis.video import format_of
 
@@ -188,7 +194,7 @@ def drive(
     if lips == "voice" and webcam is not None:
         raise ValueError("a camera has no voice; use --lips video")
     limit, settings = 60 * max_minutes, load(config)
-    engine = Engine(replace(settings, render=pictured(settings.render, renderer, background)).engine)
+    engine = Engine(configured(settings, renderer, background, watermark))
     format_of(output, engine.backdrop.transparent)
     session = engine.open(avatar, framing=framing)
     front = session.parts.renderer.default_viewpoint()
@@ -206,7 +212,8 @@ def drive(
     if voice is None and lips == "voice":
         raise ValueError(f"{video}: there is no sound in it; use --lips video")
     seen = camera_of(viewpoint, orbit, camera, front, found.seconds)
-    cli_motion.play_back(session, found, output, voice, seen, lips == "video", limit + 60.0)
+    provenance = Provenance.of(engine, avatar)
+    cli_motion.play_back(session, found, output, voice, seen, lips == "video", limit + 60.0, provenance)
     if motion is not None:
         tape.save(motion, found)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")
@@ -236,6 +243,35 @@ def avatar_check(path: Annotated[Path, typer.Argument(help="The folder of an ava
         raise typer.Exit(1)
     meta = packs.load(path).meta
     out.print(f"[green]ok[/] {meta.name} ({meta.id}), {meta.licence}, {path}")
+
+
+@app.command("detect-watermark")
+def detect_watermark(
+    path: Annotated[Path, typer.Argument(help="A video, a picture, or a folder of pictures.", metavar="FILE")],
+    key: Annotated[str | None, typer.Option(help="The mark's key; as configured without.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Say whether a film was made by Visavis, and by which session. Exit status: 0 found, 1 not found, 2 an error."""
+    from engine import avatar as packs
+    from engine.watermark.code import avatar_tag
+    from visavis import watermark
+    from visavis.config import load
+
+    settings = load(config)
+    with progress() as bar:
+        task = bar.add_task("looking", total=watermark.length(path))
+        verdict, count = watermark.detect(
+            path, key or settings.watermark.key, lambda seen: bar.update(task, completed=seen)
+        )
+    about = f"statistic {verdict.statistic:.1f}, {verdict.needed:.1f} is needed; {count} pictures"
+    if verdict.payload is None:
+        out.print(f"[yellow]not found[/]: no mark of this key ({about})", highlight=False)
+        raise typer.Exit(1)
+    told, folders = verdict.payload, tuple(Path(folder) for folder in settings.avatar.folders)
+    names = [meta.id for meta in packs.available(folders) if avatar_tag(meta.id) == told.avatar]
+    who = " or ".join(names) or "one that is not installed here"
+    out.print(f"[green]found[/]: avatar {told.avatar:04x} ({who}), session {told.session:04x}", highlight=False)
+    out.print(f"  {about}; chance of a false alarm below 1e{math.ceil(verdict.log10_chance)}", highlight=False)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,9 +25,10 @@ from visavis.options import (
     RendererOption,
     TextOption,
     ViewpointOption,
+    WatermarkOption,
     camera_of,
+    configured,
     manner_of,
-    pictured,
 )
 from visavis.paint import paint, progress
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engine.motion.tape import Tape
     from engine.session import Session
     from visavis.camera import Camera
+    from visavis.provenance import Provenance
 
 app = typer.Typer(help="Record, play, export and import motion (docs/motion_format.md).", no_args_is_help=True)
 out, err = Console(), Console(stderr=True)
@@ -69,7 +70,7 @@ def record(
     info = probe(voice)
     settings = load(config)
     # Nothing is painted: the renderer that is there soonest will do.
-    engine = Engine(replace(settings, render=pictured(settings.render, "geometric", None)).engine)
+    engine = Engine(configured(settings, "geometric", None))
     manner = manner_of(engine, emotion, intensity, gaze, text, head, gesture)
     session = engine.open(seed=seed, manner=manner)
     with progress() as bar, Recorder(output, {"source": voice.name, "seed": str(seed)}) as tape:
@@ -114,6 +115,7 @@ def play(
     framing: FramingOption = None,
     renderer: RendererOption = None,
     background: BackgroundOption = None,
+    watermark: WatermarkOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Paint a motion file into a video file."""
@@ -121,21 +123,24 @@ def play(
     from engine.engine import Engine
     from engine.motion.tape import read
     from visavis.config import load
+    from visavis.provenance import Provenance
 
     tape = read(path)
     settings = load(config)
-    engine = Engine(replace(settings, render=pictured(settings.render, renderer, background)).engine)
+    engine = Engine(configured(settings, renderer, background, watermark))
     session = engine.open(avatar, framing=framing)
     seen = camera_of(viewpoint, orbit, camera, session.parts.renderer.default_viewpoint(), tape.seconds)
-    play_back(session, tape, output, voice, seen, lips=True, max_seconds=tape.seconds + 3600.0)
+    provenance = Provenance.of(engine, avatar)
+    play_back(session, tape, output, voice, seen, True, tape.seconds + 3600.0, provenance)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")
 
 
 def play_back(
-    session: Session, tape: Tape, output: Path, voice: Path | None, camera: Camera, lips: bool, max_seconds: float
-) -> None:
+    session: Session, tape: Tape, output: Path, voice: Path | None, camera: Camera, lips: bool, max_seconds: float,
+    provenance: Provenance,
+) -> None:  # fmt: skip
     """Writes ``tape`` as a video, as long as it is, with the sound of ``voice`` or with silence. ``lips``: the tape's;
-    without, they follow the voice."""
+    without, they follow the voice. ``provenance``: what the video says of itself."""
     from engine.clock import FPS, VOICE_FRAME
     from engine.session import Source
     from visavis.sound import read_voice
@@ -145,7 +150,8 @@ def play_back(
     session.source = Source(tape.at, lips)
     silence = (np.zeros(VOICE_FRAME, np.float32) for _ in range(count))
     sound = () if voice is None else read_voice(voice, max_seconds=max_seconds)
-    paint(islice(frames_of(session, chain(sound, silence), camera), count), session.parts.renderer, output, count)
+    frames = islice(frames_of(session, chain(sound, silence), camera), count)
+    paint(frames, session.parts.renderer, output, count, provenance=provenance)
 
 
 @app.command()

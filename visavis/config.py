@@ -9,7 +9,15 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from engine.config import AvatarConfig, EngineConfig, MannerConfig, MotionConfig, RenderConfig, ViewConfig
+from engine.config import (
+    AvatarConfig,
+    EngineConfig,
+    MannerConfig,
+    MotionConfig,
+    RenderConfig,
+    ViewConfig,
+    WatermarkConfig,
+)
 from engine.motion.behaviour import BehaviourConfig
 from streaming.config import ServerConfig, StreamConfig
 
@@ -30,13 +38,16 @@ class Config:
     manner: MannerConfig = MannerConfig()
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()
+    watermark: WatermarkConfig = WatermarkConfig()
     server: ServerConfig = ServerConfig()
     stream: StreamConfig = StreamConfig()
 
     @property
     def engine(self) -> EngineConfig:
         """The sections that the engine reads."""
-        return EngineConfig(self.avatar, self.motion, self.behaviour, self.manner, self.view, self.render)
+        return EngineConfig(
+            self.avatar, self.motion, self.behaviour, self.manner, self.view, self.render, self.watermark
+        )  # fmt: skip
 
 
 def load(path: Path | None) -> Config:

@@ -15,8 +15,9 @@ from engine.viewpoint import Viewpoint
 from visavis import camera
 
 if TYPE_CHECKING:
-    from engine.config import RenderConfig
+    from engine.config import EngineConfig, RenderConfig
     from engine.engine import Engine
+    from visavis.config import Config
 
 EmotionOption = Annotated[str | None, typer.Option(help=f"One of {', '.join(EMOTIONS)}.")]
 IntensityOption = Annotated[float | None, typer.Option(help="Of the emotion: mild .35, moderate .65, strong 1.")]
@@ -26,6 +27,9 @@ HeadOption = Annotated[float | None, typer.Option(help="How far the head moves, 
 RendererOption = Annotated[str | None, typer.Option(help="geometric or neural; as configured without.")]
 BackgroundOption = Annotated[
     str | None, typer.Option(help="avatar, blur, a colour as #rrggbb, an image file, or (in files) transparent.")
+]
+WatermarkOption = Annotated[
+    bool | None, typer.Option("--watermark/--no-watermark", help="The invisible mark; as configured without.")
 ]
 GestureOption = Annotated[float | None, typer.Option(help="How far arms and hands move, 0 to 1.5.")]
 FramingOption = Annotated[str | None, typer.Option(help="How much of the avatar: upper, head or presenter.")]
@@ -50,6 +54,14 @@ def manner_of(
     if text is not None:
         given["meaning"] = engine.meaning(text)
     return replace(engine.config.manner.manner(), **{name: value for name, value in given.items() if value is not None})
+
+
+def configured(
+    settings: Config, renderer: str | None, background: str | None, watermark: bool | None = None
+) -> EngineConfig:
+    """The engine's settings with the renderer, background and watermark of the command line, where they are given."""
+    marked = settings.watermark if watermark is None else replace(settings.watermark, enabled=watermark)
+    return replace(settings, render=pictured(settings.render, renderer, background), watermark=marked).engine
 
 
 def pictured(render: RenderConfig, renderer: str | None, background: str | None) -> RenderConfig:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from engine.motion.tape import Recorder
     from engine.render.picture import Renderer
     from engine.session import Frame
+    from visavis.provenance import Provenance
 
 err: Final = Console(stderr=True)
 
@@ -26,10 +27,11 @@ def progress() -> Progress:
 
 def paint(
     frames: Iterable[tuple[Frame, int]], renderer: Renderer, output: Path, total: int | None,
-    record: Recorder | None = None,
+    record: Recorder | None = None, provenance: Provenance | None = None,
 ) -> None:  # fmt: skip
-    """Writes ``frames`` of a session that ``renderer`` paints, each with its samples of voice, to the video ``output``,
-    and their motion to ``record``. ``total``: how many there will be, about; None: nobody knows.
+    """Writes ``frames`` of a session that ``renderer`` paints, each with its samples of voice, to the video
+    ``output``, and their motion to ``record``. ``provenance`` is what the video says of itself. ``total``: how many
+    there will be, about; None: nobody knows.
 
     Says so when motion had to be clamped. Raises ValueError for an ``output`` that cannot be; on error no file is left.
     """
@@ -37,7 +39,7 @@ def paint(
 
     with ExitStack() as files:
         bar = files.enter_context(progress())
-        video = files.enter_context(VideoWriter(output, *renderer.size, renderer.transparent))
+        video = files.enter_context(VideoWriter(output, *renderer.size, renderer.transparent, provenance=provenance))
         tape = files.enter_context(record) if record is not None else None
         task = bar.add_task("frames", total=total)
         for frame, samples in frames:

@@ -17,6 +17,7 @@ import numpy as np
 from engine.clock import FPS, FRAME, FRAME_SECONDS, VOICE_FRAME, VOICE_RATE
 from engine.session import Frame, Moved, Session
 from visavis.camera import Camera
+from visavis.provenance import Provenance
 
 T = TypeVar("T")
 
@@ -59,12 +60,14 @@ class VideoWriter:
 
     Picture and sound carry the pts of the frames they came with, so they stay as far apart as the engine put them.
     The ending of ``path`` says what is written (FORMATS); with ``transparent``, frames are written as their cutouts.
-    ``rate``: at most so many bits a second of picture, counted over every second; for H.264 alone.
+    ``provenance`` is what the file says of itself. ``rate``: at most so many bits a second of picture, counted over
+    every second; for H.264 alone.
     """
 
     def __init__(
-        self, path: Path, height: int, width: int, transparent: bool = False, *, rate: int | None = None
-    ) -> None:
+        self, path: Path, height: int, width: int, transparent: bool = False, *, rate: int | None = None,
+        provenance: Provenance | None = None,
+    ) -> None:  # fmt: skip
         kind = format_of(path, transparent)
         if rate is not None and kind.video != "h264":
             raise ValueError(f"{path}: the bits of a {path.suffix} file cannot be limited; write an .mp4")
@@ -73,6 +76,9 @@ class VideoWriter:
         self._path, self._partial = path, path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         options = {"movflags": "+faststart"} if kind.container in ("mp4", "mov") else {}
         self._container = av.open(str(self._partial), "w", format=kind.container, options=options)
+        self._provenance = provenance if kind.container in ("mp4", "mov") else None  # what the tags leave out
+        if provenance is not None:
+            self._container.metadata.update(provenance.tags())
         self._video = cast(av.VideoStream, self._container.add_stream(kind.video, rate=FPS))
         self._pixels = kind.clear if transparent else kind.opaque
         self._video.width, self._video.height, self._video.pix_fmt = width, height, self._pixels
@@ -110,6 +116,8 @@ class VideoWriter:
                 self._container.mux(self._sound.encode(None))
             self._container.close()
             if kind is None:
+                if self._provenance is not None:
+                    self._provenance.append_to(self._partial)
                 os.replace(self._partial, self._path)
         finally:
             with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Watermark on one CPU core (numba). Marking: eight blocks of 8 x 8 side by side are 64 lanes; reference.py's integers."""
+"""Watermark on one CPU core (numba). Marking: eight blocks of 8 x 8 are 64 lanes; the integers of reference.py."""
 
 # numba, not mypy, decides the types of scalars in compiled code.
 # mypy: disable-error-code="operator, assignment, call-overload, arg-type"

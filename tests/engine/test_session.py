@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from engine.clock import FRAME, VOICE_FRAME
-from engine.config import EngineConfig, MotionConfig, RenderConfig
+from engine.config import EngineConfig, MotionConfig, RenderConfig, WatermarkConfig
 from engine.engine import Engine
 from engine.motion.frame import ACTION_INDEX, Motion
 from engine.motion.lips import lip_gap
 from engine.motion.manner import Manner
 from engine.session import Controls, Frame, Session, Source
 from engine.viewpoint import Viewpoint
+from engine.watermark import Payload
 
 SMALL = RenderConfig(width=64, height=64)
 
@@ -111,6 +112,28 @@ def test_the_avatar_changes_between_two_frames_without_losing_time(engine: Engin
     second = play(session, voice(3), 960)
     assert [f.pts // FRAME for f, _ in first + second] == list(range(6))
     assert not np.array_equal(first[-1][1], second[-1][1])
+
+
+def test_every_picture_is_marked_unless_that_is_switched_off(engine: Engine) -> None:
+    off = Engine(EngineConfig(motion=MotionConfig(lookahead=0), render=SMALL, watermark=WatermarkConfig(enabled=False)))
+    samples = voice(3)
+    marked, bare = (play(each.open(seed=3), samples, 960) for each in (engine, off))
+    assert off.mark("ada") is None and off.open().parts.mark is None
+    again = engine.mark("ada", 3)
+    assert again is not None
+    for (_, picture), (_, plain) in zip(marked, bare, strict=True):
+        assert 0.05 < np.mean(picture[:64] != plain[:64]) and np.array_equal(picture[64:], plain[64:])
+        assert np.abs(picture.astype(int) - plain).max() <= 6
+        again(plain)
+        assert np.array_equal(picture, plain)  # nothing else is changed
+
+
+def test_a_new_avatar_brings_its_own_mark(engine: Engine) -> None:
+    session = engine.open("ada", seed=4)
+    session.wear(engine.renderer("leo"), engine.mark("leo", 4))
+    assert session.parts.mark is not None and session.parts.mark.payload == Payload.of("leo", 4)
+    session.wear(engine.renderer("ada"))
+    assert session.parts.mark.payload == Payload.of("leo", 4)
 
 
 def test_sessions_do_not_touch_each_other(engine: Engine) -> None:

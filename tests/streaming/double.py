@@ -65,7 +65,7 @@ class DoubleSession:
     def control(self, controls: Controls) -> None:
         self.controls = controls
 
-    def wear(self, renderer: DoubleRenderer) -> None:
+    def wear(self, renderer: DoubleRenderer, mark: None = None) -> None:
         self.parts.renderer = renderer
 
     def step(self) -> Frame | None:
@@ -120,6 +120,9 @@ class DoubleEngine:
 
     default_avatar: str = "ada"
     backdrop: Backdrop = field(default_factory=Backdrop)
+
+    def mark(self, avatar: str, seed: int = 0) -> None:
+        return None
 
     def avatars(self) -> list[Meta]:
         found = []

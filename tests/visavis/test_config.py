@@ -30,6 +30,8 @@ def test_a_value_in_the_file_replaces_the_default(tmp_path: Path) -> None:
         ("[render]\nwidth = true", r'"render\.width" must be int'),
         ("[render]\nwidth = 511", r"even number"),
         ('[render]\nframing = "feet"', r"framing must be"),
+        ('[watermark]\nkey = ""', r"\[watermark\] key must not be empty"),
+        ("[watermark]\nenabled = 1", r'"watermark\.enabled" must be bool'),
         ("render = 3", r'"render" is a section'),
         ("[render\n", r"config\.toml"),
     ],
