@@ -1,11 +1,12 @@
-"""TensorFlow Lite -> ONNX, for the face detectors of `visavis drive`: float networks of a dozen operators.
+"""TensorFlow Lite -> ONNX, for finding faces and people in pictures: float networks of a dozen operators.
 
     python -m exporters.tflite MEDIAPIPE_WHEEL
 
-takes short-range face detection and the attention face mesh (478 landmarks) out of the package mediapipe 0.10.21
-(Apache-2.0) and writes engine/assets/face_*.onnx. Weights stay in half precision, as they are there. The mesh's three
-custom operators (crop by landmarks, after MediaPipe's util/tflite/operations) become plain ONNX ones. Needs the package
-`tflite` on the machine that converts, nowhere else.
+takes short-range face detection, the attention face mesh (478 landmarks) and selfie segmentation out of the package
+mediapipe (Apache-2.0; faces from 0.10.21, the mask from 0.10.14) and writes engine/assets/face_*.onnx and
+training/assets/person_mask.onnx. Weights stay in half precision, as they are there. The mesh's three custom operators
+(crop by landmarks, after MediaPipe's util/tflite/operations) become plain ONNX ones. Needs the package `tflite` on the
+machine that converts, nowhere else.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-ASSETS: Final = Path(__file__).parent.parent / "engine" / "assets"
+ROOT: Final = Path(__file__).parent.parent
 SOURCES: Final = {
-    "face_detection.onnx": "mediapipe/modules/face_detection/face_detection_short_range.tflite",
-    "face_mesh.onnx": "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
+    "engine/assets/face_detection.onnx": "mediapipe/modules/face_detection/face_detection_short_range.tflite",
+    "engine/assets/face_mesh.onnx": "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
+    "training/assets/person_mask.onnx": "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
 }
 OPSET: Final = 17
 
@@ -115,6 +117,40 @@ class Converter:
         pads = self._pads(options.Padding(), ins[0], kernel, stride)
         result = self._add("MaxPool", [self._name(ins[0])], kernel_shape=kernel, strides=stride, pads=pads)
         self._activate(options, result, out)
+
+    def on_average_pool_2d(self, operator: Any, ins: list[int], out: int) -> None:
+        options = self._options(operator, "Pool2DOptions")
+        kernel, stride = (options.FilterHeight(), options.FilterWidth()), (options.StrideH(), options.StrideW())
+        pads = self._pads(options.Padding(), ins[0], kernel, stride)
+        result = self._add("AveragePool", [self._name(ins[0])], kernel_shape=kernel, strides=stride, pads=pads)
+        self._activate(options, result, out)
+
+    def on_resize_bilinear(self, operator: Any, ins: list[int], out: int) -> None:
+        options = self._options(operator, "ResizeBilinearOptions")
+        if options.AlignCorners() or not options.HalfPixelCenters():
+            # TensorFlow's first convention: sample i of the output lies at i times the scale of the input.
+            mode = "align_corners" if options.AlignCorners() else "asymmetric"
+        else:
+            mode = "half_pixel"
+        shape = np.array(self._shape(out), np.int64)[[0, 3, 1, 2]]
+        self._add("Resize", [self._name(ins[0]), "", "", self._constant(shape)], output=self._name(out), mode="linear",
+                  coordinate_transformation_mode=mode)  # fmt: skip
+
+    def on_hard_swish(self, operator: Any, ins: list[int], out: int) -> None:
+        self._add("HardSwish", [self._name(ins[0])], output=self._name(out))
+
+    def on_logistic(self, operator: Any, ins: list[int], out: int) -> None:
+        if ins[0] in self._plain:
+            self._plain.add(out)
+        self._add("Sigmoid", [self._name(ins[0])], output=self._name(out))
+
+    def on_convolution2dtransposebias(self, operator: Any, ins: list[int], out: int) -> None:
+        stride = np.frombuffer(bytes(operator.CustomOptionsAsNumpy()), np.int32)[1:3].tolist()[::-1]
+        weights = self._value(ins[1]).transpose(3, 0, 1, 2)  # (out, h, w, in) of TensorFlow Lite
+        if list(weights.shape[2:]) != stride:
+            raise ValueError("a transposed convolution whose kernel overlaps is not known to this converter")
+        inputs = [self._name(ins[0]), self._weight(weights), self._weight(self._value(ins[2]))]
+        self._add("ConvTranspose", inputs, output=self._name(out), strides=stride)
 
     def on_relu(self, operator: Any, ins: list[int], out: int) -> None:
         self._add("Relu", [self._name(ins[0])], output=self._name(out))
@@ -297,14 +333,14 @@ class Converter:
 
 
 def main(wheel: Path) -> None:
-    """Writes the two networks from the package's wheel."""
+    """Writes the networks from the package's wheel."""
     import onnx
 
     with zipfile.ZipFile(wheel) as package:
         for target, source in SOURCES.items():
             model = Converter(package.read(source)).convert(Path(target).stem)
-            onnx.save(model, str(ASSETS / target))
-            print(f"{ASSETS / target}: {(ASSETS / target).stat().st_size / 1e6:.2f} MB")
+            onnx.save(model, str(ROOT / target))
+            print(f"{ROOT / target}: {(ROOT / target).stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

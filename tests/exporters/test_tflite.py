@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from engine.backends import ort
-from exporters.tflite import ASSETS, SOURCES, Converter
+from exporters.tflite import ROOT, SOURCES, Converter
 
 WHEEL = os.environ.get("VISAVIS_MEDIAPIPE_WHEEL", "")  # path of mediapipe-0.10.21-*.whl
 
 
 def test_the_shipped_networks_have_the_shapes_that_the_tracker_reads() -> None:
-    detector, mesh = (ort.load(ASSETS / name, (1,)) for name in SOURCES)
+    detector, mesh, mask = (ort.load(ROOT / name, (1,)) for name in SOURCES)
     assert detector.inputs(1)["image"].shape == (1, 3, 128, 128) and mesh.inputs(1)["image"].shape == (1, 3, 192, 192)
     sizes = {name: value.size for name, value in mesh.run(1).items()}
     assert sizes["output_mesh_identity"] == 3 * 468 and sizes["output_lips"] == 160
     assert sizes["output_left_eye"] == sizes["output_right_eye"] == 142 and sizes["output_left_iris"] == 10
     assert detector.run(1)["regressors"].size == 896 * 16
+    assert [value.size for value in mask.run(1).values()] == [256 * 256] == [mask.inputs(1)["image"].size // 3]
 
 
 @pytest.mark.skipif(not WHEEL, reason="VISAVIS_MEDIAPIPE_WHEEL does not name mediapipe's wheel")
