@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import json
 import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 import typer
@@ -50,6 +52,7 @@ class Run:
     averaged: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     _bar: tuple[Progress, TaskID] | None = None
+    _lock: TextIO | None = None
 
     def __post_init__(self) -> None:
         self.averaged = copy.deepcopy(self.net).eval()
@@ -62,8 +65,16 @@ class Run:
         return self.folder / f"{self.name}.pt"
 
     def open(self, resume: bool) -> None:
-        """Makes the folder, or goes on from its checkpoint. Raises ValueError when one is there and must not be."""
+        """Makes the folder, or goes on from its checkpoint. Raises ValueError when one is there and must not be, or
+        while another process has this run in hand."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / f".{self.name}.lock", "w", encoding="utf-8")  # noqa: SIM115  until the run ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(
+                f"another process is training {self.name} in {self.folder}; wait for it or choose another --out"
+            ) from error
         if not self.path.exists():
             return
         if not resume:
@@ -78,7 +89,7 @@ class Run:
         """Steps still to do, with a progress bar, a falling rate and a checkpoint every few minutes."""
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         saved = time.monotonic()
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=console) as progress, self._lock or nullcontext():
             self._bar = progress, progress.add_task(self.name, total=self.plan.steps, completed=self.step)
             while self.step < self.plan.steps:
                 for group in self.optimizer.param_groups:
@@ -90,7 +101,7 @@ class Run:
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-        self.save()
+            self.save()
 
     def learn(self, parts: dict[str, Tensor]) -> None:
         """One step of the optimizer on ``parts["loss"]``; the other parts go to the log."""
