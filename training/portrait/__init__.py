@@ -1,0 +1,1 @@
+"""One photograph of a person to a fitted, bakeable avatar. Needs the extra `portrait`."""
