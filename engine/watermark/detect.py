@@ -30,7 +30,7 @@ LARGEST: Final = 10.0  # of the half of a picture
 STEP: Final = 0.006  # between sizes of cells that are tried: half a cell's slip across the picture
 FINE: Final = (-0.003, -0.0015, 0.0, 0.0015, 0.003)  # tried around the best
 SURE: Final = 1e-6  # of a false alarm
-LISTED: Final = 3  # shifts of each pattern that a message is sought among
+LISTED: Final = 5  # shifts of each pattern that a message is sought among
 ASPECTS: Final = (16 / 9, 4 / 3, 1.0, 3 / 4, 9 / 16)  # pictures that may have been stretched out of shape
 FINALISTS: Final = 6
 

@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 FIELD_ONE: Final = 32  # of a field that means 1
 STRENGTH_ONE: Final = 64  # of a strength that means 1 step of luma
-BASE: Final = 54  # strength on a plain wall: most of the pattern is rounded to one step, or to none
+BASE: Final = 48  # strength on a plain wall: most of the pattern is rounded to nothing, the rest to one step
 GAIN: Final = 3  # more of it for each 8 of a quarter's activity
 TOP: Final = 144  # never more: 2.25 steps
 CAP: Final = 36  # of a difference between neighbours: one hard edge is not a texture
