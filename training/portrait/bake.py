@@ -55,9 +55,12 @@ def identity(photo: U8, fit: Fit, about: About, segments: Segments | None = None
     return Identity(
         id=about.id, name=about.name, description=_described(hints), phenotype=phenotype, local=local, rest=dict(REST),
         skin=hints.skin, lip=hints.lip, hair=hints.hair, hair_tip=hints.hair_tip, iris=hints.iris, cloth=hints.cloth,
-        trim=hints.cloth, style=hints.style, neckline="round" if woman else "crew", room=ROOM,
-        brow=0.9 if woman else 1.15, lash=1.0 if woman else 0.75, wrinkles=round(0.6 * years, 3), blemishes=round(0.1 + 0.2 * years, 3),
-        grey=hints.grey, curl=0.2, beard=hints.beard, top="jumper", brow_arch=0.45 if woman else 0.2, brow_tilt=-0.15,
+        trim=hints.cloth, style=hints.style,
+        neckline="round" if woman else "crew", room=ROOM,
+        brow=0.9 if woman else 1.15, lash=1.0 if woman else 0.75, wrinkles=round(0.6 * years, 3),
+        blemishes=round(0.1 + 0.2 * years, 3),
+        grey=hints.grey, curl=0.2, beard=hints.beard, top="jumper", brow_arch=0.45 if woman else 0.2,
+        brow_tilt=-0.15,
     )  # fmt: skip
 
 

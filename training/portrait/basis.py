@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from engine.motion.frame import K
 from engine.tracking.face import MESH
+from training.portrait.places import YAWS, between
 from training.studio.faces import CHANGES, STRENGTH
 
 F64 = NDArray[np.float64]
@@ -38,7 +39,6 @@ REST: Final = {
     "mouthSmileLeft": 0.20, "mouthSmileRight": 0.20, "cheekSquintLeft": 0.10, "cheekSquintRight": 0.10,
     "eyeBlinkLeft": 0.02, "eyeBlinkRight": 0.02, "browInnerUp": 0.07,
 }  # fmt: skip
-YAWS: Final = np.radians([-30.0, 0.0, 30.0])  # of the camera: where landmarks were looked up
 # Of the errors that landmarks share. They were measured on studio people; the detector learned from real ones, whose
 # features it should place better.
 TOGETHER: Final = 0.6
@@ -87,13 +87,7 @@ class Basis:
 
     def under(self, yaw: float) -> tuple[Array, F64]:
         """Points (468, 6) and their shares (468, 6) under the landmarks of a face seen from ``yaw`` radians."""
-        at = float(np.clip(np.interp(yaw, YAWS, np.arange(len(YAWS))), 0, len(YAWS) - 1 - 1e-9))
-        low = int(at)
-        part = at - low
-        return (
-            np.concatenate([self.corner[low], self.corner[low + 1]], axis=1),
-            np.concatenate([(1 - part) * self.share[low], part * self.share[low + 1]], axis=1),
-        )
+        return between(self.corner, self.share, yaw)
 
 
 def terms(phenotype: F64) -> F64:
@@ -148,8 +142,7 @@ def load() -> Basis:
     read = {
         n: tensors[n].astype(np.float64) for n in ("phenotype", "up", "down", "actions", "share", "noise", "together")
     }
-    found = Basis(
-        **{n: tensors[n].astype(np.int32) for n in ("vertex", "faces", "corner")}, region=tensors["region"], **read
-    )
+    whole: dict[str, Array] = {n: tensors[n].astype(np.int32) for n in ("vertex", "faces", "corner")}
+    found = Basis(**whole, region=tensors["region"], **read)
     assert len(found.actions) == K and found.corner.shape == (len(YAWS), MESH, 3)
     return found

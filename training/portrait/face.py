@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -91,7 +91,7 @@ def find(picture: U8) -> Found:
             f"{math.degrees(face.pitch):.0f} up): choose a photograph from the front"
         )
     others = sum(size > 0.4 * max(sizes) for size in sizes) - 1
-    return Found(*(getattr(face, n) for n in Found.__dataclass_fields__ if n != "warnings"), _warnings(face, others))
+    return replace(face, warnings=_warnings(face, others))
 
 
 def everybody(picture: U8) -> list[Crop]:
@@ -99,7 +99,8 @@ def everybody(picture: U8) -> list[Crop]:
 
     What was found is greyed out before the next search, for the detector names one face at a time.
     """
-    left, found = picture.copy(), []
+    left = picture.copy()
+    found: list[Crop] = []
     height, width = picture.shape[:2]
     for share, count in TILES:
         side = share * max(height, width)
@@ -151,10 +152,9 @@ def _step(picture: U8, crop: Crop, mirrored: bool = False) -> Face | None:
     if mirrored:
         view = np.ascontiguousarray(view[:, ::-1])
     finder = FaceFinder()
-    for _ in range(2):  # the second time the crop follows the face
-        face = finder.step(view)
-        if face is None:
-            return None
+    face = finder.step(view) and finder.step(view)  # the second time the crop follows the face
+    if face is None:
+        return None
     points = face.points.copy()
     if mirrored:
         points = points[mirror()]

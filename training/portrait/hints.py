@@ -82,7 +82,7 @@ def _tone(seen: F64) -> float:
 
 def _iris(photo: U8, fit: Fit, light: F64) -> Colour:
     """The nearest usual colour of eyes to the darker half of what lies between pupil and white."""
-    apart = np.linalg.norm(fit.landmarks[33] - fit.landmarks[263])
+    apart = float(np.linalg.norm(fit.landmarks[33] - fit.landmarks[263]))
     seen = []
     for iris in (LEFT_IRIS, RIGHT_IRIS):
         ring = _spot(photo, fit.landmarks[iris] + [0.0, 0.02 * apart], 0.05 * apart)

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.progress import track
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from engine.motion.frame import ACTIONS
@@ -23,7 +24,9 @@ from training.bake import head, prior
 from training.bake.identities import IDENTITIES
 from training.bake.prior import EYE_L, EYE_R, Person
 from training.bake.rig import fit_sphere
+from training.portrait import places
 from training.portrait.basis import FILE, LABELS, PHENOTYPES, REST, fixed, terms, usual
+from training.studio.people import TRAIN
 
 Array = NDArray[Any]
 SAMPLES: Final = 420
@@ -77,7 +80,10 @@ def heads(samples: int = SAMPLES, seed: int = 0) -> dict[str, Array]:
         ])
         for sign in (1.0, -1.0)
     )  # fmt: skip
-    rows, locals_, found, actions = [], [], [], []
+    rows: list[Array] = []
+    locals_: list[Array] = []
+    found: list[Array] = []
+    actions: list[Array] = []
     for _ in track(range(samples), "people"):
         who = phenotypes(dice)
         mean, deviation = usual(who[0])
@@ -120,14 +126,24 @@ def make(
     photographs: Annotated[Path, typer.Option(help="Folder of studio portraits, made when empty.")] = Path(
         "data/portrait"
     ),
+    count: Annotated[int, typer.Option(help="People to photograph.")] = 60,
 ) -> None:
     """Writes the basis: some minutes for the heads, some more for the portraits when there are none yet."""
-    from training.portrait import places
+    from training.portrait.sitting import sights
 
     tensors = heads()
     error = 1e3 * tensors.pop("error")
+    people = np.linspace(TRAIN.start, TRAIN.stop - 1, count).astype(int).tolist()
     typer.echo(f"heads: {error.mean():.2f} mm mean error on people kept back, {error.max():.2f} the worst")
-    tensors |= places.landmarks(tensors, photographs)
+    seen = sights(people, photographs)
+    corner, share = places.landmarks(seen, tensors["faces"])
+    noise, together = places.errors(seen, corner, share)
+    with safe_open(FILE, "numpy") as stored:
+        mirror = stored.get_tensor("mirror")  # the detector's own symmetry, which nothing here changes
+    tensors |= {
+        "corner": corner.astype(np.int16), "share": share.astype(np.float32), "noise": noise.astype(np.float32),
+        "together": together.astype(np.float16), "mirror": mirror,
+    }  # fmt: skip
     partial = out.with_name(f".{out.name}.partial")
     whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     save_file(whole, partial, metadata={"labels": ",".join(LABELS)})

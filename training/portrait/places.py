@@ -2,7 +2,7 @@
 
 Studio people are photographed (training/portrait/sitting.py), the detector looks at them, and for every landmark all
 places of the head are tried against all photographs. Outlines slide over the skin as a head turns, so each of
-basis.YAWS has places of its own. That lips part and lids close in some of the photographs tells upper from lower.
+YAWS has places of its own. That lips part and lids close in some of the photographs tells upper from lower.
 """
 
 from __future__ import annotations
@@ -14,37 +14,44 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.tracking.face import MESH
-from training.portrait.basis import YAWS
+from engine.tracking.face import EYES, MESH
 
 F64 = NDArray[np.float64]
 Array = NDArray[Any]
+YAWS: Final = np.radians([-30.0, 0.0, 30.0])  # of the camera: where landmarks are looked up
 WIDTH: Final = np.radians(13.0)  # how far from a yaw photographs still count for it
 CUT: Final = 0.05  # of the eyes' distance: residuals beyond are outliers
+TOGETHER: Final = 48  # ways in which landmarks err together
+LEAST: Final = 0.003  # of the eyes' distance that a landmark errs alone, at least
+WIDEST: Final = np.radians(48.0)  # yaws beyond say nothing about errors
 NEAREST: Final = 6  # vertices whose triangles are tried
 
 
 @dataclass(frozen=True)
 class Sight:
     """One photograph of a head: its vertices (N, 2) in pixels (NaN: not in that mesh), the detector's landmarks
-    (468, 2) in pixels, pixels between the eyes, and the yaw in radians that the camera sees the head from."""
+    (468, 2) in pixels, the yaw in radians that the camera sees the head from, and how ``common`` such a face is."""
 
     seen: F64
     landmarks: F64
-    apart: float
     yaw: float
+    common: float = 1.0
+
+    @property
+    def apart(self) -> float:
+        """Pixels between the outer corners of the eyes."""
+        return float(np.linalg.norm(self.landmarks[EYES[1]] - self.landmarks[EYES[0]]))
 
 
-def landmarks(sights: Sequence[Sight], faces: Array) -> tuple[Array, F64, F64]:
-    """corner (3, 468, 3), share (3, 468, 3) and noise (468,) of a Basis from photographs; faces (F, 3) of the N."""
+def landmarks(sights: Sequence[Sight], faces: Array) -> tuple[Array, F64]:
+    """corner (3, 468, 3) and share (3, 468, 3) of a Basis from photographs; faces (F, 3) of the N."""
     seen = np.stack([s.seen / s.apart for s in sights]).astype(np.float32)
     wanted = np.stack([s.landmarks / s.apart for s in sights]).astype(np.float32)
     yaw = np.array([s.yaw for s in sights])
-    known = np.isfinite(seen).all((0, 2))
+    known = np.asarray(np.isfinite(seen).all((0, 2)))
     usable = faces[known[faces].all(1)]
     seen = np.nan_to_num(seen, nan=1e3)
     corner, share = np.zeros((len(YAWS), MESH, 3), np.int32), np.zeros((len(YAWS), MESH, 3))
-    left = np.zeros((len(sights), MESH))
     for place, middle in enumerate(YAWS):
         trust = np.exp(-0.5 * ((yaw - middle) / WIDTH) ** 2)
         rows = np.flatnonzero(trust > 0.05)
@@ -53,11 +60,42 @@ def landmarks(sights: Sequence[Sight], faces: Array) -> tuple[Array, F64, F64]:
         for k in range(MESH):
             found = _place(seen[rows], wanted[rows, k], trust[rows], usable)
             corner[place, k], share[place, k] = found
-            at = np.einsum("c,ncd->nd", share[place, k], seen[rows][:, corner[place, k]])
-            near = np.abs(yaw[rows] - middle) <= 0.5 * (YAWS[1] - YAWS[0])
-            left[rows[near], k] = np.linalg.norm(at - wanted[rows, k], axis=1)[near]
-    noise = np.sqrt(np.mean(np.minimum(left, 2 * CUT) ** 2, axis=0) / 2)
-    return corner, share, noise
+    return corner, share
+
+
+def errors(sights: Sequence[Sight], corner: Array, share: F64) -> tuple[F64, F64]:
+    """noise (468, 2) and together (TOGETHER, 468, 2) of a Basis: how the detector errs about the places of landmarks.
+
+    Along the line between the eyes, and over their distance.
+    """
+    rows, trust = [], []
+    for sight in sights:
+        if abs(sight.yaw) > WIDEST:
+            continue
+        points, shares = between(corner, share, sight.yaw)
+        eyes = (sight.landmarks[EYES[1]] - sight.landmarks[EYES[0]]) / sight.apart
+        upright = np.array([[eyes[0], -eyes[1]], [eyes[1], eyes[0]]]) / sight.apart
+        off = (sight.landmarks - np.einsum("kc,kcd->kd", shares, sight.seen[points])) @ upright
+        if np.isfinite(off).all():
+            rows.append(off.ravel())
+            trust.append(sight.common / max(1.0, float(np.sqrt(np.square(off).mean())) / CUT))
+    table, weight = np.array(rows), np.array(trust)
+    whole = (table * weight[:, None]).T @ table / weight.sum()
+    size, direction = (part[..., ::-1] for part in np.linalg.eigh(whole))
+    some = direction[:, :TOGETHER] * np.sqrt(np.maximum(size[:TOGETHER], 0.0))
+    alone = np.sqrt(np.maximum(np.diag(whole) - np.square(some).sum(1), LEAST**2))
+    return alone.reshape(MESH, 2), some.T.reshape(-1, MESH, 2)
+
+
+def between(corner: Array, share: F64, yaw: float) -> tuple[Array, F64]:
+    """Points (468, 6) and their shares (468, 6) under the landmarks of a face seen from ``yaw`` radians."""
+    at = float(np.clip(np.interp(yaw, YAWS, np.arange(len(YAWS))), 0, len(YAWS) - 1 - 1e-9))
+    low = int(at)
+    part = at - low
+    return (
+        np.concatenate([corner[low], corner[low + 1]], axis=1),
+        np.concatenate([(1 - part) * share[low], part * share[low + 1]], axis=1),
+    )
 
 
 def _place(seen: Array, wanted: Array, trust: F64, faces: Array) -> tuple[Array, F64]:
