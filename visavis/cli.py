@@ -146,10 +146,11 @@ def render(
     if motion_in is not None:
         session.source = Source(tape.read(motion_in).at, lips == "file")
     seen = camera_of(viewpoint, orbit, camera, session.parts.renderer.default_viewpoint(), info.seconds)
+    provenance = Provenance.of(engine, avatar, seed, settings.provenance)
     frames = frames_of(session, read_voice(voice, max_seconds=60 * max_minutes), seen)
     record = tape.Recorder(motion, {"source": voice.name, "seed": str(seed)}) if motion is not None else None
     total = None if info.seconds is None else math.ceil(info.seconds * FPS)
-    paint(frames, session.parts.renderer, output, total, record, Provenance.of(engine, avatar, seed))
+    paint(frames, session.parts.renderer, output, total, record, provenance)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s, {output.stat().st_size / 1e6:.1f} MB")
 
 
@@ -196,6 +197,7 @@ def drive(
     limit, settings = 60 * max_minutes, load(config)
     engine = Engine(configured(settings, renderer, background, watermark))
     format_of(output, engine.backdrop.transparent)
+    provenance = Provenance.of(engine, avatar, 0, settings.provenance)
     session = engine.open(avatar, framing=framing)
     front = session.parts.renderer.default_viewpoint()
     camera_of(viewpoint, orbit, camera, front, None)  # a mistake is said before the long look
@@ -212,7 +214,6 @@ def drive(
     if voice is None and lips == "voice":
         raise ValueError(f"{video}: there is no sound in it; use --lips video")
     seen = camera_of(viewpoint, orbit, camera, front, found.seconds)
-    provenance = Provenance.of(engine, avatar)
     cli_motion.play_back(session, found, output, voice, seen, lips == "video", limit + 60.0, provenance)
     if motion is not None:
         tape.save(motion, found)

@@ -130,7 +130,7 @@ def play(
     engine = Engine(configured(settings, renderer, background, watermark))
     session = engine.open(avatar, framing=framing)
     seen = camera_of(viewpoint, orbit, camera, session.parts.renderer.default_viewpoint(), tape.seconds)
-    provenance = Provenance.of(engine, avatar)
+    provenance = Provenance.of(engine, avatar, 0, settings.provenance)
     play_back(session, tape, output, voice, seen, True, tape.seconds + 3600.0, provenance)
     out.print(f"[green]{output}[/]: {session.state.painted / FPS:.2f} s")
 

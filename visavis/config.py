@@ -20,6 +20,7 @@ from engine.config import (
 )
 from engine.motion.behaviour import BehaviourConfig
 from streaming.config import ServerConfig, StreamConfig
+from visavis.credentials import ProvenanceConfig
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class Config:
     watermark: WatermarkConfig = WatermarkConfig()
     server: ServerConfig = ServerConfig()
     stream: StreamConfig = StreamConfig()
+    provenance: ProvenanceConfig = ProvenanceConfig()
 
     @property
     def engine(self) -> EngineConfig:

@@ -35,6 +35,7 @@ def paint(
 
     Says so when motion had to be clamped. Raises ValueError for an ``output`` that cannot be; on error no file is left.
     """
+    from visavis.credentials import KINDS
     from visavis.video import VideoWriter
 
     with ExitStack() as files:
@@ -47,6 +48,8 @@ def paint(
             if tape is not None:
                 tape.write(frame.pts, frame.motion)
             bar.advance(task)
+    if provenance is not None and provenance.credentials is not None and output.suffix.lower() not in KINDS:
+        err.print(f"[yellow]note:[/] a {output.suffix} file cannot be signed; {', '.join(KINDS)} can", highlight=False)
     if renderer.clamped:
         err.print(
             f"[yellow]note:[/] motion out of range in {renderer.clamped} frames, painted clamped", highlight=False

@@ -117,7 +117,7 @@ class VideoWriter:
             self._container.close()
             if kind is None:
                 if self._provenance is not None:
-                    self._provenance.append_to(self._partial)
+                    self._provenance.complete(self._partial, self._path.name)
                 os.replace(self._partial, self._path)
         finally:
             with suppress(FileNotFoundError):

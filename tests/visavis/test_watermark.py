@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from fractions import Fraction
 from xml.etree import ElementTree
 
 import av
@@ -11,12 +10,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from engine.clock import FPS, VOICE_FRAME
+from engine.clock import VOICE_FRAME
 from engine.config import EngineConfig, RenderConfig, WatermarkConfig
 from engine.engine import Engine
+from engine.image import encode_png
 from engine.watermark import Payload
 from visavis.cli import app
-from visavis.provenance import SOURCE_TYPE, XMP_BOX, Provenance
+from visavis.credentials import SOURCE_TYPE
+from visavis.provenance import XMP_BOX, Provenance
 from visavis.video import VideoWriter, frames_of
 from visavis.watermark import WatermarkError, detect, length, pictures
 
@@ -74,17 +75,9 @@ def test_a_cutout_and_a_folder_of_pictures_hold_it_too(folder, marked):
     stills.mkdir()
     with av.open(str(marked)) as container:
         for index, frame in enumerate(container.decode(video=0)):
-            write_png(stills / f"{index:03}.png", frame)
+            (stills / f"{index:03}.png").write_bytes(encode_png(frame.to_ndarray(format="rgb24")))
     verdict, count = detect(stills, "visavis")
     assert verdict.payload == Payload.of("leo", 9) and count == FRAMES
-
-
-def write_png(path, frame):
-    codec = av.CodecContext.create("png", "w")
-    codec.width, codec.height, codec.pix_fmt, codec.time_base = frame.width, frame.height, "rgb24", Fraction(1, FPS)
-    picture = frame.reformat(format="rgb24")
-    picture.pts = 0
-    path.write_bytes(b"".join(bytes(packet) for packet in [*codec.encode(picture), *codec.encode(None)]))
 
 
 def test_what_cannot_be_looked_into_is_named(tmp_path, marked):
