@@ -258,21 +258,24 @@ def detect_watermark(
     from visavis import watermark
     from visavis.config import load
 
-    settings = load(config)
+    settings, expected = load(config), watermark.length(path)
     with progress() as bar:
-        task = bar.add_task("looking", total=watermark.length(path))
+        task = bar.add_task("looking", total=expected)
         verdict, count = watermark.detect(
             path, key or settings.watermark.key, lambda seen: bar.update(task, completed=seen)
         )
     about = f"statistic {verdict.statistic:.1f}, {verdict.needed:.1f} is needed; {count} pictures"
     if verdict.payload is None:
-        out.print(f"[yellow]not found[/]: no mark of this key ({about})", highlight=False)
+        out.print(f"[yellow]not found[/]: no mark of this key ({about})", highlight=False, soft_wrap=True)
+        if expected is not None and count < 0.9 * expected:
+            err.print(f"[yellow]note:[/] the file breaks off after {count} of {expected} pictures", highlight=False)
         raise typer.Exit(1)
     told, folders = verdict.payload, tuple(Path(folder) for folder in settings.avatar.folders)
     names = [meta.id for meta in packs.available(folders) if avatar_tag(meta.id) == told.avatar]
     who = " or ".join(names) or "one that is not installed here"
     out.print(f"[green]found[/]: avatar {told.avatar:04x} ({who}), session {told.session:04x}", highlight=False)
-    out.print(f"  {about}; chance of a false alarm below 1e{math.ceil(verdict.log10_chance)}", highlight=False)
+    chance = f"chance of a false alarm below 1e{math.ceil(verdict.log10_chance)}"
+    out.print(f"  {about}; {chance}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Final
@@ -42,8 +42,9 @@ Cell = tuple[float, float]  # pixels down and across
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found. ``statistic`` is in standard deviations of a picture without a mark; ``log10_chance`` bounds the
-    chance that a picture without one looks like this."""
+    """What was found. ``statistic`` is in standard deviations of a picture without a mark: that of the message, or
+    where nothing is found, the best that any 50 bits would have. ``log10_chance`` bounds the chance that a picture
+    without a mark looks like this."""
 
     payload: Payload | None
     statistic: float
@@ -110,7 +111,10 @@ class Evidence:
         for index in np.argsort(bounds)[::-1][:FINALISTS]:
             for fine in FINE:
                 cell = (self.cells[index][0] * (1 + fine), self.cells[index][1] * (1 + fine))
-                for one in _correlations(self._folded(cell), turned):
+                correlations = _correlations(self._folded(cell), turned)
+                if not best.found and _bound(correlations) > best.statistic:
+                    best = replace(best, statistic=_bound(correlations), cell=cell)
+                for one in correlations:
                     statistic, payload = _read(one, max(needed, best.statistic if best.found else 0.0))
                     if payload is not None:
                         chance = (math.log(self.tried * looks) - statistic**2 / 2) / math.log(10)
