@@ -11,6 +11,7 @@ import numpy as np
 from kernels.blend.cpu import CLEAR
 from kernels.jit import F32, I32, U8, fast, inlined
 
+CLEAR_OF: Final = 0.75  # of other surfaces: that much of a place must be
 TOLERANCE: Final = 0.012  # metres by which a point may miss the depth seen before and still be the same
 
 
@@ -67,10 +68,11 @@ def veil(count: int, pixel: I32, layer: F32, hi: U8) -> None:
 
 @fast
 def trust(mask: U8, before: F32, flow: F32, old_depth: F32, old_mask: U8, seen: U8) -> None:
-    """``seen`` (h,w): 255 where the flow leads to a place inside the previous picture, and one of the four half-size
-    places around it was of the same class, at the depth the point had then (within TOLERANCE); else 0."""
+    """``seen`` (h,w): 255 where the flow leads to a place inside the previous picture, one of the four half-size places
+    around it was of the same class, at the depth the point had then (within TOLERANCE), and CLEAR_OF of them, weighed
+    bilinearly, were no other surface than that one, whose colours would be dragged along; else 0."""
     rows, columns = mask.shape
-    half, slack = np.float32(0.5), np.float32(TOLERANCE)
+    half, one, slack = np.float32(0.5), np.float32(1.0), np.float32(TOLERANCE)
     for y in range(rows):
         for x in range(columns):
             px = np.float32(x) + half + half * flow[0, y, x]  # in half-size pixels
@@ -79,9 +81,12 @@ def trust(mask: U8, before: F32, flow: F32, old_depth: F32, old_mask: U8, seen: 
             if not (px >= np.float32(0.0) and py >= np.float32(0.0) and px < columns and py < rows):
                 continue
             u, v = np.int64(np.floor(px - half)), np.int64(np.floor(py - half))
+            fx, fy, alone, same = px - half - np.float32(u), py - half - np.float32(v), np.float32(0.0), False
             for k in range(4):
                 i, j = min(max(v + (k >> 1), 0), rows - 1), min(max(u + (k & 1), 0), columns - 1)
                 there = mask[y, x] == 0 or abs(old_depth[i, j] - before[y, x]) <= slack
-                if old_mask[i, j] == mask[y, x] and there:
-                    seen[y, x] = 255
-                    break
+                same |= there and old_mask[i, j] == mask[y, x]
+                if there or old_mask[i, j] == 0:
+                    alone += (fx if k & 1 else one - fx) * (fy if k >> 1 else one - fy)
+            if same and alone >= np.float32(CLEAR_OF):
+                seen[y, x] = 255

@@ -14,6 +14,7 @@
 #define ENTRY 16
 #define SOLID 0.4f
 #define TOLERANCE 0.012f
+#define CLEAR_OF 0.75f
 #define NONE 3.402823466e38f  // a depth without a surface is +inf, which is more
 
 extern "C" {
@@ -207,10 +208,16 @@ __global__ void trust(const unsigned char* __restrict__ mask, const float* __res
     unsigned char same = 0;
     if (px >= 0.f && py >= 0.f && px < w && py < h) {
         const int u = (int)floorf(px - 0.5f), v = (int)floorf(py - 0.5f);
+        const float fx = px - 0.5f - u, fy = py - 0.5f - v;
+        float alone = 0.f;
+        bool found = false;
         for (int k = 0; k < 4; ++k) {
             const int i = min(max(v + (k >> 1), 0), h - 1) * w + min(max(u + (k & 1), 0), w - 1);
-            if (old_mask[i] == own && (own == 0 || fabsf(old_depth[i] - before[o]) <= TOLERANCE)) same = 255;
+            const bool there = own == 0 || fabsf(old_depth[i] - before[o]) <= TOLERANCE;
+            found |= there && old_mask[i] == own;
+            if (there || old_mask[i] == 0) alone += (k & 1 ? fx : 1.f - fx) * (k >> 1 ? fy : 1.f - fy);
         }
+        if (found && alone >= CLEAR_OF) same = 255;
     }
     seen[o] = same;
 }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernels.guidance.blocks import SOLID
-from kernels.guidance.cpu import TOLERANCE
+from kernels.guidance.cpu import CLEAR_OF, TOLERANCE
 from kernels.jit import F32, F64, I32, I64, U8
 from kernels.rasterize import GBuffer
 from kernels.texture import Texture
@@ -117,9 +117,12 @@ def trust(mask: U8, before: F64, flow: F64, old_depth: F32, old_mask: U8) -> U8:
         if not (0 <= x < width and 0 <= y < height):
             continue
         u, v = int(np.floor(x - 0.5)), int(np.floor(y - 0.5))
-        for k, m in ((v, u), (v, u + 1), (v + 1, u), (v + 1, u + 1)):
+        fx, fy, alone, same = x - 0.5 - u, y - 0.5 - v, 0.0, False
+        for k, m, w in ((v, u, (1 - fx) * (1 - fy)), (v, u + 1, fx * (1 - fy)), (v + 1, u, (1 - fx) * fy),
+                        (v + 1, u + 1, fx * fy)):  # fmt: skip
             k, m = min(max(k, 0), height - 1), min(max(m, 0), width - 1)
-            same = old_mask[k, m] == mask[i, j]
-            if same and (mask[i, j] == 0 or abs(old_depth[k, m] - before[i, j]) <= TOLERANCE):
-                seen[i, j] = 255
+            there = mask[i, j] == 0 or abs(old_depth[k, m] - before[i, j]) <= TOLERANCE
+            same |= there and old_mask[k, m] == mask[i, j]
+            alone += w if there or old_mask[k, m] == 0 else 0.0
+        seen[i, j] = 255 if same and alone >= CLEAR_OF else 0
     return seen
