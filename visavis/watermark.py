@@ -74,8 +74,8 @@ def pictures(path: Path) -> Iterator[U8]:
                     raise WatermarkError(f"{file}: there is sound in it, but no picture")
                 for frame in container.decode(video=0):
                     height, width = size = size or Detector.size_for(frame.height, frame.width)
-                    grey = frame.reformat(width=width, height=height, format="gray", interpolation="BICUBIC")
-                    yield np.ascontiguousarray(grey.to_ndarray())
+                    scaled = frame.reformat(width=width, height=height, format="yuv420p", interpolation="BICUBIC")
+                    yield np.ascontiguousarray(scaled.to_ndarray()[:height])
                     count += 1
         except (av.FFmpegError, OSError, ValueError) as error:
             if isinstance(error, WatermarkError):

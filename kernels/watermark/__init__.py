@@ -23,7 +23,7 @@ I8 = NDArray[np.int8]
 
 def mark(luma: U8, field: I8) -> None:
     """Adds ``field`` (H,W) i8, in units of 1 / FIELD_ONE, to ``luma`` (H,W) u8 in place, times the strength of each
-    block, rounded; the result stays in 16..235. Raises ValueError on other shapes or types."""
+    block, rounded; the result stays in 1..254. Raises ValueError on other shapes or types."""
     if luma.ndim != 2 or luma.dtype != np.uint8 or not luma.flags.c_contiguous:
         raise ValueError(f"luma must be (H,W) uint8 and contiguous, got {luma.shape} {luma.dtype}")
     _check("field", field, luma.shape, np.int8)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kernels.jit import F32, U8, Int, exact, inlined
 from kernels.vector import cast, least, load, most, shuffle, store
-from kernels.watermark.reference import BASE, CAP, FLOOR, GAIN, TOP
+from kernels.watermark.reference import BASE, CAP, FLOOR, GAIN, HIGHEST, LOWEST, TOP
 
 STRIPE: Final = 64  # pixels: eight blocks
 # The right neighbour in a quarter of 4 x 4; the last of four is its own, and differs from itself by nothing.
@@ -40,7 +40,7 @@ def mark(luma: U8, field: I8) -> None:
                     place = at + row * width
                     step = (wide * cast(load(field, place, 64), np.int16) + np.int16(1024)) >> np.int16(11)
                     told = cast(load(luma, place, 64), np.int16) + step
-                    store(luma, place, cast(least(most(told, np.int16(16)), np.int16(235)), np.uint8))
+                    store(luma, place, cast(least(most(told, np.int16(LOWEST)), np.int16(HIGHEST)), np.uint8))
         for x in range(whole if y + 8 <= height else 0, width, 8):
             _block(luma, field, y, x)
 
@@ -81,7 +81,7 @@ def _block(luma: U8, field: I8, y: Int, x: Int) -> None:
     for j in range(y, min(y + 8, height)):
         for i in range(x, min(x + 8, width)):
             told = np.int64(luma[j, i]) + ((strong * np.int64(field[j, i]) + 1024) >> 11)
-            luma[j, i] = min(max(told, 16), 235)
+            luma[j, i] = min(max(told, LOWEST), HIGHEST)
 
 
 @exact

@@ -28,7 +28,7 @@ __global__ void mark(unsigned char* __restrict__ luma, const signed char* __rest
     const int quiet = min(min(active[0], active[1]), min(active[2], active[3]));
     const int strength = min(base + (gain * quiet >> 3), top);
     const int told = value[j][i] + ((strength * field[y * W + x] + 1024) >> 11);
-    luma[y * W + x] = (unsigned char)min(max(told, 16), 235);
+    luma[y * W + x] = (unsigned char)min(max(told, 1), 254);
 }
 
 }  // extern "C"

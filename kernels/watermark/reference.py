@@ -11,10 +11,12 @@ Array = NDArray[Any]
 
 FIELD_ONE: Final = 32  # of a field that means 1
 STRENGTH_ONE: Final = 64  # of a strength that means 1 step of luma
-BASE: Final = 48  # strength on a plain wall: most of the pattern is rounded to nothing, the rest to one step
-GAIN: Final = 3  # more of it for each 8 of a quarter's activity
-TOP: Final = 144  # never more: 2.25 steps
+BASE: Final = 60  # strength on a plain wall: the pattern is rounded to one step of luma, or to none
+GAIN: Final = 4  # more of it for each 8 of a quarter's activity
+TOP: Final = 160  # never more: 2.5 steps
 CAP: Final = 36  # of a difference between neighbours: one hard edge is not a texture
+LOWEST: Final = 1  # BT.601 leaves room below black and above white, so that a white wall is marked too
+HIGHEST: Final = 254
 FLOOR: Final = 1.0  # of the variance when gathering: rounding and coding
 
 
@@ -29,7 +31,7 @@ def mark(luma: Array, field: Array) -> None:
             strength = min(BASE + (GAIN * quiet >> 3), TOP)
             one = FIELD_ONE * STRENGTH_ONE
             step = (strength * field[y : y + 8, x : x + 8].astype(np.int64) + one // 2) >> 11
-            luma[y : y + 8, x : x + 8] = np.clip(block + step, 16, 235)
+            luma[y : y + 8, x : x + 8] = np.clip(block + step, LOWEST, HIGHEST)
 
 
 def _activity(quarter: Array) -> int:
