@@ -35,7 +35,7 @@ from training.studio.records import Record
 from training.studio.shards import PLAN, StudioError, locked, manifests, read_clip, read_json, write_json
 from training.studio.take import Studio
 
-VERSION: Final = 4  # of what a cooked frame holds
+VERSION: Final = 5  # of what a cooked frame holds
 FRAME_BYTES: Final = 400_000  # of a cooked frame, measured
 MEAN_FRAMES: Final = 38  # of a clip
 SPARE: Final = 2_000_000_000  # bytes of disk that stay free
