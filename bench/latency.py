@@ -28,6 +28,7 @@ STAGES: Final = {
     "network_ms": ("network",),
     "composite_ms": ("composite",),
     "yuv_ms": ("yuv",),
+    "watermark_ms": ("watermark",),
 }
 
 

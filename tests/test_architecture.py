@@ -22,7 +22,7 @@ TORCH_MODULES = {  # network definitions, for training and exporters alone
     *(f"engine/motion/{name}.py" for name in ("generator", "acoustic", "codec", "performer")),
     *(f"engine/render/{name}.py" for name in ("denoiser", "layers", "identity", "sampler")),
 }
-EXTRAS = {"pyaudio", "pyvirtualcam", "cuda"}
+EXTRAS = {"pyaudio", "pyvirtualcam", "cuda", "c2pa"}
 
 
 def sources(*folders: str) -> list[Path]:
