@@ -1,7 +1,7 @@
 """Scores pictures of people against photographs of them: pooled errors by part of the person and by view.
 
-Pictures are (H, W, 3) u8 sRGB over the same place. Only pixels where either shows the person count: what is behind is
-given. Everything is summed over all frames first and divided last, so a frame counts as much as it shows.
+Pictures are (H, W, 3) u8 sRGB over the same place. Only pixels where either shows the person (alpha above FAINT)
+count: what is behind is given. Everything is summed over all frames first and divided last, so a frame counts as much as it shows.
 
     psnr_db      10 log10(255^2 / mean squared error)
     ssim         mean structural similarity of luma (Wang et al. 2004: Gaussian window 11, deviation 1.5)
@@ -40,6 +40,7 @@ VIEWS: Final = (0, 15, 30, 45, 60)  # degrees of yaw: a frame belongs to the nea
 CELL: Final = 8  # pixels of a cell of the classes
 LEAST: Final = 60  # pixels of a part that are worth a perceptual figure
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # SSIM's constants
+FAINT: Final = 8  # alpha up to which nobody is there: a network that is never quite sure must not be paid for the place
 FAR: Final = 99.0  # dB of pictures without a difference
 
 
@@ -121,7 +122,7 @@ def score(
 ) -> None:
     """Adds one frame to ``tally``, and to its groups ``more``. ``region`` (H,W) of the photograph; ``judge`` None
     leaves the perceptual part out."""
-    anybody = (made.alpha > 0) | (truth.alpha > 0)
+    anybody = (made.alpha > FAINT) | (truth.alpha > FAINT)
     groups = {"": anybody, **parts(region)}
     views = ("", view_group(yaw), *more)
     error = made.rgb.astype(np.float32) - truth.rgb
@@ -181,7 +182,8 @@ def flicker(now: U8, before: U8, flow: F32, seen: U8, inside: Mask) -> tuple[flo
 
 def _outline(made: Look, truth: Look, region: U8, tally: Tally) -> None:
     """Alpha and masks."""
-    partly = ((made.alpha > 0) | (truth.alpha > 0)) & ~((made.alpha == 255) & (truth.alpha == 255))
+    both = (made.alpha >= 255 - FAINT) & (truth.alpha >= 255 - FAINT)
+    partly = ((made.alpha > FAINT) | (truth.alpha > FAINT)) & ~both
     apart = np.abs(made.alpha.astype(np.float32) - truth.alpha) / 255.0
     tally.add("alpha", "", float(apart[partly].sum()), float(partly.sum()))
     ours, theirs = made.alpha > 127, truth.alpha > 127

@@ -122,7 +122,7 @@ def test_every_picture_is_marked_unless_that_is_switched_off(engine: Engine) -> 
     again = engine.mark("ada", 3)
     assert again is not None
     for (_, picture), (_, plain) in zip(marked, bare, strict=True):
-        assert 0.05 < np.mean(picture[:64] != plain[:64]) and np.array_equal(picture[64:], plain[64:])
+        assert np.mean(picture[:64] != plain[:64]) > 0.05 and np.array_equal(picture[64:], plain[64:])
         assert np.abs(picture.astype(int) - plain).max() <= 6
         again(plain)
         assert np.array_equal(picture, plain)  # nothing else is changed
