@@ -1,7 +1,8 @@
 """Scores pictures of people against photographs of them: pooled errors by part of the person and by view.
 
 Pictures are (H, W, 3) u8 sRGB over the same place. Only pixels where either shows the person (alpha above FAINT)
-count: what is behind is given. Everything is summed over all frames first and divided last, so a frame counts as much as it shows.
+count: what is behind is given. Everything is summed over all frames first and divided last, so a frame counts as much
+as it shows.
 
     psnr_db      10 log10(255^2 / mean squared error)
     ssim         mean structural similarity of luma (Wang et al. 2004: Gaussian window 11, deviation 1.5)
