@@ -171,6 +171,28 @@ def sheet(
     console.print(f"wrote {out}")
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="checkpoints; first the one to compare with")],
+    held_out: Held,
+) -> None:
+    """A table of what runs are worth on held-out crops, for ablations (`teach --drop`)."""
+    from rich.table import Table
+
+    from training.renderer.compare import figures
+
+    crops = held(held_out, HELD, 256, 0)
+    batches = [_collated(crops[i : i + HELD_BATCH]) for i in range(0, len(crops), HELD_BATCH)]
+    table = Table("run")
+    for path in runs:
+        found = figures(averaged(path), batches)
+        if not table.rows:
+            for name in found:
+                table.add_column(name, justify="right")
+        table.add_row(path.parent.name, *(f"{value:.3f}" for value in found.values()))
+    console.print(table)
+
+
 def averaged(path: Path) -> Renderer:
     """The averaged network of a checkpoint, ready to run. Raises ValueError."""
     state = restore(path)
