@@ -66,11 +66,11 @@ class Run:
 
     def open(self, resume: bool) -> None:
         """Makes the folder, or goes on from its checkpoint. Raises ValueError when one is there and must not be, or
-        while another process has this run in hand."""
+        while another process has this run in hand (a record lock: it ends with the process)."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.folder / f".{self.name}.lock", "w", encoding="utf-8")  # noqa: SIM115  until the run ends
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ValueError(
                 f"another process is training {self.name} in {self.folder}; wait for it or choose another --out"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from training.run import Plan, Run
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(folder: Path) -> Run:
@@ -40,12 +44,20 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_a_folder_belongs_to_one_run_at_a_time_and_is_free_afterwards(tmp_path: Path) -> None:
-    first, second = run(tmp_path), run(tmp_path)
+def refused(folder: Path) -> bool:
+    """Whether another process may not have the run."""
+    code = f"from pathlib import Path; from tests.training.test_run import run; run(Path({str(folder)!r})).open(True)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "another process is training model" in done.stderr, done.stderr
+    return done.returncode != 0
+
+
+def test_a_run_belongs_to_one_process_at_a_time_and_is_free_afterwards(tmp_path: Path) -> None:
+    first = run(tmp_path)
     first.open(False)
-    with pytest.raises(ValueError, match="another process is training model"):
-        second.open(True)
+    assert refused(tmp_path)
     trained(first)
+    assert not refused(tmp_path)
     with pytest.raises(ValueError, match="continue it with --resume"):
         run(tmp_path).open(False)
     again = run(tmp_path)

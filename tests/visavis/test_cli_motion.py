@@ -77,7 +77,7 @@ def test_a_motion_file_is_painted_by_the_renderer_and_before_the_background_that
     small.write_text(f'[render]\nwidth = 64\nheight = 64\nrenderer = "geometric"\nnetwork = "{net}"\nthreads = 1\n')
     seen = []
     for options in (["--orbit", "30"], ["--orbit", "30", "--renderer", "neural"], ["--viewpoint", "30,0"]):
-        run("motion", "play", motion, "-o", mkv, "-c", small, "--background", "#00ff00", *options)
+        run("motion", "play", motion, "-o", mkv, "-c", small, "--background", "#00ff00", "--no-watermark", *options)
         with av.open(str(mkv)) as container:
             seen.append([frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)])
     lit, painted, aside = seen

@@ -136,7 +136,8 @@ def test_a_video_without_sound_cannot_lend_its_voice(tmp_path: Path, small: Path
     args = ["drive", str(silent), "--lips", "voice", "-o", str(tmp_path / "out.mp4"), "-c", str(small)]
     code, said = run_main(args, monkeypatch, capsys)
     assert code == 2 and "no sound" in said
-    drive(silent, "-o", tmp_path / "out.mkv", "-c", small, "--background", "#00ff00", "--orbit", "30")
+    plain = ("--background", "#00ff00", "--no-watermark")
+    drive(silent, "-o", tmp_path / "out.mkv", "-c", small, *plain, "--orbit", "30")
     with av.open(str(tmp_path / "out.mkv")) as container:
         shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
     assert np.abs(shown[-1][:4] - (0, 255, 0)).max() < 4
