@@ -183,13 +183,10 @@ def compare(
 
     crops = held(held_out, HELD, 256, 0)
     batches = [_collated(crops[i : i + HELD_BATCH]) for i in range(0, len(crops), HELD_BATCH)]
-    table = Table("run")
-    for path in runs:
-        found = figures(averaged(path), batches)
-        if not table.rows:
-            for name in found:
-                table.add_column(name, justify="right")
-        table.add_row(path.parent.name, *(f"{value:.3f}" for value in found.values()))
+    found = {path.parent.name: figures(averaged(path), batches) for path in runs}
+    table = Table("held-out crops", *found)
+    for name in next(iter(found.values())):
+        table.add_row(name, *(f"{figure[name]:.3f}" for figure in found.values()))
     console.print(table)
 
 
