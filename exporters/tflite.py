@@ -112,17 +112,16 @@ class Converter:
             raise ValueError(f"the activation {kind} is not known to this converter")
 
     def on_max_pool_2d(self, operator: Any, ins: list[int], out: int) -> None:
-        options = self._options(operator, "Pool2DOptions")
-        kernel, stride = (options.FilterHeight(), options.FilterWidth()), (options.StrideH(), options.StrideW())
-        pads = self._pads(options.Padding(), ins[0], kernel, stride)
-        result = self._add("MaxPool", [self._name(ins[0])], kernel_shape=kernel, strides=stride, pads=pads)
-        self._activate(options, result, out)
+        self._pool("MaxPool", operator, ins, out)
 
     def on_average_pool_2d(self, operator: Any, ins: list[int], out: int) -> None:
+        self._pool("AveragePool", operator, ins, out)
+
+    def _pool(self, kind: str, operator: Any, ins: list[int], out: int) -> None:
         options = self._options(operator, "Pool2DOptions")
         kernel, stride = (options.FilterHeight(), options.FilterWidth()), (options.StrideH(), options.StrideW())
         pads = self._pads(options.Padding(), ins[0], kernel, stride)
-        result = self._add("AveragePool", [self._name(ins[0])], kernel_shape=kernel, strides=stride, pads=pads)
+        result = self._add(kind, [self._name(ins[0])], kernel_shape=kernel, strides=stride, pads=pads)
         self._activate(options, result, out)
 
     def on_resize_bilinear(self, operator: Any, ins: list[int], out: int) -> None:

@@ -17,6 +17,7 @@ from kernels.vector import any_of, cast, fused, gather, least, load, most, neare
 
 STEP: Final = 16
 TERMS: Final = 12  # of one channel: 1, x, y, z, x x, y y, z z, x y, y z, x z; the least and the most that it may be
+PLACES: Final = ((4, 7, 9), (7, 5, 8), (9, 8, 6))  # of the squares and products, as a symmetric matrix
 
 
 def even() -> F32:
@@ -29,25 +30,20 @@ def even() -> F32:
 @fast
 def turn(light: F32, rotation: F32, out: F32) -> None:
     """``light`` (K,3,TERMS) of normals in the world, as ``out`` of normals in view space (rotation (3,3) of it)."""
-    half, two = np.float32(0.5), np.float32(2.0)
-    a, b = np.empty((3, 3), np.float32), np.empty((3, 3), np.float32)
+    half, one = np.float32(0.5), np.float32(1.0)
     for k in range(light.shape[0]):
         for c in range(3):
             row, to = light[k, c], out[k, c]
             to[0], to[10], to[11] = row[0], row[10], row[11]
-            a[0, 0], a[1, 1], a[2, 2] = row[4], row[5], row[6]
-            a[0, 1] = a[1, 0] = half * row[7]
-            a[1, 2] = a[2, 1] = half * row[8]
-            a[0, 2] = a[2, 0] = half * row[9]
             for i in range(3):
                 to[1 + i] = rotation[i, 0] * row[1] + rotation[i, 1] * row[2] + rotation[i, 2] * row[3]
-                for j in range(3):
-                    b[i, j] = rotation[i, 0] * a[0, j] + rotation[i, 1] * a[1, j] + rotation[i, 2] * a[2, j]
-            for i in range(3):
-                for j in range(3):
-                    a[i, j] = b[i, 0] * rotation[j, 0] + b[i, 1] * rotation[j, 1] + b[i, 2] * rotation[j, 2]
-            to[4], to[5], to[6] = a[0, 0], a[1, 1], a[2, 2]
-            to[7], to[8], to[9] = two * a[0, 1], two * a[1, 2], two * a[0, 2]
+                for j in range(i, 3):
+                    total = np.float32(0.0)
+                    for m in range(3):
+                        for n in range(3):
+                            share = one if m == n else half  # a mixed term stands in two places of the matrix
+                            total += share * rotation[i, m] * row[PLACES[m][n]] * rotation[j, n]
+                    to[PLACES[i][j]] = total if i == j else total + total
 
 
 @fast
