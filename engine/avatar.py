@@ -1,4 +1,4 @@
-"""Avatar pack: one person as a folder. ``load``, ``check``, ``save``, ``find``, ``available``.
+"""Avatar pack: one person as a folder. ``load``, ``describe``, ``check``, ``save``, ``find``, ``available``.
 
     avatar.toml             who it is, under what licence, sizes, skeleton names
     body.safetensors        mesh, face actions, skeleton        (metres; coordinates of engine/viewpoint.py)
@@ -138,6 +138,15 @@ def load(path: Path | str) -> Avatar:
         more = f" (and {len(problems) - 1} more: visavis avatar check)" if len(problems) > 1 else ""
         raise AvatarError(f"{folder}: {problems[0]}{more}")
     return Avatar(**parts)
+
+
+def describe(path: Path | str) -> Meta:
+    """Who the avatar in a folder is, by its text alone. Raises AvatarError when that is missing or broken."""
+    problems: list[str] = []
+    meta = _read_meta(Path(path), problems)
+    if meta is None:
+        raise AvatarError(f"{path}: {problems[0]}")
+    return meta
 
 
 def check(path: Path | str) -> list[str]:

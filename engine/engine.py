@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from engine.audio.delay import DelayLine
 from engine.audio.logmel import LogMel
 from engine.audio.resample import Decimator
 from engine.audio.vad import Vad
-from engine.avatar import Avatar, Meta
+from engine.avatar import Avatar, AvatarError, Meta
 from engine.clock import VOICE_FRAME
 from engine.config import EngineConfig
 from engine.motion.actor import Actor
@@ -34,6 +35,9 @@ from kernels.yuv import to_i420
 if TYPE_CHECKING:
     from engine.motion.semantics import SemanticEncoder
 
+HIDDEN_ID: Final = re.compile(r"[a-z]+-[0-9a-f]{32}")  # of avatars that are found by their id alone
+HIDDEN_KEPT: Final = 4  # unlisted avatars kept in memory: anybody may bring one, and each takes some 40 MB
+
 
 class Engine:
     """Thread-safe: sessions may be opened from any thread; each is then stepped by one."""
@@ -44,6 +48,7 @@ class Engine:
         for folder in self._folders:
             if not folder.is_dir():
                 raise ValueError(f'avatar.folders: "{folder}" is not a folder; make it, or take it out of the list')
+        self._hidden: Path | None = None
         self.backdrop = composite.parse(self.config.render.background)  # what sessions begin with
         self._loaded: dict[Path, Avatar] = {}
         self._encoder: SemanticEncoder | None = None
@@ -60,11 +65,41 @@ class Engine:
 
     def avatar(self, name: str) -> Avatar:
         """The avatar called ``name`` (an id or a path), loaded once. Raises AvatarError when it cannot be."""
-        path = packs.find(name, self._folders)
+        path = self._unlisted(name) or packs.find(name, self._folders)
         with self._lock:
             if path not in self._loaded:
                 self._loaded[path] = packs.load(path)
+                unlisted = [known for known in self._loaded if known.parent == self._hidden]
+                for old in unlisted[:-HIDDEN_KEPT]:
+                    del self._loaded[old]
             return self._loaded[path]
+
+    def hide(self, folder: Path) -> None:
+        """From now on the avatars in ``folder`` are found too, each by its id alone: ``avatars`` tells of none."""
+        self._hidden = folder
+
+    def meta(self, avatar: str) -> Meta:
+        """Who the avatar with this id is, listed or not. Raises AvatarError; a path is no id."""
+        path = self._unlisted(avatar)
+        if path is not None:
+            return packs.describe(path)
+        listed = {meta.id: meta for meta in self.avatars()}
+        if avatar not in listed:
+            raise AvatarError(f'no avatar "{avatar[:60]}"; there are: {", ".join(listed) or "none"}')
+        return listed[avatar]
+
+    def forget(self, avatar: str) -> None:
+        """Drops an unlisted avatar from memory, as far as no session wears it."""
+        with self._lock:
+            if self._hidden is not None:
+                self._loaded.pop(self._hidden / avatar, None)
+
+    def _unlisted(self, name: str) -> Path | None:
+        """The folder of an avatar that is found by its id alone."""
+        if self._hidden is None or not HIDDEN_ID.fullmatch(name):
+            return None
+        path = self._hidden / name
+        return path if (path / "avatar.toml").is_file() else None
 
     def meaning(self, text: str) -> tuple[float, ...]:
         """What ``text`` means, for ``Manner.meaning``; slow, so not for the thread that steps a session.

@@ -12,15 +12,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from engine.avatar import Meta
+from engine.avatar import AvatarError, Meta
 from engine.engine import Engine
 from engine.motion.emotion import EMOTIONS
 from engine.motion.frame import ACTIONS
-from streaming.config import ServerConfig, StreamConfig
-from streaming.guard import RateLimit, client_address, host_fits, origin_fits, token_fits
+from streaming.config import PortraitConfig, ServerConfig, StreamConfig
+from streaming.guard import RateLimit, Refusal, client_address, host_fits, origin_fits, token_fits
 from streaming.peer import EngineFailure, Options, Peer
+from streaming.portraits import Portraits
 from streaming.protocol import FRAMINGS
 from streaming.signalling import OfferError
+from streaming.upload import Upload
 
 log = logging.getLogger(__name__)
 WEB: Final = Path(__file__).parent / "web"
@@ -34,19 +36,15 @@ HEADERS: Final = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Refusal(Exception):
-    """An answer other than success: HTTP ``status``, a ``code`` for programs and a ``message`` for people."""
-
-    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.headers = status, code, message, headers or {}
-
-
 class Server:
     """All peers of one process, and the routes that open and close them."""
 
-    def __init__(self, engine: Engine, server: ServerConfig, stream: StreamConfig) -> None:
+    def __init__(
+        self, engine: Engine, server: ServerConfig, stream: StreamConfig, portrait: PortraitConfig, portraits: Portraits
+    ) -> None:
         self._engine, self._server, self._stream = engine, server, stream
+        self._upload = Upload(portraits, server, portrait)
+        self._portraits = portraits
         self._peers: dict[str, Peer] = {}
         self._opening = 0
         self._limit = RateLimit(server.sessions_per_minute)
@@ -60,9 +58,15 @@ class Server:
         app.router.add_get("/v1/health", self._health)
         app.router.add_get("/v1/ice", self._ice)
         app.router.add_get("/v1/avatars", self._avatars)
-        app.router.add_get("/v1/avatars/{id}/preview.png", self._preview)
+        app.router.add_get("/v1/avatars/{id}", self._avatar)
+        app.router.add_delete("/v1/avatars/{id}", self._remove)
+        app.router.add_get("/v1/avatars/{id}/{picture:preview|report}.png", self._picture)
+        app.router.add_post("/v1/portraits", self._upload.post)
+        app.router.add_get("/v1/portraits/{id}", self._upload.get)
+        app.router.add_delete("/v1/portraits/{id}", self._upload.delete)
         app.router.add_post("/v1/sessions", self._open)
         app.router.add_delete("/v1/sessions/{id}", self._close)
+        app.on_startup.append(self._startup)
         app.on_shutdown.append(self._shutdown)
         return app
 
@@ -113,15 +117,28 @@ class Server:
 
     async def _avatars(self, request: web.Request) -> web.StreamResponse:
         found = [_describe(meta) for meta in (await self._packs()).values()]
-        known = {"framings": list(FRAMINGS), "emotions": list(EMOTIONS), "actions": list(ACTIONS)}
+        names = {"framings": list(FRAMINGS), "emotions": list(EMOTIONS), "actions": list(ACTIONS)}
+        known = {**names, "portraits": self._upload.terms()}
         return web.json_response({"avatars": found, "default": self._engine.default_avatar, **known})
 
-    async def _preview(self, request: web.Request) -> web.StreamResponse:
+    async def _avatar(self, request: web.Request) -> web.StreamResponse:
         meta = await self._pack(request.match_info["id"])
-        picture = None if meta.path is None else meta.path / "preview.png"
+        return web.json_response({**_describe(meta), "own": self._portraits.kept(meta.id)})
+
+    async def _picture(self, request: web.Request) -> web.StreamResponse:
+        meta, kind = await self._pack(request.match_info["id"]), request.match_info["picture"]
+        picture = None if meta.path is None else meta.path / f"{kind}.png"
         if picture is None or not picture.is_file():
-            raise Refusal(404, "no_preview", f'avatar "{meta.id}" has no preview')
+            raise Refusal(404, f"no_{kind}", f'avatar "{meta.id}" has no {kind}')
         return web.FileResponse(picture)
+
+    async def _remove(self, request: web.Request) -> web.StreamResponse:
+        meta = await self._pack(request.match_info["id"])
+        if not await self._portraits.remove(meta.id):
+            raise Refusal(
+                403, "not_own", f'avatar "{meta.id}" is the server\'s: only those made of an upload are removed'
+            )
+        return web.Response(status=204)
 
     async def _open(self, request: web.Request) -> web.StreamResponse:
         who = client_address(self._server, request.remote, request.headers.get("X-Forwarded-For"))
@@ -149,9 +166,10 @@ class Server:
         return web.json_response({"id": peer.id, "type": "answer", "sdp": answer}, status=201)
 
     async def _checked(self, options: Options) -> Options:
-        packs = await self._packs()
-        default = self._engine.default_avatar
-        name = options.avatar or (default if default in packs else next(iter(packs), default))
+        name = options.avatar
+        if not name:
+            packs, default = await self._packs(), self._engine.default_avatar
+            name = default if default in packs else next(iter(packs), default)
         await self._pack(name)
         return Options(name, options.framing, options.seed, options.marker)
 
@@ -168,15 +186,22 @@ class Server:
 
     async def _pack(self, name: str) -> Meta:
         """Only ids are looked up: a client must not be able to name a folder of this machine."""
-        packs = await self._packs()
-        if name not in packs:
-            raise Refusal(404, "no_avatar", f'no avatar "{name[:60]}"; there are: {", ".join(packs) or "none"}')
-        return packs[name]
+        try:
+            meta = await asyncio.get_running_loop().run_in_executor(None, self._engine.meta, name)
+        except AvatarError as problem:
+            raise Refusal(404, "no_avatar", str(problem)) from None
+        self._portraits.touch(name)
+        return meta
 
     def _forget(self, peer: Peer) -> None:
         self._peers.pop(peer.id, None)
 
+    async def _startup(self, app: web.Application) -> None:
+        if self._upload.terms()["enabled"]:
+            self._portraits.start()
+
     async def _shutdown(self, app: web.Application) -> None:
+        await self._portraits.close()
         await asyncio.gather(*(peer.close("the server stops") for peer in list(self._peers.values())))
 
 

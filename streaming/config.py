@@ -1,4 +1,5 @@
-"""Settings of the server and of the media it sends: the ``[server]`` and ``[stream]`` tables of config.toml."""
+"""Settings of the server, of the media it sends and of the portraits it takes: ``[server]``, ``[stream]`` and
+``[portrait]`` of config.toml."""
 
 from __future__ import annotations
 
@@ -60,3 +61,26 @@ class StreamConfig:
             raise ValueError(
                 f"stream.heartbeat_s must be 2 or more: a page speaks once a second; got {self.heartbeat_s}"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class PortraitConfig:
+    """Avatars that people at the page make from a photograph of themselves; needs the extra ``portrait``."""
+
+    enabled: bool = True  # whether the page offers it
+    public: bool = False  # also on a server that others reach: they leave photographs of people on this machine
+    folder: str = ""  # where such avatars are kept; empty: this user's data folder
+    keep_hours: float = 720.0  # one that nobody has worn for so long is removed; 0 keeps it for ever
+    max_mb: float = 15.0  # largest photograph
+    timeout_s: float = 120.0  # an enrolment that takes longer is stopped
+    at_once: int = 1  # enrolments at a time: each takes a core for a minute
+    queue: int = 3  # people who may wait; the next one is told so with a 503
+    per_hour: int = 20  # photographs one address may send in an hour (429 above)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("max_mb", 0.1, 40), ("timeout_s", 1, 3600), ("keep_hours", 0, 1e6)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"portrait.{name} must lie in {low}..{high:g}, got {getattr(self, name)}")
+        for name, least in (("at_once", 1), ("queue", 0), ("per_hour", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"portrait.{name} must be at least {least}, got {getattr(self, name)}")

@@ -15,6 +15,14 @@ LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 ADDRESSES_KEPT: Final = 4096
 
 
+class Refusal(Exception):
+    """An answer other than success: HTTP ``status``, a ``code`` for programs and a ``message`` for people."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+
+
 class ServeError(ValueError):
     """The server cannot start or go on as configured; the message says what to change."""
 
@@ -35,7 +43,7 @@ def check_bind(config: ServerConfig) -> None:
         path = getattr(config, name)
         if path and not Path(path).is_file():
             raise ServeError(f"server.{name}: {path} is not a file")
-    if is_loopback(config.host) and not config.behind_proxy:
+    if is_private(config):
         return
     if len(config.token) < 16:
         how = "behind a proxy" if config.behind_proxy else f"on {config.host}"
@@ -48,6 +56,11 @@ def check_bind(config: ServerConfig) -> None:
             f"listening on {config.host} without TLS: set server.tls_cert and server.tls_key, "
             "or server.behind_proxy = true if a proxy in front of this server ends TLS"
         )
+
+
+def is_private(config: ServerConfig) -> bool:
+    """Whether only people at this machine reach the server."""
+    return is_loopback(config.host) and not config.behind_proxy
 
 
 def token_fits(config: ServerConfig, authorization: str | None) -> bool:
@@ -74,20 +87,20 @@ def client_address(config: ServerConfig, remote: str | None, forwarded: str | No
 
 
 class RateLimit:
-    """At most ``per_minute`` events an address in any minute."""
+    """At most ``limit`` events an address in any ``seconds``."""
 
-    def __init__(self, per_minute: int) -> None:
-        self._limit = per_minute
+    def __init__(self, limit: int, seconds: float = 60.0) -> None:
+        self._limit, self._seconds = limit, seconds
         self._events: dict[str, deque[float]] = {}
 
     def allow(self, address: str, now: float) -> float:
         """0 when one more is fine (and counts it), else the seconds to wait."""
         if len(self._events) > ADDRESSES_KEPT:
-            self._events = {a: e for a, e in self._events.items() if e and e[-1] > now - 60.0}
+            self._events = {a: e for a, e in self._events.items() if e and e[-1] > now - self._seconds}
         events = self._events.setdefault(address, deque())
-        while events and events[0] <= now - 60.0:
+        while events and events[0] <= now - self._seconds:
             events.popleft()
         if len(events) >= self._limit:
-            return events[0] + 60.0 - now
+            return events[0] + self._seconds - now
         events.append(now)
         return 0.0

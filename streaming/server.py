@@ -20,8 +20,9 @@ from aiohttp import web
 from engine.engine import Engine
 from streaming import patches
 from streaming.app import Server
-from streaming.config import ServerConfig, StreamConfig
+from streaming.config import PortraitConfig, ServerConfig, StreamConfig
 from streaming.guard import ServeError, check_bind, is_loopback
+from streaming.portraits import Portraits
 
 log = logging.getLogger(__name__)
 SWITCH_S: Final = 0.001  # a painting thread gives the event loop its turn after so long (Python's default: 5 ms)
@@ -35,6 +36,9 @@ class Settings(Protocol):
 
     @property
     def stream(self) -> StreamConfig: ...
+
+    @property
+    def portrait(self) -> PortraitConfig: ...
 
 
 def serve(
@@ -65,10 +69,11 @@ async def _serve(config: Settings, engine: Engine, open_browser: bool, ready: Ca
         await runner.cleanup()
 
 
-async def start(config: Settings, engine: Engine) -> tuple[web.AppRunner, str]:
+async def start(config: Settings, engine: Engine, portraits: Portraits | None = None) -> tuple[web.AppRunner, str]:
     """Listens, and returns the runner (``cleanup`` ends everything) and the page's address."""
     server = config.server
-    application = Server(engine, server, config.stream).application()
+    portraits = portraits or Portraits(config.portrait, engine)
+    application = Server(engine, server, config.stream, config.portrait, portraits).application()
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port, ssl_context=_tls(server), reuse_address=True)

@@ -247,9 +247,7 @@ class SessionWorker:
             return
         avatar, framing = avatar or self._avatar, framing or self._framing
         try:
-            known = [meta.id for meta in self._engine.avatars()]
-            if avatar not in known:  # only ids: a client must not be able to name a folder of this machine
-                raise ValueError(f'no avatar "{avatar}"; choose one of {", ".join(known)}')
+            self._engine.meta(avatar)  # ids alone: a client must not be able to name a folder of this machine
             renderer = self._engine.renderer(avatar, framing, seed=self._seed, backdrop=self._backdrop)
             mark = self._engine.mark(avatar, self._seed)
         except (ValueError, OSError) as problem:

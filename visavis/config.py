@@ -19,7 +19,7 @@ from engine.config import (
     WatermarkConfig,
 )
 from engine.motion.behaviour import BehaviourConfig
-from streaming.config import ServerConfig, StreamConfig
+from streaming.config import PortraitConfig, ServerConfig, StreamConfig
 from visavis.credentials import ProvenanceConfig
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class Config:
     watermark: WatermarkConfig = WatermarkConfig()
     server: ServerConfig = ServerConfig()
     stream: StreamConfig = StreamConfig()
+    portrait: PortraitConfig = PortraitConfig()
     provenance: ProvenanceConfig = ProvenanceConfig()
 
     @property

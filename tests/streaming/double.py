@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import time
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +16,8 @@ from engine.render.composite import Backdrop
 from engine.ring import FrameRing, SampleRing
 from engine.session import Controls, Frame
 from engine.viewpoint import Viewpoint
+
+from .picture import png
 
 NAMES = ("ada", "ben")
 
@@ -121,6 +121,31 @@ class DoubleEngine:
     default_avatar: str = "ada"
     backdrop: Backdrop = field(default_factory=Backdrop)
 
+    hidden: Path | None = None
+    forgotten: list[str] = field(default_factory=list)
+
+    def hide(self, folder: Path) -> None:
+        self.hidden = folder
+
+    def forget(self, avatar: str) -> None:
+        self.forgotten.append(avatar)
+
+    def meta(self, avatar: str) -> Meta:
+        """Unlisted packs here are an avatar.toml that holds a name."""
+        known = {meta.id: meta for meta in self.avatars()}
+        if avatar in known:
+            return known[avatar]
+        if self.hidden is None or "/" in avatar or not (self.hidden / avatar / "avatar.toml").is_file():
+            raise AvatarError(f'no avatar "{avatar}"; there are: {", ".join(known)}')
+        path = self.hidden / avatar
+        name = (path / "avatar.toml").read_text(encoding="utf-8")
+        return Meta(avatar, name, "1", "private", "tests", "given", "made here", "a disc", {}, path)
+
+    def avatar(self, name: str) -> Meta:
+        if self.meta(name).name == "broken":
+            raise AvatarError(f"{self.meta(name).path}: body.safetensors: broken")
+        return self.meta(name)
+
     def mark(self, avatar: str, seed: int = 0) -> None:
         return None
 
@@ -129,15 +154,14 @@ class DoubleEngine:
         for name in NAMES:
             path = self.folder / name
             path.mkdir(parents=True, exist_ok=True)
-            (path / "preview.png").write_bytes(_png(150 if name == "ada" else 90))
+            (path / "preview.png").write_bytes(png(150 if name == "ada" else 90))
             found.append(Meta(name, name.title(), "1", "CC0-1.0", "tests", "none", "made here", "a disc", {}, path))
         return found
 
     def renderer(
         self, avatar: str, framing: str | None = None, *, seed: int = 0, backdrop: Backdrop | None = None
     ) -> DoubleRenderer:
-        if avatar not in NAMES:
-            raise AvatarError(f'no avatar "{avatar}"')
+        self.meta(avatar)
         return DoubleRenderer(avatar, framing or "upper", self.side, backdrop or self.backdrop)
 
     def behind(self, backdrop: Backdrop, avatar: str) -> np.ndarray:
@@ -156,11 +180,3 @@ class DoubleEngine:
 
     def warm_up(self) -> None:
         pass
-
-
-def _png(level: int) -> bytes:
-    """A 64 x 64 picture of one colour."""
-    rows = b"".join(b"\0" + bytes((level, level // 2, 140)) * 64 for _ in range(64))
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

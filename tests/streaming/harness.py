@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,8 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from streaming import patches
-from streaming.config import ServerConfig, StreamConfig
+from streaming.config import PortraitConfig, ServerConfig, StreamConfig
+from streaming.portraits import Portraits
 from streaming.server import start
 
 from .double import DoubleEngine
@@ -27,14 +28,18 @@ from .double import DoubleEngine
 class Settings:
     server: ServerConfig = field(default_factory=lambda: ServerConfig(port=0, sessions_per_minute=10_000))
     stream: StreamConfig = field(default_factory=StreamConfig)
+    portrait: PortraitConfig = field(default_factory=lambda: PortraitConfig(enabled=False))
 
 
 @contextlib.asynccontextmanager
-async def serving(engine: DoubleEngine, settings: Settings | None = None) -> AsyncIterator[str]:
-    """The address of a server on this event loop."""
+async def serving(
+    engine: DoubleEngine, settings: Settings | None = None, enrol: Sequence[str] | None = None
+) -> AsyncIterator[str]:
+    """The address of a server on this event loop; ``enrol`` is the command that makes avatars of photographs."""
     settings = settings or Settings()
     patches.install(settings.stream)
-    runner, address = await start(settings, engine)  # type: ignore[arg-type]
+    portraits = None if enrol is None else Portraits(settings.portrait, engine, enrol)  # type: ignore[arg-type]
+    runner, address = await start(settings, engine, portraits)  # type: ignore[arg-type]
     try:
         yield address
     finally:
@@ -42,12 +47,14 @@ async def serving(engine: DoubleEngine, settings: Settings | None = None) -> Asy
 
 
 @contextlib.contextmanager
-def serving_thread(engine: DoubleEngine, settings: Settings | None = None) -> Iterator[str]:
+def serving_thread(
+    engine: DoubleEngine, settings: Settings | None = None, enrol: Sequence[str] | None = None
+) -> Iterator[str]:
     """The same on a loop of its own, for tests that block."""
     ready, addresses, loop, stop = threading.Event(), [], asyncio.new_event_loop(), asyncio.Event()
 
     async def work() -> None:
-        async with serving(engine, settings) as address:
+        async with serving(engine, settings, enrol) as address:
             addresses.append(address)
             ready.set()
             await stop.wait()

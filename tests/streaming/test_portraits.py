@@ -1,0 +1,390 @@
+"""Photographs sent to the server: what comes of them, what they are refused for, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, FormData
+
+from streaming.config import PortraitConfig, ServerConfig
+from streaming.portraits import data_folder
+
+from .double import DoubleEngine
+from .harness import Settings, Viewer, run, serving, until
+
+ENROL = (sys.executable, "-m", "tests.streaming.enroller")
+CONSENT = "The person in this photograph is me."
+SECRET = "a-secret-of-enough-length"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> DoubleEngine:
+    return DoubleEngine(tmp_path / "engine", side=64, cost_s=0.001)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "kept"
+
+
+def settings(folder: Path, **portrait: Any) -> Settings:
+    return Settings(portrait=PortraitConfig(folder=str(folder), **portrait))
+
+
+async def ask(address: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
+    async with ClientSession() as http, http.request(method, address + path, **options) as response:
+        body = await response.read()
+        return response.status, json.loads(body) if response.content_type == "application/json" else body
+
+
+def form(how: str | bytes = "well", **fields: Any) -> FormData:
+    data = FormData()
+    fields = {"name": "Eve", "consent": CONSENT, **fields}
+    for name, value in fields.items():
+        if value is not None:
+            data.add_field(name, value, filename="x" if isinstance(value, bytes) else None)
+    photo = how if isinstance(how, bytes) else f"{how} photograph".encode()
+    data.add_field("photo", photo, filename="me.jpg", content_type="image/jpeg")
+    return data
+
+
+async def send(address: str, how: str | bytes = "well", **fields: Any) -> tuple[int, Any]:
+    return await ask(address, "POST", "v1/portraits", data=form(how, **fields))
+
+
+async def told(address: str, name: str, done: Callable[[Any], Any], seconds: float = 20.0) -> Any:
+    """What the server says of an enrolment once ``done(it)``."""
+    begun = time.monotonic()
+    while True:
+        status, answer = await ask(address, "GET", f"v1/portraits/{name}")
+        assert status == 200
+        if done(answer):
+            return answer
+        assert time.monotonic() - begun < seconds, answer
+        await asyncio.sleep(0.03)
+
+
+def ended(answer: Any) -> bool:
+    return answer["state"] in ("done", "failed")
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def in_folder(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("pids-"))
+
+
+def test_a_photograph_becomes_an_avatar_that_only_its_id_finds(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            status, job = await send(address, "long", name=" Eve \n Müller ")
+            assert (status, job["state"]) == (202, "waiting")
+            name = job["id"]
+            seen = await told(address, name, lambda a: 0.2 < a["share"] < 1)
+            assert seen["step"] == "fitting the head"
+            made = await told(address, name, ended)
+            assert made["state"] == "done", made
+            assert made["warnings"] == ["the face is small: the texture will be soft"]
+            assert in_folder(folder) == [name]
+            assert (folder / name / "consent.txt").read_text() == CONSENT
+            assert [a["id"] for a in (await ask(address, "GET", "v1/avatars"))[1]["avatars"]] == ["ada", "ben"]
+            about = (await ask(address, "GET", f"v1/avatars/{name}"))[1]
+            assert (about["name"], about["own"]) == ("Eve Müller", True)
+            for path in (f"v1/avatars/{name}/preview.png", made["report"]):
+                assert (await ask(address, "GET", path))[1].startswith(b"\x89PNG")
+            viewer = await Viewer(address, options={"avatar": name}).open()
+            await until(lambda: viewer.heard("hello"), what="no hello")
+            assert viewer.heard("hello")[0]["avatar"] == name
+            viewer.say("avatar", id="ben")
+            viewer.say("avatar", id=name)
+            await until(lambda: [h["avatar"] for h in viewer.heard("hello")][-2:] == ["ben", name], what="no change")
+            assert (await ask(address, "DELETE", f"v1/avatars/{name}"))[0] == 204
+            assert in_folder(folder) == [] and engine.forgotten == [name]
+            assert (await ask(address, "GET", f"v1/avatars/{name}"))[0] == 404
+            viewer.say("avatar", id=name)
+            await until(lambda: viewer.heard("error"), what="a removed avatar was worn")
+            assert name not in viewer.heard("error")[0]["message"].partition("there are")[2]
+            await viewer.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("badly", "no face was found"), ("dead", "broke off (status 1)"), ("broken", "cannot be opened"),
+        ("empty", "without an avatar"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_told_in_words_and_leaves_nothing(
+    engine: DoubleEngine, folder: Path, how: str, words: str
+) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            job = (await send(address, how))[1]
+            answer = await told(address, job["id"], ended)
+            assert answer["state"] == "failed" and words in answer["error"]
+            assert str(folder) not in answer["error"]
+            assert in_folder(folder) == []
+            again = (await send(address, "well"))[1]
+            assert (await told(address, again["id"], ended))["state"] == "done"
+
+    run(work())
+
+
+def test_a_worker_that_prints_junk_is_still_understood(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            job = (await send(address, "chatty"))[1]
+            assert (await told(address, job["id"], ended))["state"] == "done"
+
+    run(work())
+
+
+def test_an_installation_without_the_maker_says_what_to_install(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        missing = (sys.executable, "-m", "no_such_module_here")
+        async with serving(engine, settings(folder), missing) as address:
+            answer = await told(address, (await send(address))[1]["id"], ended)
+            assert "pip install visavis[portrait]" in answer["error"]
+
+    run(work())
+
+
+async def grandchild(folder: Path, name: str) -> int:
+    path = folder / f"pids-{name}"
+    await until(lambda: path.exists() and path.read_text(), what="the worker has not begun")
+    return int(path.read_text())
+
+
+def test_cancelling_ends_the_worker_and_its_children(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            name = (await send(address, "slowly"))[1]["id"]
+            child = await grandchild(folder, name)
+            assert alive(child)
+            assert (await ask(address, "DELETE", f"v1/portraits/{name}"))[0] == 204
+            await until(lambda: not alive(child), what="a child of the worker lives on")
+            assert in_folder(folder) == []
+            assert (await ask(address, "GET", f"v1/portraits/{name}"))[0] == 404
+
+    run(work())
+
+
+def test_cancelling_what_is_done_takes_the_avatar_away(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            name = (await send(address))[1]["id"]
+            await told(address, name, ended)
+            assert (await ask(address, "DELETE", f"v1/portraits/{name}"))[0] == 204
+            assert in_folder(folder) == []
+
+    run(work())
+
+
+def test_an_enrolment_that_takes_too_long_is_ended_and_explained(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder, timeout_s=2.0), ENROL) as address:
+            name = (await send(address, "slowly"))[1]["id"]
+            child = await grandchild(folder, name)
+            answer = await told(address, name, ended)
+            assert "longer than 2 s" in answer["error"]
+            assert not alive(child) and in_folder(folder) == []
+
+    run(work())
+
+
+def test_stopping_the_server_ends_every_worker(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            name = (await send(address, "slowly"))[1]["id"]
+            await send(address, "well")
+            child = await grandchild(folder, name)
+        assert not alive(child) and in_folder(folder) == []
+
+    run(work())
+
+
+def test_those_who_wait_are_told_how_many_are_before_them_and_too_many_are_refused(
+    engine: DoubleEngine, folder: Path
+) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder, queue=1), ENROL) as address:
+            first, second = (await send(address, "slowly"))[1]["id"], (await send(address))[1]["id"]
+            await grandchild(folder, first)
+            assert (await told(address, second, bool))["ahead"] == 1
+            status, answer = await send(address)
+            assert (status, answer["error"]["code"]) == (503, "busy")
+            await ask(address, "DELETE", f"v1/portraits/{first}")
+            assert (await told(address, second, ended))["state"] == "done"
+
+    run(work())
+
+
+def test_a_session_goes_on_while_avatars_are_made(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            viewer = await Viewer(address).open()
+            await until(lambda: len(viewer.pictures) > 5, what="no pictures")
+            job = (await send(address, b"well " + os.urandom(8_000_000)))[1]
+            seen = len(viewer.pictures)
+            await until(lambda: len(viewer.pictures) > seen + 10, what="the session stopped")
+            assert (await told(address, job["id"], ended))["state"] == "done"
+            await viewer.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "words"),
+    [
+        ({"consent": None}, 400, "no_consent", "consent"),
+        ({"consent": "  "}, 400, "no_consent", "consent"),
+        ({"consent": "x" * 1001}, 400, "bad_field", "1000"),
+        ({"name": None}, 400, "bad_field", "name"),
+        ({"name": "x" * 41}, 400, "bad_field", "40"),
+        ({"name": "a\0b"}, 400, "bad_field", "cannot be shown"),
+        ({"name": b"\xff\xfe"}, 400, "bad_field", "UTF-8"),
+        ({"name": "x" * 5000}, 400, "bad_field", "40"),
+        ({"age": "7"}, 400, "bad_field", "nothing else"),
+        ({"how": b""}, 400, "bad_field", "photo"),
+        ({"how": b"well" + bytes(1_100_000)}, 413, "too_large", "1 MB"),
+    ],
+)
+def test_a_bad_form_is_refused_by_name(
+    engine: DoubleEngine, folder: Path, fields: dict[str, Any], status: int, code: str, words: str
+) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder, max_mb=1.0), ENROL) as address:
+            got, answer = await send(address, **fields)
+            assert (got, answer["error"]["code"]) == (status, code)
+            assert words in answer["error"]["message"]
+            assert not folder.exists()
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"{}", "application/json"), (b"", "multipart/form-data"), (b"junk", "multipart/form-data; boundary=x"),
+        (b"--x\r\n\r\nhello\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+        (b"--x\r\nContent-Disposition: form-data; name=photo\r\n\r\nhel", "multipart/form-data; boundary=x"),
+        (b"--x\r\nContent-Disposition: form-data; name=\"name\"\r\n" + b"A: b\r\n" * 500 + b"\r\n--x--",
+         "multipart/form-data; boundary=x"),
+    ],
+)  # fmt: skip
+def test_junk_instead_of_a_form_is_a_client_error(engine: DoubleEngine, folder: Path, body: bytes, kind: str) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            headers = {"Content-Type": kind}
+            status, answer = await ask(address, "POST", "v1/portraits", data=body, headers=headers)
+            assert 400 <= status < 500 and answer["error"]["message"]
+            assert (await ask(address, "GET", "v1/health"))[0] == 200
+
+    run(work())
+
+
+def test_one_address_may_send_only_so_many(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder, per_hour=2), ENROL) as address:
+            statuses = [(await send(address, consent=""))[0] for _ in range(4)]
+            assert statuses == [400, 400, 429, 429]
+
+    run(work())
+
+
+def test_token_and_origin_are_asked_for(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        guarded = Settings(
+            server=ServerConfig(port=0, token=SECRET), portrait=PortraitConfig(folder=str(folder), public=True)
+        )
+        async with serving(engine, guarded, ENROL) as told_address:
+            address = told_address.partition("#")[0]
+            assert (await send(address))[0] == 401
+            headers = {"Authorization": f"Bearer {SECRET}", "Origin": "https://evil.example"}
+            assert (await ask(address, "POST", "v1/portraits", data=form(), headers=headers))[0] == 403
+            del headers["Origin"]
+            assert (await ask(address, "POST", "v1/portraits", data=form(), headers=headers))[0] == 202
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("server", "portrait", "offered"),
+    [
+        ({}, {}, True), ({}, {"enabled": False}, False), ({"behind_proxy": True, "token": SECRET}, {}, False),
+        ({"behind_proxy": True, "token": SECRET}, {"public": True}, True),
+    ],
+)  # fmt: skip
+def test_a_server_that_others_reach_takes_photographs_only_when_told_to(
+    engine: DoubleEngine, folder: Path, server: dict[str, Any], portrait: dict[str, Any], offered: bool
+) -> None:
+    async def work() -> None:
+        chosen = Settings(
+            server=ServerConfig(port=0, **server), portrait=PortraitConfig(folder=str(folder), **portrait)
+        )
+        async with serving(engine, chosen, ENROL) as told_address:
+            address, headers = told_address.partition("#")[0], {"Authorization": f"Bearer {SECRET}"}
+            found = (await ask(address, "GET", "v1/avatars", headers=headers))[1]
+            assert found["portraits"]["enabled"] is offered
+            status, answer = await ask(address, "POST", "v1/portraits", data=form(), headers=headers)
+            assert status == (202 if offered else 403)
+            assert offered or answer["error"]["code"] == "no_portraits"
+
+    run(work())
+
+
+def test_shipped_avatars_cannot_be_removed_and_paths_are_no_ids(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            name = (await send(address))[1]["id"]
+            await told(address, name, ended)
+            assert (await ask(address, "DELETE", "v1/avatars/ada"))[1]["error"]["code"] == "not_own"
+            for path in (f"..%2fkept%2f{name}", name.upper(), name[:-1], "own-", "%2e%2e"):
+                assert (await ask(address, "DELETE", f"v1/avatars/{path}"))[0] == 404
+                assert (await ask(address, "GET", f"v1/avatars/{path}/report.png"))[0] == 404
+            assert in_folder(folder) == [name]
+
+    run(work())
+
+
+def test_what_nobody_has_worn_for_long_is_swept_away(engine: DoubleEngine, folder: Path) -> None:
+    names = [f"own-{k:032x}" for k in range(3)] + [f".own-{9:032x}", "notes"]
+    ages = (10, 3 * 3600, 3 * 3600, 3 * 3600, 3 * 3600)
+    for name, age in zip(names, ages, strict=True):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "avatar.toml").write_text("Eve")
+        os.utime(folder / name, (time.time() - age,) * 2)
+
+    async def work(hours: float, left: list[str]) -> None:
+        async with serving(engine, settings(folder, keep_hours=hours), ENROL) as address:
+            await until(lambda: in_folder(folder) == sorted(left), what="the sweep removed too little or too much")
+            await asyncio.sleep(0.1)
+            assert in_folder(folder) == sorted(left)
+            assert (await ask(address, "GET", f"v1/avatars/{names[1]}"))[0] == 200 or names[1] not in left
+
+    run(work(0, [names[0], names[1], names[2], names[4]]))  # for ever; the last look began the second one's time anew
+    run(work(1, [names[0], names[1], names[4]]))
+
+
+def test_avatars_are_kept_where_the_platform_keeps_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert data_folder() == tmp_path / "visavis" / "portraits"
+    monkeypatch.setenv("XDG_DATA_HOME", "not/absolute")
+    assert data_folder() == Path.home() / ".local/share/visavis/portraits"
