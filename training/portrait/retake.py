@@ -11,12 +11,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.avatar import Avatar
+from engine.avatar import REGIONS, Avatar
 from engine.avatar_reference import GREY, SIDE, Reference
 from engine.body.body import Body
 from engine.motion.frame import Motion
 from engine.render import camera, material
 from engine.render.reference import FRAMING
+from engine.tracking.face import EYES
 from engine.viewpoint import Viewpoint
 from kernels.rasterize import Camera, Rasterizer
 from training.portrait.fit import Fit
@@ -26,6 +27,13 @@ F64 = NDArray[np.float64]
 Array = NDArray[Any]
 SOFT: Final = 5.0  # pixels over which steps of depth are smoothed
 FAR: Final = 40.0  # and beside the mesh
+# Landmarks along the upper and the lower lid of each eye, and how far above and below them, over the distance of the
+# eyes, a lid is folded away while the eye is open.
+LIDS: Final = (
+    ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133)),
+    ((263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 374, 380, 381, 382, 362)),
+)
+FOLD: Final = (0.055, 0.020)
 
 
 def motion(fit: Fit) -> Motion:
@@ -48,13 +56,31 @@ def retake(avatar: Avatar, photo: U8, fit: Fit, alpha: U8, regions: U8) -> Refer
     where, step = _looked_up(avatar, pose, fit, lens)
     rgb = _sample(photo, where, step)
     cover = _sample(alpha[..., None], where, step)[..., 0]
-    label = _nearest(regions, where)
+    label = _nearest(_lidded(regions, fit), where)
     cover[label == 0] = np.minimum(cover[label == 0], 127)
     behind = rgb.astype(np.float64) - GREY
     over = np.clip(np.rint(GREY + behind * (cover[..., None] / 255.0)), 0, 255).astype(np.uint8)
     return Reference(
         over[None], cover[None], np.where(cover > 0, label, 0).astype(np.uint8)[None], (view,), FRAMING, pose
     )
+
+
+def _lidded(regions: U8, fit: Fit) -> U8:
+    """Regions with the folds of the lids and the lashes named so: what closes over an eye is nothing that was seen."""
+    apart = float(np.linalg.norm(fit.landmarks[EYES[0]] - fit.landmarks[EYES[1]]))
+    row, column = np.mgrid[: regions.shape[0], : regions.shape[1]] + 0.5
+    out = regions.copy()
+    for upper, lower in LIDS:
+        x = fit.landmarks[list(upper), 0]
+        order, under = np.argsort(x), np.argsort(fit.landmarks[list(lower), 0])
+        top = np.interp(column, x[order], fit.landmarks[list(upper), 1][order]) - FOLD[0] * apart
+        bottom = np.interp(
+            column, fit.landmarks[list(lower), 0][under], fit.landmarks[list(lower), 1][under]
+        ) + FOLD[1] * apart  # fmt: skip
+        reach = 0.5 * FOLD[1] * apart
+        near = (column > x.min() - reach) & (column < x.max() + reach) & (row > top) & (row < bottom)
+        out[near & (regions != REGIONS.index("eyes")) & (regions > 0)] = REGIONS.index("lashes")
+    return out
 
 
 def _looked_up(avatar: Avatar, pose: Motion, fit: Fit, lens: Camera) -> tuple[F64, float]:
