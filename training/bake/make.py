@@ -46,7 +46,7 @@ def bake(identity: Identity, seed: int = 0, report: Report = lambda step: None, 
     """
     (avatar,), _ = _bake(identity, seed, report, (detail,))
     report("preview")
-    avatar = dataclasses.replace(avatar, preview=_preview(avatar))
+    avatar = dataclasses.replace(avatar, preview=preview(avatar))
     report("done")
     return avatar
 
@@ -203,7 +203,7 @@ def meta(identity: Identity, seed: int) -> Meta:
     )  # fmt: skip
 
 
-def _preview(avatar: Avatar) -> Array:
+def preview(avatar: Avatar) -> Array:
     """Head and shoulders by the engine's own renderer, smiling a little."""
     from engine.motion.frame import ACTION_INDEX, Motion
     from engine.render.geometric import GeometricRenderer

@@ -1,7 +1,7 @@
-"""A fitted face to an avatar pack: its shape through the bake, colours as far as the photograph tells, and, when
-somebody says where the person is in it, the photograph itself as the pack's reference.
+"""A fitted face to an avatar pack. Shape: the prior's, through the bake; hair: the photograph's, given depth; colours:
+the photograph's with its light taken off; reference and background: the photograph itself.
 
-Hair, clothes, teeth and the back of the head are the bake's own, of the nearest kind: nobody photographed them.
+Clothes' cut, teeth, tongue and whatever nobody photographed are the bake's own, of the nearest kind.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from training.portrait.basis import REST
 from training.portrait.fit import Fit
 from training.portrait.hints import Hints
 from training.portrait.hints import read as read_hints
+from training.portrait import behind, mane, skin
 from training.portrait.retake import retake
 
 U8 = NDArray[np.uint8]
 Array = NDArray[Any]
+STEPS: Final = make.STEPS + 3
 ROOM: Final = ((0.70, 0.70, 0.69), (0.44, 0.45, 0.47))
 
 
@@ -47,7 +49,7 @@ class Segments:
 
 
 def identity(photo: U8, fit: Fit, about: About, segments: Segments | None = None) -> Identity:
-    """The person as training.bake takes people."""
+    """The person as training.bake takes people: bald when ``segments`` tell what their own hair is like."""
     hints = read_hints(photo, fit, None if segments is None else segments.regions)
     phenotype, local = fit.identity()
     woman = phenotype["gender"] > 0.5
@@ -55,11 +57,11 @@ def identity(photo: U8, fit: Fit, about: About, segments: Segments | None = None
     return Identity(
         id=about.id, name=about.name, description=_described(hints), phenotype=phenotype, local=local, rest=dict(REST),
         skin=hints.skin, lip=hints.lip, hair=hints.hair, hair_tip=hints.hair_tip, iris=hints.iris, cloth=hints.cloth,
-        trim=hints.cloth, style=hints.style,
-        neckline="round" if woman else "crew", room=ROOM,
+        trim=hints.cloth, style=hints.style if segments is None else "bald", neckline=hints.neckline, room=ROOM,
         brow=0.9 if woman else 1.15, lash=1.0 if woman else 0.75, wrinkles=round(0.6 * years, 3),
         blemishes=round(0.1 + 0.2 * years, 3),
-        grey=hints.grey, curl=0.2, beard=hints.beard, top="jumper", brow_arch=0.45 if woman else 0.2,
+        grey=hints.grey, curl=0.2, beard=hints.beard if segments is None else "none",
+        top="tshirt", brow_arch=0.45 if woman else 0.2,
         brow_tilt=-0.15,
     )  # fmt: skip
 
@@ -71,10 +73,11 @@ def bake(
     segments: Segments | None = None,
     report: Callable[[str], None] = lambda step: None,
 ) -> Avatar:
-    """The avatar, in seconds once the prior is loaded. Without ``segments`` it brings no reference: nothing then says
-    which pixels are the person. Raises training.bake.prior.BakeError without the prior, ValueError on other sizes."""
+    """The avatar, in seconds once the prior is loaded. Without ``segments`` it has hair and colours of the nearest kind:
+    nothing then says which pixels are the person. ``report`` is called with the name of each of STEPS steps.
+    Raises training.bake.prior.BakeError without the prior, ValueError on other sizes."""
     who = identity(photo, fit, about, segments)
-    avatar = make.bake(who, 0, report)
+    avatar = make.bake(who, 0, lambda step: report(step) if step != "done" else None)
     meta = replace(
         avatar.meta, licence=about.licence, author="made by visavis from a photograph", consent=about.consent,
         provenance=f"fitted to one photograph ({about.source}); {avatar.meta.provenance}",
@@ -82,8 +85,16 @@ def bake(
     avatar = replace(avatar, meta=meta)
     if segments is None:
         return avatar
-    return replace(avatar, reference=retake(avatar, photo, fit, segments.alpha, segments.regions))
+    report("hair as it is in the photograph")
+    avatar = mane.own_hair(avatar, photo, fit, segments.alpha, segments.regions)
+    report("skin and clothes as they are in the photograph")
+    avatar = replace(avatar, reference=retake(avatar, photo, fit, segments.alpha, segments.regions))
+    avatar = skin.coloured(avatar)
+    report("what is behind the person")
+    place = behind.background(photo, segments.alpha, fit)
+    avatar = avatar if place is None else replace(avatar, background=place)
+    return replace(avatar, preview=make.preview(avatar))
 
 
 def _described(hints: Hints) -> str:
-    return f"Made from one photograph; hair ({hints.style}) and clothes are of the nearest kind."
+    return f"Made from one photograph ({hints.style.replace('_', ' ')} hair)."

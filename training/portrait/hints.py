@@ -28,6 +28,8 @@ DISC: Final = 0.035  # radius of the spots that colours are read from, over the 
 BRIGHTNESS: Final = 0.35  # how much the brightness of skin counts beside its hue
 USUAL: Final = 0.30  # the usual place on the line of skins, and how strongly it pulls
 PULL: Final = 0.10
+TINT: Final = 0.55  # share of skin's unusual hue that is its own
+NECKLINES: Final = (("roll", 0.40), ("crew", 0.66))
 CLOTH: Final[Colour] = (0.36, 0.40, 0.46)
 BEARD: Final = 0.25  # share of the jaw that hair covers from which on it is a beard
 LONG, MIDDLING = 1.45, 0.85  # how far below the eyes hair reaches, over the way to the chin
@@ -47,6 +49,7 @@ class Hints:
     style: str
     beard: str
     cloth: Colour
+    neckline: str
 
 
 def read(photo: U8, fit: Fit, regions: U8 | None) -> Hints:
@@ -56,7 +59,7 @@ def read(photo: U8, fit: Fit, regions: U8 | None) -> Hints:
     """
     skin_seen = _colour(photo, fit, SKIN_AT)
     tone = _tone(skin_seen)
-    skin = along(SKIN, tone)
+    skin = _tinted(along(SKIN, tone), skin_seen)
     light = skin_seen / np.maximum(_linear(skin), 1e-4)  # of the photograph, by channel
     usual_lip = _linear(along(LIP, tone))
     lip = 0.5 * usual_lip + 0.5 * np.clip(_colour(photo, fit, LIPS_AT) / light, 0.6 * usual_lip, 1.5 * usual_lip)
@@ -67,7 +70,31 @@ def read(photo: U8, fit: Fit, regions: U8 | None) -> Hints:
     return Hints(
         skin, tone, _srgb(lip), _iris(photo, fit, light), hair, tip, grey, _style(fit, regions, woman),
         "none" if woman else _beard(fit, regions), CLOTH if cloth is None else _srgb(np.clip(cloth / light, 0.01, 0.8)),
+        _neckline(fit, regions, woman),
     )  # fmt: skip
+
+
+def _tinted(skin: Colour, seen: F64) -> Colour:
+    """A colour of skins with TINT of the hue that was seen: the rest of the difference is the light's."""
+    known = _linear(skin)
+    hue = (seen / max(float(seen.mean()), 1e-5)) / (known / known.mean())
+    return _srgb(known * np.clip(hue, 0.75, 1.35) ** TINT)
+
+
+def _neckline(fit: Fit, regions: U8 | None, woman: bool) -> str:
+    """How high clothes reach, by how much bare neck is seen below the chin, over the way from the eyes to the chin."""
+    usual = "round" if woman else "crew"
+    if regions is None:
+        return usual
+    chin, eyes = fit.landmarks[152], fit.landmarks[[33, 133, 263, 362]].mean(0)
+    down = float(chin[1] - eyes[1])
+    left, right = (int(np.clip(chin[0] + s * 0.12 * down, 0, regions.shape[1] - 1)) for s in (-1, 1))
+    under = regions[max(int(chin[1]), 0) : int(chin[1] + 1.2 * down), left : right + 1]
+    cloth = np.isin(under, [REGIONS.index(name) for name in ("torso", "arms", "accessories")]).mean(1) > 0.5
+    if not cloth.any():
+        return usual
+    bare = int(np.argmax(cloth)) / down
+    return next((name for name, most in NECKLINES if bare < most), usual)
 
 
 def _tone(seen: F64) -> float:
