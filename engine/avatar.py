@@ -161,6 +161,9 @@ def find(name: str, folders: Iterable[Path | str] = ()) -> Path:
         return known[name]
     if (Path(name) / "avatar.toml").is_file():
         return Path(name)
+    called = {meta.id: meta.path for meta in available(folders) if meta.path is not None}
+    if name in called:  # a folder may be called otherwise, as me.avatar is
+        return called[name]
     raise AvatarError(f"no avatar named {name!r}: choose one of {', '.join(sorted(known)) or '(none found)'}")
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``visavis serve | render | drive | motion | avatars | avatar | detect-watermark | devices``."""
+"""The command line: ``visavis serve | enroll | render | drive | dub | motion | avatars | detect-watermark`` ..."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visavis import __version__, cli_motion
+from visavis import __version__, cli_motion, cli_portrait
 from visavis.options import (
     FRONT,
     BackgroundOption,
@@ -35,6 +35,7 @@ from visavis.options import (
     configured,
     manner_of,
     pictured,
+    worn,
 )
 from visavis.paint import paint, progress
 
@@ -48,6 +49,7 @@ app = typer.Typer(
 avatar_app = typer.Typer(help="Look into avatar packs.", no_args_is_help=True)
 app.add_typer(avatar_app, name="avatar")
 app.add_typer(cli_motion.app, name="motion")
+app.command()(cli_portrait.enroll)
 out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]
@@ -74,6 +76,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless configured.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port of the page.", min=1, max=65535)] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    avatar: Annotated[str | None, typer.Option(help="Who is there first: an avatar's id or a pack's folder.")] = None,
     renderer: RendererOption = None,
     background: BackgroundOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say when sessions come and go.")] = False,
@@ -88,7 +91,10 @@ def serve(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     settings = load(config)
     server = replace(settings.server, host=host or settings.server.host, port=port or settings.server.port)
-    settings = replace(settings, server=server, render=pictured(settings.render, renderer, background))
+    settings = replace(
+        settings, server=server, render=pictured(settings.render, renderer, background),
+        avatar=settings.avatar if avatar is None else worn(avatar, settings.avatar),
+    )  # fmt: skip
     check_port(settings.server)
     if parse(settings.render.background).transparent:
         raise ValueError("a video call has no transparency: choose another background, or a colour to key out")

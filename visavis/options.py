@@ -15,7 +15,7 @@ from engine.viewpoint import Viewpoint
 from visavis import camera
 
 if TYPE_CHECKING:
-    from engine.config import EngineConfig, RenderConfig
+    from engine.config import AvatarConfig, EngineConfig, RenderConfig
     from engine.engine import Engine
     from visavis.config import Config
 
@@ -67,6 +67,20 @@ def configured(
 def pictured(render: RenderConfig, renderer: str | None, background: str | None) -> RenderConfig:
     """``render`` with the renderer and the background of the command line, where they are given."""
     return replace(render, renderer=renderer or render.renderer, background=background or render.background)
+
+
+def worn(name: str, avatars: AvatarConfig) -> AvatarConfig:
+    """``avatars`` with the one called ``name`` first: an id, or the folder of a pack, which joins the list.
+
+    Raises engine.avatar.AvatarError for a pack that is none, and for an id that nobody has.
+    """
+    from engine import avatar as packs
+
+    if (Path(name) / "avatar.toml").is_file():
+        folder = Path(name).resolve()
+        return replace(avatars, default=packs.describe(folder).id, folders=(*avatars.folders, str(folder.parent)))
+    packs.find(name, avatars.folders)
+    return replace(avatars, default=name)
 
 
 def parse_gaze(text: str) -> str | tuple[float, float]:

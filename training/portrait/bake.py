@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from engine.avatar import Avatar
 from training.bake import make
 from training.bake.identities import Identity
+from training.portrait import behind, mane, skin
 from training.portrait.basis import REST
 from training.portrait.fit import Fit
 from training.portrait.hints import Hints
 from training.portrait.hints import read as read_hints
-from training.portrait import behind, mane, skin
 from training.portrait.retake import retake
 
 U8 = NDArray[np.uint8]
@@ -73,8 +73,8 @@ def bake(
     segments: Segments | None = None,
     report: Callable[[str], None] = lambda step: None,
 ) -> Avatar:
-    """The avatar, in seconds once the prior is loaded. Without ``segments`` it has hair and colours of the nearest kind:
-    nothing then says which pixels are the person. ``report`` is called with the name of each of STEPS steps.
+    """The avatar, in seconds once the prior is loaded. Without ``segments`` it has hair and colours of the nearest
+    kind: nothing then says which pixels are the person. ``report`` is called with the name of each of STEPS steps.
     Raises training.bake.prior.BakeError without the prior, ValueError on other sizes."""
     who = identity(photo, fit, about, segments)
     avatar = make.bake(who, 0, lambda step: report(step) if step != "done" else None)

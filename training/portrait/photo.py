@@ -47,7 +47,7 @@ class Photo:
 
 def read(source: Path | bytes) -> Photo:
     """The photograph in a file or in bytes. Raises PhotoError."""
-    data = source if isinstance(source, bytes) else _bytes(source)
+    data = source if isinstance(source, bytes) else load(source)
     if not data:
         raise PhotoError("the file is empty")
     if len(data) > MOST_BYTES:
@@ -144,7 +144,8 @@ def _srgb(picture: Any) -> Any:
     return picture.convert("RGB")
 
 
-def _bytes(path: Path) -> bytes:
+def load(path: Path) -> bytes:
+    """The bytes of a file, at most MOST_BYTES. Raises PhotoError."""
     try:
         size = path.stat().st_size
         if path.is_dir():
