@@ -113,6 +113,7 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder with portraits.")] = DATA / "train",
     out: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = RUN,
     seed: Annotated[int, typer.Option(help="Of weights and examples.")] = 0,
+    together: Annotated[int, typer.Option(help="Examples a step.")] = BATCH,
 ) -> None:
     """Trains from where the checkpoint in OUT stands. Every step's examples follow from seed and step alone."""
     torch.set_num_threads(1)
@@ -133,7 +134,7 @@ def train(
     began, total = time.perf_counter(), 0.0
     for step in range(start, steps):
         rng = np.random.default_rng([seed, step])
-        examples = [studio.draw(rng) for _ in range(BATCH)]
+        examples = [studio.draw(rng) for _ in range(together)]
         share = step / steps
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * float(np.cos(np.pi * share))) + 1e-6
@@ -237,12 +238,15 @@ def export(
         output_names=["logits"], opset_version=17, dynamo=False,
     )  # fmt: skip
     own = onnx.load(str(partial))
-    first = compose.add_prefix(_tapped(), "mask_", rename_inputs=False)
+    first = compose.add_prefix(_tapped(), "mask_")
     own.ir_version = first.ir_version = min(own.ir_version, first.ir_version)
     links = [(f"mask_{name}", f"tap_{name}") for name, _, _ in TAPS]
     del first.opset_import[:], own.opset_import[1:]
     first.opset_import.extend(own.opset_import)
     model = compose.merge_models(first, own, links)
+    for node in model.graph.node:
+        node.input[:] = ["image" if name == "mask_image" else name for name in node.input]
+    next(value for value in model.graph.input if value.name == "mask_image").name = "image"
     for tensor in list(model.graph.initializer):
         if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4:
             half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}_half")
