@@ -3,6 +3,7 @@
 import { ask, Connection, ServerRefusal } from "./connection.js";
 import { MannerPanel } from "./manner.js";
 import { Orbit } from "./orbit.js";
+import { Portrait, sure } from "./portrait.js";
 import { press, radio } from "./radio.js";
 import { audio, decodeFile, decodeSample, meter, microphone, microphones, playback, SourceError } from "./sources.js";
 import { ROW_NOTES, Waterfall } from "./waterfall.js";
@@ -14,12 +15,13 @@ const bench = query.has("bench") ? await import("./marker.js") : null;
 const state = {
   token: new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? "",
   connection: null, source: "mic", voice: null, file: null, avatar: null, framing: "upper", background: "avatar",
-  muted: false, listen: false, listenChosen: false, captureMs: 20,
+  muted: false, listen: false, listenChosen: false, captureMs: 20, faces: new Map(),
 };
 const waterfall = new Waterfall($("waterfall"), $("total"), $("figures"));
 $("waterfall").title = ROW_NOTES;
 const orbit = new Orbit($("stage"), (view) => { const seq = state.connection?.look(view); bench?.looked(seq); });
 const panel = new MannerPanel((type, fields) => state.connection?.tell(type, fields));
+const portrait = new Portrait(() => state.token);
 const video = $("video");
 
 // Words.
@@ -205,6 +207,7 @@ function reflect() {
   for (const kind of ["mic", "file", "sample"]) $(`${kind}-panel`).hidden = kind !== state.source;
   $("again").hidden = !running || state.source === "mic" || state.voice !== null || (state.source === "file" && !state.file);
   const preview = document.querySelector(`#avatars button[data-avatar="${CSS.escape(state.avatar ?? "")}"] img`);
+  $("face-row").hidden = !state.faces.has(state.avatar);
   $("poster").hidden = !preview?.src;
   if (preview?.src && $("poster").src !== preview.src) $("poster").src = preview.src;
   reflectListen();
@@ -251,15 +254,30 @@ radio("source", "source", (kind) => {
 radio("framing", "framing", (name) => { state.framing = name; state.connection?.frame(name); reflect(); });
 radio("background", "background", (kind) => { state.background = kind; showBackground(); reflect(); });
 $("background-colour").oninput = () => { state.background = "colour"; showBackground(); reflect(); };
-radio("avatars", "avatar", (id) => { state.avatar = id; state.connection?.wear(id); reflect(); });
+radio("avatars", "avatar", wear);
+function wear(id) { state.avatar = id; state.connection?.wear(id); reflect(); }
+portrait.addEventListener("made", ({ detail: face }) => { addFace(face); if ($("face").open) wear(face.id); });
+portrait.addEventListener("start", ({ detail: { id } }) => { wear(id); if (!state.connection) start(); });
+portrait.addEventListener("gone", ({ detail: { id } }) => {
+  state.faces.delete(id);
+  document.querySelector(`#avatars [data-avatar="${id}"]`)?.remove();
+  if (state.avatar === id) wear(state.default);
+});
+$("face-show").onclick = () => portrait.report(state.faces.get(state.avatar));
+sure($("face-erase"), () => portrait.delete(state.avatar));
 $("again").onclick = () => speak().catch(complain);
 $("device").onchange = () => { if (state.connection) speak().catch(complain); };
 $("file").onchange = (e) => { choose(e.target.files[0]); e.target.value = ""; };
 for (const type of ["dragover", "drop", "dragleave"]) {
   addEventListener(type, (e) => {
     e.preventDefault();
-    $("drop").classList.toggle("over", type === "dragover");
-    if (type === "drop" && e.dataTransfer.files.length) { state.source = "file"; reflect(); choose(e.dataTransfer.files[0]); }
+    for (const zone of ["drop", "face-drop"]) $(zone).classList.toggle("over", type === "dragover");
+    const file = type === "drop" ? e.dataTransfer.files[0] : null;
+    if (!file) return;
+    if ($("face").open || (portrait.enabled && file.type.startsWith("image/"))) return portrait.open(file);
+    state.source = "file";
+    reflect();
+    choose(file);
   });
 }
 addEventListener("keydown", (e) => {
@@ -273,12 +291,15 @@ addEventListener("resize", () => waterfall.draw());
 async function loadAvatars() {
   try {
     const found = await (await ask("v1/avatars", state.token)).json();
-    state.avatar ??= found.avatars.some((a) => a.id === found.default) ? found.default : found.avatars[0]?.id ?? null;
+    state.default = found.avatars.some((a) => a.id === found.default) ? found.default : found.avatars[0]?.id ?? null;
+    state.avatar ??= state.default;
     $("avatars").replaceChildren(...found.avatars.map(card));
     panel.offer(found);
     reflect();
+    const faces = portrait.offer(found.portraits);
     await Promise.all(found.avatars.map(showPreview));
     reflect();
+    for (const face of await faces) addFace(face);
   } catch (problem) {
     if (problem.status === 401) askForToken(); else complain(problem);
   }
@@ -299,6 +320,13 @@ async function showPreview({ id }) {
   const response = await ask(`v1/avatars/${encodeURIComponent(id)}/preview.png`, state.token).catch(() => null);
   const picture = document.querySelector(`#avatars button[data-avatar="${CSS.escape(id)}"] img`);
   if (response && picture) picture.src = URL.createObjectURL(await response.blob());
+}
+/** An avatar that was made in this browser. */
+function addFace(face) {
+  if (!state.faces.has(face.id)) $("avatars").append(card({ ...face, description: "Made of a photograph" }));
+  state.faces.set(face.id, face);
+  reflect();
+  showPreview(face).then(reflect);
 }
 function askForToken() {
   $("token-dialog").showModal();

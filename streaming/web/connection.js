@@ -9,7 +9,7 @@ export class ServerRefusal extends Error {
 
 /** fetch with the token; turns the server's JSON errors, and an unreachable server, into ServerRefusal. */
 export async function ask(path, token, options = {}) {
-  const headers = { ...(options.body ? { "content-type": "application/json" } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const headers = { ...(typeof options.body === "string" ? { "content-type": "application/json" } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
   let response;
   try { response = await fetch(path, { ...options, headers }); }
   catch { throw new ServerRefusal(0, "unreachable", "The server cannot be reached. Is it still running?"); }
