@@ -303,14 +303,26 @@ def _carried(colour: F64, weight: F64) -> F64:
     filled = np.zeros_like(colour)
     have = np.zeros_like(weight)
     for sigma in (1.5, 4, 10, 25, 60, 150):
-        near = ndimage.gaussian_filter(total, sigma)
-        mean = np.stack([ndimage.gaussian_filter(out[..., c], sigma) for c in range(3)], axis=-1)
+        near = _blurred(total, sigma)
+        mean = np.stack([_blurred(out[..., c], sigma) for c in range(3)], axis=-1)
         mean /= np.maximum(near, 1e-6)[..., None]
         take = np.clip(near / 0.25, 0.0, 1.0) * (1.0 - have)
         filled += take[..., None] * mean
         have += take
     filled /= np.maximum(have, 1e-6)[..., None]
     return np.asarray(weight[..., None] * colour + (1.0 - weight[..., None]) * filled)
+
+
+def _blurred(plane: F64, sigma: float) -> F64:
+    """A Gaussian filter; a wide one looks at a smaller picture."""
+    step = int(sigma // 3)
+    if step < 2:
+        return np.asarray(ndimage.gaussian_filter(plane, sigma))
+    rows, columns = (-n % step for n in plane.shape)
+    whole = np.pad(plane, ((0, rows), (0, columns)), mode="symmetric")
+    small = whole.reshape(whole.shape[0] // step, step, -1, step).mean((1, 3))
+    wide = _stretched(ndimage.gaussian_filter(small, sigma / step), (whole.shape[0], whole.shape[1]))
+    return wide[: plane.shape[0], : plane.shape[1]]
 
 
 def _added(avatar: Avatar, opaque: list[Sheet], fringe: Sheet) -> Avatar:
