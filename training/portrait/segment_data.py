@@ -97,15 +97,17 @@ class Studio:
         room = 1.25 * who.rgb.shape[0] / framing.unit(who.points)  # units across the whole picture, and some more
         side = side or float(np.exp(rng.uniform(np.log(min(low, max(room, 3.5))), np.log(min(high, max(room, 4.0))))))
         rgb, label, alpha, inside, points = _cropped(who, rng, side, self.plain)
+        person = alpha
         if not self.plain:
             rgb = _clothed(rgb, label, points, rng)
             rgb = _grown(rgb, label, alpha, points, rng) if rng.random() < 0.4 else rgb
             rgb = _recoloured(rgb, label, rng)
             rgb = lit(rgb, rng) if rng.random() < 0.5 else rgb
-            rgb = self._placed(rgb, alpha, label, points, rng)
+            rgb, others = self._placed(rgb, alpha, side, rng)
             rgb = _covered(rgb, label, points, rng)
             rgb = taken(rgb, rng)
-        person = alpha if self.plain else doubted(np.maximum(alpha, label == THINGS).astype(np.float32), rng)
+            person = np.maximum(alpha, label == THINGS).astype(np.float32)
+            person = doubted(np.maximum(person, others) if rng.random() < 0.6 else person, rng)
         rgb = np.where(inside[..., None] > 0.5, rgb, 0.5)
         label[inside < 0.5] = IGNORED
         if not self.plain:
@@ -116,11 +118,11 @@ class Studio:
     def _any(self, rng: Rng) -> Portrait:
         return self.portraits[int(rng.integers(len(self.portraits)))]
 
-    def _placed(self, rgb: F32, alpha: F32, label: U8, points: F32, rng: Rng) -> F32:
-        """Before something else, or somebody."""
-        draw = rng.random()
+    def _placed(self, rgb: F32, alpha: F32, side: float, rng: Rng) -> tuple[F32, F32]:
+        """Before something else, or beside somebody: the picture, and where others are in it."""
+        draw, others = rng.random(), np.zeros_like(alpha)
         if draw < 0.15:
-            return rgb
+            return rgb, others
         if draw < 0.45:
             behind = self._patch(rng)
         elif draw < 0.6:
@@ -130,19 +132,21 @@ class Studio:
             behind = 0.7 * behind + 0.3 * self._patch(rng)
         if rng.random() < 0.3:
             bars(behind := np.array(behind, np.float32), rng, rng.uniform(0.3, 1.0))
-        if rng.random() < 0.3:  # somebody else, beside
-            other, _, cover, within, _ = _cropped(self._any(rng), rng, float(rng.uniform(5, 12)), False)
-            shift = int(rng.choice([-1, 1]) * rng.uniform(0.25, 0.6) * SIDE)
+        for _ in range(int(rng.choice(3, p=[0.6, 0.3, 0.1]))):  # somebody else
+            other, _, cover, within, _ = _cropped(self._any(rng), rng, side * float(rng.uniform(0.75, 1.3)), False)
+            shift = int(rng.choice([-1, 1]) * rng.uniform(1.2, 4.5) / side * SIDE)
+            shift = int(np.clip(shift, 1 - SIDE, SIDE - 1)) or 1
             cover = np.roll(cover * within, shift, 1)[..., None]
             if shift > 0:
                 cover[:, :shift] = 0
             else:
                 cover[:, shift:] = 0
             behind = behind * (1 - cover) + np.roll(other, shift, 1) * cover
+            others = np.maximum(others, cover[..., 0])
         if rng.random() < 0.4:
             behind = blurred(np.array(behind, np.float32), float(rng.uniform(1, 6)))
         cover = np.clip(alpha * 1.1 - 0.1, 0, 1)[..., None]
-        return np.asarray(np.clip(rgb * cover + np.clip(behind, 0, 1) * (1 - cover), 0, 1), np.float32)
+        return np.asarray(np.clip(rgb * cover + np.clip(behind, 0, 1) * (1 - cover), 0, 1), np.float32), others
 
     def _patch(self, rng: Rng) -> F32:
         """A piece of some portrait, of any part, at any size."""
