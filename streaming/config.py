@@ -72,7 +72,7 @@ class PortraitConfig:
     folder: str = ""  # where such avatars are kept; empty: this user's data folder
     keep_hours: float = 720.0  # one that nobody has worn for so long is removed; 0 keeps it for ever
     max_mb: float = 15.0  # largest photograph
-    timeout_s: float = 120.0  # an enrolment that takes longer is stopped
+    timeout_s: float = 240.0  # an enrolment that takes longer is stopped
     at_once: int = 1  # enrolments at a time: each takes a core for a minute
     queue: int = 3  # people who may wait; the next one is told so with a 503
     per_hour: int = 20  # photographs one address may send in an hour (429 above)

@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).parents[1]  # where ``training`` lies beside this p
 REFUSED: Final = 3  # exit status of a worker that has said {"error": ...}
 LINE: Final = 1 << 16  # bytes of the longest line a worker may print
 TAIL: Final = 2000  # bytes of its stderr that are kept
-NICE: Final = 10  # running sessions come first
+NICE: Final = 5  # running sessions come first
 WORDS: Final = 500  # characters of an error or warning
 MISSING: Final = "this server has no portrait maker: pip install visavis[portrait] there, then start it again"
 

@@ -29,6 +29,7 @@ export class Portrait extends EventTarget {
     this.token = token;
     this.job = null; // id of the enrolment that runs
     this.shown = null; // the face whose report is shown
+    if (matchMedia("(hover: none)").matches) $("face-drop").firstElementChild.textContent = "Choose a photograph"; // nothing is dropped with a finger
     this.photo = new PhotoBox(() => this.#problem(null), (problem) => this.#problem(problem.message));
     $("face-open").onclick = () => this.open();
     $("face-close").onclick = () => $("face").close();
@@ -170,6 +171,7 @@ export class Portrait extends EventTarget {
   #problem(text, where) {
     $("face-problem").textContent = text ?? "";
     $("face-problem").hidden = !text;
+    $("face-problem").scrollIntoView?.({ block: "nearest" });
     where?.focus();
   }
 
