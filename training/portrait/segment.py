@@ -35,6 +35,7 @@ WORK: Final = 768  # longer side of the picture at which borders are moved
 REACH: Final = 0.09  # units: how far a border may be from where the network saw it
 SMOOTH: Final = 4e-4  # variance of colour below which the photograph has no border
 PERSON: Final = 64  # alpha from which on a pixel is somebody
+LEAST: Final = 0.25  # probability of being theirs at and below which nothing of a pixel is, and the same above
 SPECK: Final = 0.04  # square units: smaller patches are specks
 HIDDEN: Final = 0.5  # share of an eye that is covered, from which on it counts as hidden
 DARK: Final = 0.8  # of the skin's brightness: below, a pixel between the brow's landmarks is hair
@@ -59,7 +60,8 @@ class _Part:
 
 
 def segments(photo: U8, found: Found, alpha: U8) -> Segments:
-    """Regions of the person whose face was ``found`` in ``photo`` (H, W, 3) and whose ``alpha`` (H, W) the matte gave.
+    """Regions of the person whose face was ``found`` in ``photo`` (H, W, 3) and whose ``alpha`` (H, W) the matte gave;
+    what it holds of other people and of things is taken from the alpha that is returned.
 
     Raises ValueError when sizes differ or the network is missing.
     """
@@ -73,12 +75,13 @@ def segments(photo: U8, found: Found, alpha: U8) -> Segments:
     points = (found.points[:, :2] - np.array([part.left, part.top])) / part.step
     chance = _seen(photo, found, alpha, part)
     chance = _to_colours(rgb, chance, max(round(REACH * framing.unit(points)), 1))
-    label = _cleaned(chance, cover[..., 0] * 255 >= PERSON, framing.unit(points))
-    whole = np.zeros(photo.shape[:2], np.uint8)
-    regions = _enlarged(_parts(rgb, label, points), (part.height, part.width))
-    whole[part.top : part.top + part.height, part.left : part.left + part.width] = regions
-    whole[alpha < PERSON] = 0
-    return Segments(alpha, whole)
+    label, own = _cleaned(chance, cover[..., 0] * 255 >= PERSON, framing.unit(points))
+    where = np.s_[part.top : part.top + part.height, part.left : part.left + part.width]
+    left, regions = np.zeros_like(alpha), np.zeros_like(alpha)
+    left[where] = np.rint(alpha[where] * _plane(own, (part.height, part.width)))
+    regions[where] = _enlarged(_parts(rgb, label, points), (part.height, part.width))
+    regions[left < PERSON] = 0
+    return Segments(left, regions)
 
 
 def warnings(found: Found, regions: U8) -> tuple[str, ...]:
@@ -193,21 +196,28 @@ def _to_colours(rgb: F32, chance: F32, reach: int) -> F32:
     return out
 
 
-def _cleaned(chance: F32, person: NDArray[np.bool_], size: float) -> U8:
-    """The likeliest class (h, w) of everything within ``person``; specks go to the nearest patch that is none."""
-    label = np.where(person, 1 + chance[1:].argmax(0), 0).astype(np.uint8)
-    sure = np.zeros(label.shape, bool)
-    for kind in range(1, len(CLASSES)):
-        patches, count = ndimage.label(label == kind)
+def _cleaned(chance: F32, person: NDArray[np.bool_], size: float) -> tuple[U8, F32]:
+    """The likeliest class (h, w) within ``person``, and how much of each pixel is theirs. Specks go to the nearest
+    patch that is none; what does not hang together with the face is somebody else's."""
+    label = np.where(person, chance.argmax(0), BEHIND).astype(np.uint8)
+    sure = ~person
+    for kind in range(len(CLASSES)):
+        patches, count = ndimage.label((label == kind) & person)
         if count:
             areas = np.bincount(patches.ravel())
             areas[0] = 0
             least = areas.max() if kind == FACE else SPECK * size * size * (0.25 if kind == THINGS else 1)
             sure |= (areas >= least)[patches] & (patches > 0)
-    if not sure.any():
-        return label
-    nearest = ndimage.distance_transform_edt(~sure, return_distances=False, return_indices=True)
-    return np.where(person, label[tuple(nearest)], 0).astype(np.uint8)
+    if (sure & person).any():
+        nearest = ndimage.distance_transform_edt(~(sure & person), return_distances=False, return_indices=True)
+        label = np.where(person, label[tuple(nearest)], BEHIND).astype(np.uint8)
+    patches, _ = ndimage.label(label != BEHIND)
+    faces = np.bincount(patches[label == FACE], minlength=2)
+    if faces.sum():
+        label[patches != faces.argmax()] = BEHIND
+    own = np.clip((1 - chance[BEHIND] - LEAST) / (1 - 2 * LEAST), 0, 1)
+    near = ndimage.binary_dilation(label != BEHIND, iterations=max(round(0.03 * size), 1))
+    return label, np.where(label != BEHIND, np.maximum(own, 0.5), np.where(near, own, 0)).astype(np.float32)
 
 
 def _parts(rgb: F32, label: U8, points: Array) -> U8:
@@ -245,14 +255,18 @@ def _resized(x: Array, size: tuple[int, int]) -> F32:
 
 def _enlarged(label: U8, size: tuple[int, int]) -> U8:
     """(h, w) at a larger ``size``, borders smoothed."""
-    from PIL import Image
-
     if label.shape == size:
         return label
     best, out = np.full(size, -1.0, np.float32), np.zeros(size, np.uint8)
     for kind in np.unique(label):
-        plane = Image.fromarray((label == kind).astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
-        share = np.asarray(plane)
+        share = _plane((label == kind).astype(np.float32), size)
         out[share > best] = kind
         np.maximum(best, share, out=best)
     return out
+
+
+def _plane(x: F32, size: tuple[int, int]) -> F32:
+    """(h, w) bilinear at a larger ``size``."""
+    from PIL import Image
+
+    return x if x.shape == size else np.asarray(Image.fromarray(x).resize(size[::-1], Image.Resampling.BILINEAR))
