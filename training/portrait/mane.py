@@ -7,7 +7,7 @@ the face along the hairline. Front and back are two sheets that meet at the outl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from engine.render import material
 from kernels.rasterize import Camera, Rasterizer
 from training.bake import atlas, mesh
 from training.portrait.fit import Fit, Lens
+from training.portrait.mane_paint import Grid, painted
 from training.portrait.retake import motion
 
 U8 = NDArray[np.uint8]
@@ -37,45 +38,23 @@ LAID: Final = 0.0020  # metres over the skin along the hairline
 RISE: Final = 0.020  # metres from the hairline over which hair gets its full height
 BACK: Final = 0.92  # depth of the back over that of the front
 NAPE: Final = -0.055  # metres below the eyes: hair at the back of the head ends here unless it is seen to be longer
+HEART: Final = np.array([[0.0, 0.02, MIDDLE]])  # the middle of the head
+WIDEST: Final = 0.17  # metres aside of the head's middle that its hair reaches
+NEAREST: Final = 0.13  # metres from the middle of the head within which each piece of its hair begins
+HOLE: Final = 0.04  # of the hair: larger holes in it are left open
+SEEN: Final = ("face", "eyes", "brows", "lips", "mouth", "teeth")
 FEW: Final = 0.12  # share of the head that must be hair, else the head is bald
 HANGS: Final = (0.09, 0.20)  # metres below the eyes between which hair passes from the head to the trunk
 MEET: Final = 0.030  # metres of height from which on front and back are a head's depth apart
 THIN: Final = 0.04  # share of a cell that must be hair to be seen at all: what is beyond half of it is see-through
 INSIDE: Final = 0.020  # metres of height up to which the see-through fringe reaches inward
-DEEP: Final = 0.02  # of the grid from the outline inward, where nothing is see-through
-GLOSS: Final = 60  # of 255
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The window of the photograph that hair is built in: rows x columns cells, ``left``, ``top`` and ``step`` pixels
-    of the photograph."""
-
-    rows: int
-    columns: int
-    left: float
-    top: float
-    step: float
-
-    def pixels(self) -> F64:
-        """(rows, columns, 2) pixels of the photograph in the middle of each cell."""
-        row, column = np.mgrid[: self.rows, : self.columns] + 0.5
-        return np.stack([self.left + column * self.step, self.top + row * self.step], axis=-1)
-
-    def sample(self, plane: Array, blur: float = 0.5) -> F64:
-        """A plane (H, W) of the photograph, averaged over cells."""
-        smooth = ndimage.gaussian_filter(plane.astype(np.float32), blur * self.step)
-        at = self.pixels()
-        return np.asarray(
-            ndimage.map_coordinates(smooth, [at[..., 1] - 0.5, at[..., 0] - 0.5], order=1, cval=0.0), np.float64
-        )
 
 
 def own_hair(avatar: Avatar, photo: U8, fit: Fit, alpha: U8, regions: U8) -> Avatar:
     """A ``avatar`` baked without hair, with the hair of the photograph (H, W, 3), whose ``alpha`` and ``regions``
     (H, W) say where it is. Unchanged when there is next to none."""
-    hair = (regions == REGIONS.index("hair")) * (alpha / 255.0)
     head = _unposed(avatar, fit)
+    hair = _own(_filled(regions) * (alpha / 255.0), fit)
     grid = _grid(fit, hair, head)
     share = grid.sample(hair)
     depth, seen = _depths(avatar, head, fit.lens, grid)
@@ -94,7 +73,34 @@ def own_hair(avatar: Avatar, photo: U8, fit: Fit, alpha: U8, regions: U8) -> Ava
         _sheet(fit.lens, grid, middle + closed * (back - middle), _level(body), True),
     ]
     fringe = _sheet(fit.lens, grid, middle, np.minimum(_level(share, THIN), INSIDE - bulge), False)
-    return _added(_painted(avatar, photo, hair, body, grid), solid, fringe)
+    return _added(painted(avatar, photo, hair, body, grid), solid, fringe)
+
+
+def _filled(regions: U8) -> Array:
+    """Where hair is (H, W): small holes in it are hair too, unless an eye, a brow or a face looks through."""
+    hair = regions == REGIONS.index("hair")
+    holes, count = ndimage.label(ndimage.binary_fill_holes(hair) & ~hair)
+    if count:
+        size = np.bincount(holes.ravel())
+        skin = np.bincount(holes.ravel(), np.isin(regions, [REGIONS.index(name) for name in SEEN]).ravel())
+        closed = (size < HOLE * hair.sum()) & (skin < 0.5 * size)
+        closed[0] = False
+        hair = hair | closed[holes]
+    return hair
+
+
+def _own(hair: F64, fit: Fit) -> F64:
+    """Without hair too far aside to be this head's: that of people beside it."""
+    lens = fit.lens
+    down = lens.turn[:2, 1] * [1.0, -1.0]  # the head's own, in the picture
+    row, column = np.mgrid[: hair.shape[0], : hair.shape[1]] + 0.5
+    column, row = (plane - place for plane, place in zip((column, row), lens.project(HEART)[0], strict=True))
+    aside = np.abs(column * down[1] - row * down[0]) / np.linalg.norm(down) / lens.scale
+    near = hair * (aside < WIDEST)
+    parts, count = ndimage.label(near > 0.3)
+    reach = np.asarray(ndimage.minimum(np.hypot(column, row), parts, np.arange(count + 1))) / lens.scale
+    reach[0] = 0.0
+    return np.asarray(near * (reach < NEAREST)[parts])
 
 
 # --- geometry: everything along the camera's axis, metres toward the camera from between the eyes ---------------
@@ -255,74 +261,7 @@ def _sheet(lens: Lens, grid: Grid, depth: F64, level: F64, turned: bool) -> Shee
     return points[keep], faces, unit[keep], normal
 
 
-# --- paint and pack ------------------------------------------------------------------------------------------
-
-
-def _painted(avatar: Avatar, photo: U8, hair: F64, body: F64, grid: Grid) -> Avatar:
-    """The photograph's hair in the atlas's rectangle for it; what it does not show carried on from around. Opaque
-    within the outline ``body`` and where more than half of a texel is hair, thinning out from there."""
-    rect = atlas.HAIR
-    y, x = np.mgrid[: rect.height, : rect.width]
-    at = [
-        grid.top + (y + 0.5) / rect.height * grid.rows * grid.step - 0.5,
-        grid.left + (x + 0.5) / rect.width * grid.columns * grid.step - 0.5,
-    ]
-    scale = max(grid.rows * grid.step / rect.height, grid.columns * grid.step / rect.width)
-    sure = np.clip(1.6 * ndimage.grey_erosion(hair, 3) - 0.6, 0.0, 1.0)
-    weight = ndimage.map_coordinates(sure, at, order=1, cval=0.0)
-    blur = 0.4 * scale if scale > 1.2 else 0.0
-    colour = np.stack(
-        [
-            ndimage.map_coordinates(
-                ndimage.gaussian_filter(photo[..., c].astype(np.float32), blur), at, order=1, mode="nearest"
-            )
-            for c in range(3)
-        ],
-        axis=-1,
-    )
-    full = _carried(colour, weight)
-    albedo, surface = avatar.albedo.copy(), avatar.surface.copy()
-    rect.window(albedo)[..., :3] = np.clip(np.rint(full), 0, 255)
-    cover = ndimage.map_coordinates(ndimage.gaussian_filter(hair, 0.4 * scale), at, order=1, cval=0.0)
-    depth = ndimage.distance_transform_edt(body > 0.5) / max(body.shape)
-    within = _stretched(ndimage.gaussian_filter(depth, 1.0), cover.shape) > DEEP
-    rect.window(albedo)[..., 3] = np.where(within, 255, np.clip(np.rint(510 * cover), 0, 255))
-    rect.window(surface)[:] = (255, GLOSS, 0, 255)
-    return replace(avatar, albedo=albedo, surface=surface)
-
-
-def _stretched(plane: F64, size: tuple[int, int]) -> F64:
-    """(rows, columns) bilinear at ``size``."""
-    at = [(np.arange(n) + 0.5) * (m / n) - 0.5 for n, m in zip(size, plane.shape, strict=True)]
-    return np.asarray(ndimage.map_coordinates(plane, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest"))
-
-
-def _carried(colour: F64, weight: F64) -> F64:
-    """``colour`` (h, w, 3) where ``weight`` is 1; elsewhere what is near, coarser the farther (push-pull)."""
-    out, total = colour * weight[..., None], weight.copy()
-    filled = np.zeros_like(colour)
-    have = np.zeros_like(weight)
-    for sigma in (1.5, 4, 10, 25, 60, 150):
-        near = _blurred(total, sigma)
-        mean = np.stack([_blurred(out[..., c], sigma) for c in range(3)], axis=-1)
-        mean /= np.maximum(near, 1e-6)[..., None]
-        take = np.clip(near / 0.25, 0.0, 1.0) * (1.0 - have)
-        filled += take[..., None] * mean
-        have += take
-    filled /= np.maximum(have, 1e-6)[..., None]
-    return np.asarray(weight[..., None] * colour + (1.0 - weight[..., None]) * filled)
-
-
-def _blurred(plane: F64, sigma: float) -> F64:
-    """A Gaussian filter; a wide one looks at a smaller picture."""
-    step = int(sigma // 3)
-    if step < 2:
-        return np.asarray(ndimage.gaussian_filter(plane, sigma))
-    rows, columns = (-n % step for n in plane.shape)
-    whole = np.pad(plane, ((0, rows), (0, columns)), mode="symmetric")
-    small = whole.reshape(whole.shape[0] // step, step, -1, step).mean((1, 3))
-    wide = _stretched(ndimage.gaussian_filter(small, sigma / step), (whole.shape[0], whole.shape[1]))
-    return wide[: plane.shape[0], : plane.shape[1]]
+# --- the pack ---------------------------------------------------------------------------------------------
 
 
 def _added(avatar: Avatar, opaque: list[Sheet], fringe: Sheet) -> Avatar:

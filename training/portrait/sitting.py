@@ -58,18 +58,18 @@ def sit(photographer: Photographer, person: int, yaws: Sequence[float] | None = 
     photographer.load(built)
     body = Body(built.fine)
     pose, out = body.allocate(), []
-    motion, mood = _mood(rng)
-    away, share = _away(rng), float(rng.uniform(0.32, 0.5))
+    motion, mood = mood_of(rng)
+    away, share = away_of(rng), float(rng.uniform(0.32, 0.5))
     for k in range(EACH if yaws is None else len(yaws)):
         yaw, pitch = (0.0 if yaws is None else yaws[k]), float(rng.uniform(-0.09, 0.09))
         if yaws is None:
-            motion, mood = _mood(rng) if k < 2 else (random_face(rng), "random")
-            away, share = _away(rng), float(rng.uniform(0.3, 0.6))
+            motion, mood = mood_of(rng) if k < 2 else (random_face(rng), "random")
+            away, share = away_of(rng), float(rng.uniform(0.3, 0.6))
             if k == 0:
                 motion, mood = Motion.rest(), "rest"
             else:
                 yaw, pitch = float(rng.uniform(-0.73, 0.73)), float(rng.uniform(-0.21, 0.21))
-        lens = _aimed(yaw, pitch, away, share, rng)
+        lens = aimed(yaw, pitch, away, share, rng)
         light, place = (table.sample(int(rng.integers(1 << 20))) for table in (lights, places))
         body.pose(motion, pose)
         shot = photographer.shoot(pose.vertices, pose.normals, lens, light, place)
@@ -154,11 +154,12 @@ def _read(avatar: Avatar, kept: dict[str, Array]) -> list[Sight]:
     return out
 
 
-def _away(rng: np.random.Generator) -> float:
+def away_of(rng: np.random.Generator) -> float:
+    """Metres from which somebody is photographed."""
     return math.exp(rng.uniform(math.log(NEAR), math.log(FAR)))
 
 
-def _aimed(yaw: float, pitch: float, away: float, share: float, rng: np.random.Generator) -> Camera:
+def aimed(yaw: float, pitch: float, away: float, share: float, rng: np.random.Generator) -> Camera:
     """A camera at ``away`` metres whose picture a head fills to ``share``, not quite in the middle."""
     frame = camera.Framing("portrait", (0.0, -0.02, -0.04), away, 1.0)
     lens = camera.camera(Viewpoint(yaw, pitch, away), frame, (SIZE, SIZE))
@@ -167,7 +168,7 @@ def _aimed(yaw: float, pitch: float, away: float, share: float, rng: np.random.G
     return Camera(lens.rotation, lens.translation, share * SIZE * away / 0.25, centre)
 
 
-def _mood(rng: np.random.Generator) -> tuple[Motion, str]:
+def mood_of(rng: np.random.Generator) -> tuple[Motion, str]:
     """How people look into a camera."""
     motion, mood = Motion.rest(), str(rng.choice(list(MOODS), p=list(MOODS.values())))
 
