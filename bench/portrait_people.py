@@ -20,6 +20,7 @@ from engine import image
 from engine.motion.frame import Motion
 from engine.render import camera
 from engine.viewpoint import Viewpoint
+from kernels.rasterize import Camera
 
 U8 = NDArray[np.uint8]
 FOLDER: Final = Path("data/portraits")
@@ -84,11 +85,11 @@ def _photographed(photographer: Any, number: int) -> dict[str, NDArray[Any]]:
     body = Body(built.fine)
     pose = body.allocate()
 
-    def shoot(motion: Motion, lens: camera.Camera, light: Any, place: Any) -> Any:
+    def shoot(motion: Motion, lens: Camera, light: Any, place: Any) -> Any:
         body.pose(motion, pose)
         return photographer.shoot(pose.vertices, pose.normals, lens, light, place)
 
-    def seen(yaw: float) -> camera.Camera:
+    def seen(yaw: float) -> Camera:
         frame = camera.framing(FRAMING)
         return camera.camera(Viewpoint(np.radians(yaw), 0.0, frame.distance), frame, (SIZE, SIZE))
 

@@ -26,6 +26,7 @@ SUITES: Final = {
     "soak": "ten hours of voice: nothing grows, the last minute is as good as the first",
     "precision": "the renderer's network in float32, bfloat16 and eight bits, on both runtimes: time and error",
     "watermark": "how often the mark is read after coding, and where there is none; what it costs",
+    "portrait": "one photograph to an avatar: identity, error from other sides, closures, watermark, time",
     "kernels": "each kernel against its reference, then its time",
     "gpu": "the CUDA kernels on this machine's GPU, checked against the CPU's picture",
 }
