@@ -323,14 +323,14 @@ def sheet(
             nose = found.points[face.NOSE, :2].astype(int)
             alpha = matte(taken, (int(nose[1]), int(nose[0])))
             began = time.perf_counter()
-            regions = segments(taken, found, alpha).regions
+            done = segments(taken, found, alpha)
         except ValueError as error:
             console.print(f"{path}: {error}")
             continue
         seconds = time.perf_counter() - began
-        console.print(f"{path}: {taken.shape[1]} x {taken.shape[0]}, {seconds:.2f} s, {warnings(found, regions)}")
-        painted = COLOURS[regions]
-        cut = np.repeat(alpha[..., None], 3, -1)
+        console.print(f"{path}: {taken.shape[1]} x {taken.shape[0]}, {seconds:.2f} s, {warnings(found, done.regions)}")
+        painted = COLOURS[done.regions]
+        cut = np.repeat(done.alpha[..., None], 3, -1)
         over = (0.5 * taken + 0.5 * painted).astype(np.uint8)
         strip = Image.fromarray(np.concatenate([taken, cut, painted, over], 1))
         strips.append(strip.resize((round(strip.width * rows / strip.height), rows), Image.Resampling.LANCZOS))

@@ -203,7 +203,7 @@ def _mirror() -> Array:
 
 
 def _clothed(rgb: F32, label: U8, points: F32, rng: Rng) -> F32:
-    """Low necklines, bare shoulders and arms: cloth that becomes skin."""
+    """Low necklines, bare shoulders and arms: cloth that becomes skin. High collars and scarves: the other way."""
     neck, size = points[152, :2], framing.unit(points)
     row, column = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     bare = np.zeros(label.shape, bool)
@@ -219,6 +219,12 @@ def _clothed(rgb: F32, label: U8, points: F32, rng: Rng) -> F32:
         line = neck[1] + rng.uniform(1.0, 1.8) * size
         bare |= np.isin(label, (TORSO, ARMS)) & (row < line)
     own = (label == SKIN) | (label == FACE)
+    if rng.random() < 0.15:
+        line = neck[1] + rng.uniform(-0.1, 0.5) * size + 0.1 * size * noise(rng, 1, 3)[..., 0]
+        high = (label == SKIN) & (row > line)
+        rgb = np.where(high[..., None], _stuff(rng) * (0.3 + (rgb @ LUMA)[..., None]), rgb).clip(0, 1)
+        label[high] = TORSO
+        own &= ~high
     if not bare.any() or own.sum() < 50:
         return rgb
     light = rgb @ LUMA
@@ -292,6 +298,15 @@ def _recoloured(rgb: F32, label: U8, rng: Rng) -> F32:
             bars(out, rng, rng.uniform(0.4, 1.0), where)
         if part[0] == TORSO and rng.random() < 0.25:
             out[where] += (0.25 * noise(rng, 3, int(rng.choice([8, 24, 80]))))[where]
+    cloth = (label == TORSO) | (label == ARMS)
+    if rng.random() < 0.35 and cloth.any():  # another cloth over it, or a pattern as large as itself
+        shape = noise(rng, 1, int(rng.integers(1, 8)))[..., 0] > rng.uniform(-0.5, 0.8)
+        other = _stuff(rng)
+        if rng.random() < 0.5:  # of the colour of skin or hair
+            like = np.isin(label, (FACE, SKIN) if rng.random() < 0.5 else (HAIR,))
+            other = 0.3 * other - 0.1 + np.median(out[like], axis=0) if like.any() else other
+        light = np.clip((rgb @ LUMA) / max(float(np.median((rgb @ LUMA)[cloth])), 0.05), 0.3, 2.0)[..., None]
+        out = np.where((shape & cloth)[..., None], (other * light).astype(np.float32), out)
     return np.clip(out, 0, 1).astype(np.float32)
 
 
