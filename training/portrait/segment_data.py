@@ -304,9 +304,9 @@ def _recoloured(rgb: F32, label: U8, rng: Rng) -> F32:
         other = _stuff(rng)
         if rng.random() < 0.5:  # of the colour of skin or hair
             like = np.isin(label, (FACE, SKIN) if rng.random() < 0.5 else (HAIR,))
-            other = 0.3 * other - 0.1 + np.median(out[like], axis=0) if like.any() else other
+            other = np.asarray(0.3 * other - 0.1 + np.median(out[like], axis=0) if like.any() else other, np.float32)
         light = np.clip((rgb @ LUMA) / max(float(np.median((rgb @ LUMA)[cloth])), 0.05), 0.3, 2.0)[..., None]
-        out = np.where((shape & cloth)[..., None], (other * light).astype(np.float32), out)
+        out = np.asarray(np.where((shape & cloth)[..., None], other * light, out), np.float32)
     return np.clip(out, 0, 1).astype(np.float32)
 
 
