@@ -21,7 +21,7 @@ from engine.backends import ort
 from engine.tracking.face import Crop, cut
 from training.portrait import framing
 from training.portrait.bake import Segments
-from training.portrait.face import Found
+from training.portrait.face import Found, mirror
 from training.portrait.framing import CLASSES, SIDE
 
 F32 = NDArray[np.float32]
@@ -148,13 +148,22 @@ def _looked(photo: U8, found: Found, alpha: U8, crop: Crop) -> F32:
     person = cut(np.repeat(stack[..., 3:], 3, -1), small, SIDE)[..., 0] / np.float32(255)
     points = found.points.astype(np.float64).copy()
     points[:, :2] = framing.into(crop, points)
+    other = points[mirror()]
+    other[:, 0] = SIDE - other[:, 0]
+    seen = (inside > 0.5).astype(np.float32)
+    logits = _told(view, seen, person, points)
+    logits += _told(view[:, ::-1], seen[:, ::-1], person[:, ::-1], other)[..., ::-1]  # what is unsure evens out
+    chance = np.exp(0.5 * (logits - logits.max(0)))
+    return np.asarray(chance / chance.sum(0), np.float32)
+
+
+def _told(view: F32, inside: F32, person: F32, points: Array) -> F32:
+    """Logits (classes, SIDE, SIDE) of what a crop shows."""
     program = _program()
     buffers = program.inputs(1)
     buffers["image"][0] = view.transpose(2, 0, 1)
-    buffers["planes"][0] = framing.planes(view, (inside > 0.5).astype(np.float32), person, points)
-    logits = np.array(program.run(1)["logits"], np.float32)[0]
-    chance = np.exp(logits - logits.max(0))
-    return np.asarray(chance / chance.sum(0), np.float32)
+    buffers["planes"][0] = framing.planes(view, inside, person, points)
+    return np.array(program.run(1)["logits"], np.float32)[0]
 
 
 @cache
