@@ -1,0 +1,1 @@
+"""Dubbing: another voice for the mouth of a filmed person. Everything else stays the film's own."""
