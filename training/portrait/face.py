@@ -37,7 +37,18 @@ CHEEKS: Final = (234, 454)  # the face's outline beside the ears: its right, its
 NOSE: Final = 1
 TURNED: Final = math.radians(30)  # from here on half of the face is a guess
 EXTREME: Final = math.radians(50)  # and here the landmarks are no longer believed
+ROLLED: Final = math.radians(45)  # from here on the photograph lies on its side
 UNSURE: Final = 0.9  # probability below which something covers the face
+# What the looks disagree by, over the eyes' distance: people 0.004 to 0.027, also in profile; a cat 0.24
+LOOSE, APART = 0.02, 0.08
+# And in pictures upside down, 0.020 to 0.049: from SUSPECT on it is asked whether they are, by what it would be turned
+SUSPECT, BETTER = 0.015, 0.7
+BLOCK: Final = 3  # pixels a side of the blocks that are looked at for grain, in a face brought to VIEW pixels
+FLAT: Final = 1.0  # levels: a block that varies by no more has no grain
+# Share of a face without grain: photographs up to 0.11, as JPEG of quality 10 up to 0.29; filled drawings 0.63 to 0.95
+DRAWN: Final = 0.5
+PAPER: Final = 0.6  # share of a face that is white paper: line drawings 0.77 and more, overexposed photographs 0.22
+LEAST_RANGE: Final = 16.0  # levels between a face's dark and light: below, there is nothing to see
 
 
 class FaceError(ValueError):
@@ -66,7 +77,8 @@ class Found:
 def find(picture: U8) -> Found:
     """The face of an (H, W, 3) RGB photograph: the largest when there are several, which is then warned of.
 
-    Raises FaceError when there is none, or when the largest is too small or too far turned away.
+    Raises FaceError when there is none, or when the largest is too small, too far turned away, lies on its side, is
+    too dark or pale, or is no person's photograph: a drawing, or an animal.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise ValueError(f"a picture is (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
@@ -90,6 +102,7 @@ def find(picture: U8) -> Found:
             f"the head is turned too far away ({math.degrees(face.yaw):.0f} degrees aside, "
             f"{math.degrees(face.pitch):.0f} up): choose a photograph from the front"
         )
+    _check(picture, face)
     others = sum(size > 0.4 * max(sizes) for size in sizes) - 1
     return replace(face, warnings=_warnings(face, others))
 
@@ -192,7 +205,59 @@ def mirror() -> Array:
     return np.concatenate([other, [LEFT_IRIS + k for k in iris], [RIGHT_IRIS + k for k in iris]])
 
 
-def _around(points: F32) -> Crop:
+def _check(picture: U8, face: Found) -> None:
+    """Raises FaceError for what has the features of a face and is no photograph of a person, upright and lit."""
+    if face.spread.mean() > APART * face.apart:
+        raise FaceError(
+            "something like a face was found, but its features are not a person's: choose a photograph of an uncovered "
+            "human face"
+        )
+    if abs(face.roll) > ROLLED:
+        raise FaceError("the photograph lies on its side: turn it upright and save it again")
+    if _upside_down(picture, face):
+        raise FaceError("the photograph is upside down: turn it upright and save it again")
+    seen = _face_of(picture, face)
+    light = seen.mean(2)
+    low, high = np.percentile(light, (5, 95))
+    if high - low < LEAST_RANGE:
+        how = "dark" if high < 128 else "pale"
+        raise FaceError(f"the face is too {how} to be seen: choose a photograph in soft daylight")
+    if np.mean((light > 235) & (np.ptp(seen, 2) < 12)) > PAPER:
+        raise FaceError("the face is white as paper: a drawing, or overexposed; choose a photograph in soft daylight")
+    if _flat(seen) > DRAWN:
+        raise FaceError("this looks like a drawing, not a photograph: choose a photograph of a person")
+
+
+def _upside_down(picture: U8, face: Found) -> bool:
+    """Whether a face that is loosely placed is placed better in the picture turned around: landmarks are also found,
+    some way, in a face that stands on its head."""
+    if face.spread.mean() < SUSPECT * face.apart:
+        return False
+    height, width = picture.shape[:2]
+    box = _around(face.points)
+    turned = look(np.ascontiguousarray(picture[::-1, ::-1]), Crop(width - box.x, height - box.y, box.side, 0.0))
+    return turned is not None and turned.spread.mean() * face.apart < BETTER * face.spread.mean() * turned.apart
+
+
+def _face_of(picture: U8, face: Found) -> F32:
+    """The rectangle of a face, averaged down to at most twice VIEW pixels wide."""
+    left, top = np.maximum(face.points[:MESH, :2].min(0), 0).astype(int)
+    right, bottom = np.ceil(face.points[:MESH, :2].max(0)).astype(int)
+    seen = picture[top:bottom, left:right]
+    step = max(1, (right - left) // VIEW)
+    height, width = (size // step * step for size in seen.shape[:2])
+    blocks = seen[:height, :width].reshape(height // step, step, width // step, step, 3)
+    return np.asarray(blocks.mean((1, 3), dtype=np.float32))
+
+
+def _flat(seen: F32) -> float:
+    """Share of a picture where not even noise is: painted in one colour."""
+    height, width = (size // BLOCK * BLOCK for size in seen.shape[:2])
+    blocks = seen[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3)
+    return float((np.ptp(blocks, (1, 3)).max(-1) <= FLAT).mean())
+
+
+def _around(points: Array) -> Crop:
     """The upright square around a face's landmarks."""
     high, low = points[:MESH, :2].max(0), points[:MESH, :2].min(0)
     middle = 0.5 * (high + low)
@@ -238,7 +303,7 @@ def _warnings(face: Found, others: int) -> tuple[str, ...]:
         out.append(f"the head is tilted {abs(math.degrees(face.pitch)):.0f} degrees: proportions are less sure")
     if face.score < UNSURE:
         out.append("the face is unclear: something may cover it, or it is blurred")
-    if face.spread.mean() > 0.02 * face.apart:
+    if face.spread.mean() > LOOSE * face.apart:
         out.append("features were hard to place: expect a looser likeness")
     return tuple(out)
 

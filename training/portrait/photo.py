@@ -6,6 +6,7 @@ Decoding happens in a process of its own with bounded memory and time, for a fil
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ MOST_PIXELS: Final = 60_000_000
 LEAST_SIDE: Final = 128  # pixels
 LARGEST: Final = 2048  # pixels of the longer side that are kept: a face needs no more
 SECONDS: Final = 20.0
+TOO_LONG: Final = f"decoding took longer than {SECONDS:.0f} s and was stopped: save it as a plain JPEG"
 MEMORY: Final = 2 << 30  # bytes of address space for the decoder
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 FULL_FRAME: Final = 36.0  # mm: width of the film that "35 mm equivalent" focal lengths are for
@@ -60,11 +62,11 @@ def read(source: Path | bytes) -> Photo:
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise PhotoError(
-            f"decoding took longer than {SECONDS:.0f} s and was stopped: save it as a plain JPEG"
-        ) from None
+        raise PhotoError(TOO_LONG) from None
     if done.returncode == 3:
         raise PhotoError(done.stderr.decode(errors="replace").strip())
+    if done.returncode == -getattr(signal, "SIGXCPU", 0) != 0:  # Windows has none, and no limit either
+        raise PhotoError(TOO_LONG)
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         if said and "No module named 'PIL'" in said[-1]:
@@ -180,7 +182,7 @@ def _main() -> int:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS)))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS) + 2))
     except (ImportError, ValueError, OSError):
         pass  # not on this system: the time limit of the caller stays
     try:
