@@ -27,6 +27,7 @@ from training.portrait.framing import CLASSES, SIDE
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Array = NDArray[Any]
+Mask = NDArray[np.bool_]
 
 ASSET: Final = Path(__file__).parent / "assets" / "segments.onnx"
 NEAR: Final = 6.0  # units of the face (framing.unit) across the square that is always looked at
@@ -75,7 +76,8 @@ def segments(photo: U8, found: Found, alpha: U8) -> Segments:
     points = (found.points[:, :2] - np.array([part.left, part.top])) / part.step
     chance = _seen(photo, found, alpha, part)
     chance = _to_colours(rgb, chance, max(round(REACH * framing.unit(points)), 1))
-    label, own = _cleaned(chance, cover[..., 0] * 255 >= PERSON, framing.unit(points))
+    oval = framing.filled(points[list(framing.OVAL)], part.size)
+    label, own = _cleaned(chance, cover[..., 0] * 255 >= PERSON, oval, framing.unit(points))
     where = np.s_[part.top : part.top + part.height, part.left : part.left + part.width]
     left, regions = np.zeros_like(alpha), np.zeros_like(alpha)
     left[where] = np.rint(alpha[where] * _plane(own, (part.height, part.width)))
@@ -205,9 +207,9 @@ def _to_colours(rgb: F32, chance: F32, reach: int) -> F32:
     return out
 
 
-def _cleaned(chance: F32, person: NDArray[np.bool_], size: float) -> tuple[U8, F32]:
-    """The likeliest class (h, w) within ``person``, and how much of each pixel is theirs. Specks go to the nearest
-    patch that is none; what does not hang together with the face is somebody else's."""
+def _cleaned(chance: F32, person: Mask, oval: Mask, size: float) -> tuple[U8, F32]:
+    """The likeliest class (h, w) within ``person``, and how much of each pixel is theirs. Specks, and faces beside the
+    ``oval``, go to the nearest patch that is none; what does not hang together with the face is somebody else's."""
     label = np.where(person, chance.argmax(0), BEHIND).astype(np.uint8)
     sure = ~person
     for kind in range(len(CLASSES)):
@@ -215,8 +217,10 @@ def _cleaned(chance: F32, person: NDArray[np.bool_], size: float) -> tuple[U8, F
         if count:
             areas = np.bincount(patches.ravel())
             areas[0] = 0
-            least = areas.max() if kind == FACE else SPECK * size * size * (0.25 if kind == THINGS else 1)
-            sure |= (areas >= least)[patches] & (patches > 0)
+            large = areas >= SPECK * size * size * (0.25 if kind == THINGS else 1)
+            if kind == FACE:
+                large &= 2 * np.bincount(patches[oval], minlength=count + 1) > areas
+            sure |= large[patches] & (patches > 0)
     if (sure & person).any():
         nearest = ndimage.distance_transform_edt(~(sure & person), return_distances=False, return_indices=True)
         label = np.where(person, label[tuple(nearest)], BEHIND).astype(np.uint8)

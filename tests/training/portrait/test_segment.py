@@ -113,7 +113,9 @@ def test_specks_become_what_surrounds_them_and_only_one_face_stays() -> None:
     person = np.ones((80, 100), bool)
     person[:, :5] = False
     chance[0, 70:75, 5:8] = chance[0, :, 97] = 0.99
-    label, own = segment._cleaned(chance, person, 30.0)
+    oval = np.zeros((80, 100), bool)
+    oval[25:55, 15:65] = True
+    label, own = segment._cleaned(chance, person, oval, 30.0)
     assert (label[70:75, 5:8] == torso).all()
     assert (label[:, 97:] == 0).all() and (own[:, 98:] == 0).all() and (own[:, 10:90] >= 0.5).all()
     assert (label[:, :5] == 0).all() and (label[8:15, 8:15] == hair).all()
