@@ -76,8 +76,7 @@ def segments(photo: U8, found: Found, alpha: U8) -> Segments:
     points = (found.points[:, :2] - np.array([part.left, part.top])) / part.step
     chance = _seen(photo, found, alpha, part)
     chance = _to_colours(rgb, chance, max(round(REACH * framing.unit(points)), 1))
-    oval = framing.filled(points[list(framing.OVAL)], part.size)
-    label, own = _cleaned(chance, cover[..., 0] * 255 >= PERSON, oval, framing.unit(points))
+    label, own = _cleaned(chance, cover[..., 0] * 255 >= PERSON, points)
     where = np.s_[part.top : part.top + part.height, part.left : part.left + part.width]
     left, regions = np.zeros_like(alpha), np.zeros_like(alpha)
     left[where] = np.rint(alpha[where] * _plane(own, (part.height, part.width)))
@@ -207,9 +206,14 @@ def _to_colours(rgb: F32, chance: F32, reach: int) -> F32:
     return out
 
 
-def _cleaned(chance: F32, person: Mask, oval: Mask, size: float) -> tuple[U8, F32]:
-    """The likeliest class (h, w) within ``person``, and how much of each pixel is theirs. Specks, and faces beside the
-    ``oval``, go to the nearest patch that is none; what does not hang together with the face is somebody else's."""
+def _cleaned(chance: F32, person: Mask, points: Array) -> tuple[U8, F32]:
+    """The likeliest class (h, w) within ``person``, and how much of each pixel is theirs. Specks, faces beside the
+    landmarks' oval and hair that begins below the chin go to the nearest patch that is neither; what does not hang
+    together with the face is somebody else's."""
+    size, oval = framing.unit(points), framing.filled(points[list(framing.OVAL)], person.shape)
+    row, column = np.mgrid[: person.shape[0], : person.shape[1]]
+    down = points[framing.CHIN] - points[framing.FOREHEAD]
+    high = (column - points[framing.CHIN, 0]) * down[0] + (row - points[framing.CHIN, 1]) * down[1] < 0
     label = np.where(person, chance.argmax(0), BEHIND).astype(np.uint8)
     sure = ~person
     for kind in range(len(CLASSES)):
@@ -220,6 +224,8 @@ def _cleaned(chance: F32, person: Mask, oval: Mask, size: float) -> tuple[U8, F3
             large = areas >= SPECK * size * size * (0.25 if kind == THINGS else 1)
             if kind == FACE:
                 large &= 2 * np.bincount(patches[oval], minlength=count + 1) > areas
+            if kind == HAIR:
+                large &= np.bincount(patches[high], minlength=count + 1) > 0
             sure |= large[patches] & (patches > 0)
     if (sure & person).any():
         nearest = ndimage.distance_transform_edt(~(sure & person), return_distances=False, return_indices=True)

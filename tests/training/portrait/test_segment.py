@@ -113,10 +113,13 @@ def test_specks_become_what_surrounds_them_and_only_one_face_stays() -> None:
     person = np.ones((80, 100), bool)
     person[:, :5] = False
     chance[0, 70:75, 5:8] = chance[0, :, 97] = 0.99
-    oval = np.zeros((80, 100), bool)
-    oval[25:55, 15:65] = True
-    label, own = segment._cleaned(chance, person, oval, 30.0)
-    assert (label[70:75, 5:8] == torso).all()
+    chance[hair, 62:70, 30:45] = 0.9  # and hair below the chin
+    points = np.zeros((478, 2))
+    angle = np.linspace(0, 2 * np.pi, len(framing.OVAL), endpoint=False)
+    points[list(framing.OVAL)] = np.stack([40 + 22 * np.sin(angle), 40 - 12 * np.cos(angle)], -1)
+    points[[33, 263]] = [(25, 38), (55, 38)]
+    label, own = segment._cleaned(chance, person, points)
+    assert (label[70:75, 5:8] == torso).all() and (label[62:70, 30:45] == torso).all()
     assert (label[:, 97:] == 0).all() and (own[:, 98:] == 0).all() and (own[:, 10:90] >= 0.5).all()
     assert (label[:, :5] == 0).all() and (label[8:15, 8:15] == hair).all()
     assert (label[32:48, 22:58] == face).all() and (label[62:73, 82:93] == torso).all()
