@@ -72,6 +72,8 @@ def run(*, quick: bool, log: Console) -> Measured:
         photograph = _face(judge, made.photo.rgb)
         if photograph is None:
             raise ValueError(f"the judge of identity finds no face in the photograph of {sitter.name}")
+        if sitter.known:
+            stage.like(sitter.truth[people.YAWS.index(0)])
         views = {yaw: stage.rest(yaw) for yaw in people.YAWS}
         for yaw, view in views.items():
             _judge(judge, photograph, view.rgb, f"view{abs(yaw)}", samples)
@@ -80,7 +82,7 @@ def run(*, quick: bool, log: Console) -> Measured:
         _speaking(judge, photograph, film.aside, samples)
         clips.append(Clip(sitter.name, film.pictures))
         if sitter.known:
-            _truth(judge, sitter, made, views, photograph, samples, rows)
+            _truth(judge, sitter, made, stage, views, photograph, samples, rows)
         portraits.append((sitter.name, photograph))
         log.print(f"{number + 1}/{len(sitters)} {_summary(sitter.name, made, samples)}")
     metrics = _collected(samples, portraits)
@@ -119,8 +121,8 @@ def _speaking(judge: Identity, photograph: F32, pictures: Sequence[U8], samples:
 
 
 def _truth(
-    judge: Identity, sitter: people.Sitter, made: Enrolment, views: dict[int, Any], photograph: F32, samples: Samples,
-    rows: list[list[U8]],
+    judge: Identity, sitter: people.Sitter, made: Enrolment, stage: Stage, views: dict[int, Any], photograph: F32,
+    samples: Samples, rows: list[list[U8]],
 ) -> None:  # fmt: skip
     """Errors to photographs from the sides, ours and those of the raw textured mesh; distances of the person's own
     photographs in other lights and moods."""
@@ -132,7 +134,7 @@ def _truth(
     for yaw in (-25, 25):
         k = people.YAWS.index(yaw)
         truth = _over_grey(sitter.truth[k], sitter.alpha[k])
-        plain, cover = raw_mesh(made, yaw, people.FRAMING, people.SIZE)
+        plain, cover = raw_mesh(made, stage.view(yaw), people.FRAMING, people.SIZE)
         ours = views[yaw].rgba.astype(np.float64)
         ours = ours[..., :3] + GREY * (1 - ours[..., 3:] / 255)
         inside = (sitter.alpha[k] > 8) | (views[yaw].rgba[..., 3] > 8) | (cover > 8)

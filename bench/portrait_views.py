@@ -44,7 +44,7 @@ class Stage:
 
     def __init__(self, avatar: Avatar, framing: str, size: int) -> None:
         self.renderer = NeuralRenderer(avatar, network.find("lite"), (size, size), framing)
-        self.size = size
+        self.size, self.away = size, self.renderer.framing.distance
 
     def rest(self, yaw: float) -> NeuralPicture:
         """At rest, from ``yaw`` degrees."""
@@ -55,7 +55,13 @@ class Stage:
 
     def view(self, yaw: float) -> Viewpoint:
         """From ``yaw`` degrees at the framing's distance."""
-        return Viewpoint(math.radians(yaw), 0.0, self.renderer.framing.distance)
+        return Viewpoint(math.radians(yaw), 0.0, self.away)
+
+    def like(self, truth: U8) -> None:
+        """Steps back or closer until the eyes are as far apart as in ``truth``, a picture from the front: how large a
+        head is in metres, one photograph does not tell."""
+        seen = [eyes_apart(picture) for picture in (self.rest(0).rgb, truth)]
+        self.away *= seen[0] / seen[1]
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Films:
         return out
 
 
-def raw_mesh(made: Enrolment, yaw: float, framing: str, size: int) -> tuple[U8, U8]:
+def raw_mesh(made: Enrolment, view: Viewpoint, framing: str, size: int) -> tuple[U8, U8]:
     """The baseline: the photograph projected onto the fitted mesh, seen or not, unlit. rgb (S, S, 3), alpha (S, S)."""
     avatar, fit = made.avatar, made.fit
     plain, _ = material.build(avatar)
@@ -130,7 +136,7 @@ def raw_mesh(made: Enrolment, yaw: float, framing: str, size: int) -> tuple[U8, 
     now = body.pose(Motion.rest())
     frame = camera.framing(framing)
     fine = (FINE * size, FINE * size)
-    lens = camera.camera(Viewpoint(math.radians(yaw), 0.0, frame.distance), frame, fine)
+    lens = camera.camera(view, frame, fine)
     place = np.ascontiguousarray(where / [made.photo.rgb.shape[1], made.photo.rgb.shape[0]], np.float32)
     mapped = bare._replace(uv=place)
     g = Rasterizer(mapped, fine, samples=1).draw(
@@ -155,6 +161,14 @@ def _closures(prompt: Prompt, frames: int) -> list[tuple[int, int]]:
     hops = round(100 / FPS)
     spans = [(s.start // hops, -(-s.stop // hops)) for s in prompt.spans if PHONES[s.phone] in LABIAL]
     return [(a, b) for a, b in spans if b + SLACK <= frames]
+
+
+def eyes_apart(picture: U8) -> float:
+    """Pixels between the outer corners of the eyes. Raises ValueError when nobody is found."""
+    face = FaceFinder().step(picture)
+    if face is None:
+        raise ValueError("no face in a picture from the front")
+    return float(np.linalg.norm(face.points[EYES[0], :2] - face.points[EYES[1], :2]))
 
 
 def _gap(finder: FaceFinder, picture: U8) -> float:

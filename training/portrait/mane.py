@@ -43,6 +43,8 @@ WIDEST: Final = 0.17  # metres aside of the head's middle that its hair reaches
 NEAREST: Final = 0.13  # metres from the middle of the head within which each piece of its hair begins
 HOLE: Final = 0.04  # of the hair: larger holes in it are left open
 SEEN: Final = ("face", "eyes", "brows", "lips", "mouth", "teeth")
+ABOVE_EARS: Final = 0.025  # metres above the eyes
+SINK: Final = 0.007  # metres that the skull is drawn in under hair
 FEW: Final = 0.12  # share of the head that must be hair, else the head is bald
 HANGS: Final = (0.09, 0.20)  # metres below the eyes between which hair passes from the head to the trunk
 MEET: Final = 0.030  # metres of height from which on front and back are a head's depth apart
@@ -64,16 +66,16 @@ def own_hair(avatar: Avatar, photo: U8, fit: Fit, alpha: U8, regions: U8) -> Ava
         return avatar
     body = _outline(share, skull & above, fit.lens, grid)
     bulge = _inflated(body, grid.step / fit.lens.scale)
-    front = _front(share, depth, skull, bulge, grid.step / fit.lens.scale)
-    back = _back(avatar, head, fit.lens, grid, bulge)
-    closed = _closed(bulge)
-    middle = np.full(share.shape, MIDDLE)
+    closed, middle = _closed(bulge), np.full(share.shape, MIDDLE)
+    front = _front(share, depth, skull, bulge, closed, grid.step / fit.lens.scale)
+    back = _back(avatar, head, fit.lens, grid, bulge, closed)
     solid = [
-        _sheet(fit.lens, grid, middle + closed * (front - middle), _level(share), False),
-        _sheet(fit.lens, grid, middle + closed * (back - middle), _level(body), True),
+        _sheet(fit.lens, grid, front, _level(share), False),
+        _sheet(fit.lens, grid, back, _level(body), True),
     ]
     fringe = _sheet(fit.lens, grid, middle, np.minimum(_level(share, THIN), INSIDE - bulge), False)
-    return _added(painted(avatar, photo, hair, body, grid), solid, fringe)
+    under = _under(head, share, body, fit.lens, grid)
+    return _added(_sunk(painted(avatar, photo, hair, body, grid), under), solid, fringe)
 
 
 def _filled(regions: U8) -> Array:
@@ -194,23 +196,24 @@ def _inflated(body: F64, step: float) -> F64:
     return out
 
 
-def _front(share: F64, depth: F64, skull: Array, bulge: F64, step: float) -> F64:
+def _front(share: F64, depth: F64, skull: Array, bulge: F64, closed: F64, step: float) -> F64:
     """Depth of the front sheet: the bulge, outside of the body, laid onto the skin where hair borders on it."""
-    bare = share < 0.5
-    base = np.where(depth > -1, depth, MIDDLE - 0.05)
-    full = np.maximum(MIDDLE + bulge, np.where(depth > -1, base + LEAST, -9.0))
-    skin = bare & skull
+    on_body = depth > -1
+    base = np.where(on_body, depth, MIDDLE - 0.05)
+    full, floor = np.maximum(MIDDLE + bulge, np.where(on_body, base + LEAST, -9.0)), base + LEAST
+    skin = (share < 0.5) & skull
     if skin.any():
         away = ndimage.distance_transform_edt(~skin) * step
         rise = np.clip(away / RISE, 0.0, 1.0)
         rise = rise * rise * (3.0 - 2.0 * rise)
         laid = base + LAID + 0.35 * np.minimum(away, RISE)
-        full = np.where(depth > -1, np.maximum(laid + rise * (full - laid), base + LAID), full)
-    smooth = ndimage.gaussian_filter(full, 1.2)
-    return np.where(depth > -1, np.maximum(smooth, base + LAID), smooth)
+        floor = base + LAID + rise * (LEAST - LAID)
+        full = np.where(on_body, np.maximum(laid + rise * (full - laid), floor), full)
+    smooth = ndimage.gaussian_filter(MIDDLE + closed * (full - MIDDLE), 1.2)
+    return np.where(on_body, np.maximum(smooth, floor), smooth)
 
 
-def _back(avatar: Avatar, head: Array, lens: Lens, grid: Grid, bulge: F64) -> F64:
+def _back(avatar: Avatar, head: Array, lens: Lens, grid: Grid, bulge: F64, closed: F64) -> F64:
     """Depth of the back sheet: the bulge behind the head's middle, and behind the skull."""
     skin = np.unique(avatar.faces[np.isin(avatar.region, [REGIONS.index(name) for name in SKULL])])
     places = head[skin].astype(np.float64)
@@ -225,13 +228,40 @@ def _back(avatar: Avatar, head: Array, lens: Lens, grid: Grid, bulge: F64) -> F6
         nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
         reach = ndimage.distance_transform_edt(~known)
         farthest = np.where(reach < 8, ndimage.gaussian_filter(farthest[tuple(nearest)], 2.0), 9.0)
-    return np.asarray(ndimage.gaussian_filter(np.minimum(MIDDLE - BACK * bulge, farthest - 1.6 * LEAST), 1.0))
+    behind_skull = farthest - 1.6 * LEAST
+    full = np.minimum(MIDDLE - BACK * bulge, behind_skull)
+    smooth = ndimage.gaussian_filter(MIDDLE + closed * (full - MIDDLE), 1.0)
+    return np.asarray(np.where(farthest < 5, np.minimum(smooth, behind_skull), smooth))
 
 
 def _closed(bulge: F64) -> F64:
     """How far the two sheets may part, in [0, 1]: they meet along the outline."""
     share = np.clip(bulge / MEET, 0.0, 1.0)
     return np.asarray(share * share * (3.0 - 2.0 * share))
+
+
+def _under(head: Array, share: F64, body: F64, lens: Lens, grid: Grid) -> Array:
+    """(V,) which vertices of the head the sheets cover: of its back all, of its front those under hair."""
+    places = head.astype(np.float64)
+    cell = np.floor((lens.project(places) - [grid.left, grid.top]) / grid.step).astype(int)
+    inside = (cell >= 0).all(1) & (cell[:, 0] < grid.columns) & (cell[:, 1] < grid.rows)
+    row, column = (np.where(inside, cell[:, k], 0) for k in (1, 0))
+    within = body > 0.5
+    hair = ndimage.binary_erosion((share > 0.5) | ~within, iterations=2)
+    wide = ndimage.binary_dilation(within, iterations=3)
+    behind = (places @ lens.turn.T)[:, 2] < MIDDLE
+    above = places[:, 1] > ABOVE_EARS
+    covered = np.where(above, wide[row, column], within[row, column])
+    return np.asarray(inside & (places[:, 1] > NAPE) & covered & (behind | hair[row, column]))
+
+
+def _sunk(avatar: Avatar, under: Array) -> Avatar:
+    """The avatar with the skin of its head drawn in where it lies ``under`` hair (V,): nothing of it pokes through, and
+    it still closes what the sheets leave open."""
+    normal = mesh.vertex_normals(avatar.rest, avatar.faces[avatar.layer == 0], avatar.weld)
+    skin = np.zeros(len(avatar.rest), bool)
+    skin[avatar.faces[np.isin(avatar.region, [REGIONS.index(name) for name in SKULL])]] = True
+    return replace(avatar, rest=avatar.rest - (SINK * (under & skin)[:, None] * normal).astype(np.float32))
 
 
 def _level(share: F64, least: float = 0.5) -> F64:
