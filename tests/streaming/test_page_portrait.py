@@ -169,8 +169,7 @@ def test_the_camera_takes_a_picture_and_is_let_go(page: Any) -> None:
     page.wait_for_function("document.querySelector('#face-camera').videoWidth > 0")
     track = page.evaluate_handle("document.querySelector('#face-camera').srcObject.getTracks()[0]")
     page.click("#face-shoot")
-    page.wait_for_selector("#face-image:not([hidden])")
-    assert page.evaluate("document.querySelector('#face-image').naturalWidth") > 300
+    page.wait_for_function("document.querySelector('#face-image').naturalWidth > 300")
     assert track.evaluate("(t) => t.readyState") == "ended"
     page.click("#face-other")
     page.click("#face-shoot")
