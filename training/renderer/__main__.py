@@ -55,9 +55,11 @@ def cook_(
     data: Annotated[Path, typer.Option(help="data set of training.studio, pictures of 512")],
     out: Annotated[Path, typer.Option(help="folder of the cooked data set")],
     follow: Annotated[bool, typer.Option("--follow", help="wait for sittings that are still to be made")] = False,
+    enrolled: Annotated[bool, typer.Option("--enrolled", help="with packs as one photograph gives them")] = False,
 ) -> None:
     """Cooks a studio data set: guidance, target and reference of every frame. Stop it at will; the same goes on."""
     from training.renderer import cook as kitchen
+    from training.renderer.enrolled import EnrolledKitchen
     from training.studio.shards import StudioError
 
     try:
@@ -67,7 +69,8 @@ def cook_(
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("clips")
             kitchen.cook(data, out, follow, lambda p: bar.update(
-                task, completed=p.clips, total=p.total, description=f"{p.frames} frames {p.waiting}"))  # fmt: skip
+                task, completed=p.clips, total=p.total, description=f"{p.frames} frames {p.waiting}"),
+                EnrolledKitchen if enrolled else None)  # fmt: skip
     except StudioError as error:
         raise ValueError(str(error)) from error
 

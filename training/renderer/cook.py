@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.avatar import Avatar
 from engine.avatar_reference import SIDE, Reference
 from engine.motion.frame import Motion
 from engine.render import camera
@@ -57,8 +58,18 @@ class Progress(NamedTuple):
     waiting: str = ""
 
 
-def cook(source: Path, out: Path, follow: bool, report: Report) -> None:
-    """Cooks all sittings of ``source`` that ``out`` lacks; with ``follow`` waits for those still to be made.
+class Served(NamedTuple):
+    """What a clip is cooked with: the pack, its reference, the frames taken, and what is done to each cooked one."""
+
+    avatar: Avatar
+    reference: Reference
+    records: list[Record]
+    finish: Callable[[Planes, Record], Planes]
+
+
+def cook(source: Path, out: Path, follow: bool, report: Report, of: type[Kitchen] | None = None) -> None:
+    """Cooks all sittings of ``source`` that ``out`` lacks; with ``follow`` waits for those still to be made. ``of``:
+    the kitchen, else Kitchen.
 
     Raises StudioError: no data set, another one in ``out``, code that draws other people, a full disk.
     """
@@ -69,8 +80,9 @@ def cook(source: Path, out: Path, follow: bool, report: Report) -> None:
         raise StudioError(f"{source} shows people of version {plan.people}, this code draws {code_version()}")
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        _begin(out, plan)
-        kitchen = Kitchen(plan)
+        kind = of or Kitchen
+        _begin(out, plan, getattr(kind, "kind", Kitchen.kind))
+        kitchen = kind(plan)
         sizes = {path.stem: path.stat().st_size for path in out.glob(f"*{SUFFIX}")}
         frames = 0
         while True:
@@ -115,6 +127,8 @@ def check(out: Path) -> Iterator[str]:
 class Kitchen:
     """Cooks clips of one plan. Opens a GL context, so it belongs to the thread that made it."""
 
+    kind = "studio"  # of packs
+
     def __init__(self, plan: Plan) -> None:
         os.environ.setdefault("LP_NUM_THREADS", "0")  # of Mesa's software rasterizer, read when it starts
         self.plan = plan
@@ -133,14 +147,14 @@ class Kitchen:
         assert person is not None
         self._same(first)
         light, place = Light.from_json(first.meta["light"]), Place.from_json(first.meta["place"])
-        reference = self._reference(row, records, light, place)
-        surface = lit_surface(person.avatar, lit_atlas(person.avatar, reference))
-        guide = Guide(person.avatar, surface, self.size, row["framing"])
+        avatar, reference, records, finish = self._served(row, records, light, place)
+        surface = lit_surface(avatar, lit_atlas(avatar, reference))
+        guide = Guide(avatar, surface, self.size, row["framing"])
         writer = Writer(self.plan.size)
         for record in records:
             if row["kind"] == "views":
                 guide.cut()
-            writer.add(planes(guide.draw(record.motion, record.viewpoint), record))
+            writer.add(finish(planes(guide.draw(record.motion, record.viewpoint), record), record))
         about = {
             "version": VERSION, "clip": row["clip"], "kind": row["kind"], "person": row["person"],
             "framing": row["framing"], "light": row["light"], "camera": row["camera"], "gesture": row["gesture"],
@@ -149,7 +163,13 @@ class Kitchen:
         }  # fmt: skip
         motion = np.stack([record.motion.pack() for record in records])
         view = np.stack([view_row(record.viewpoint, row["framing"]) for record in records])
-        return writer.save(path, motion, view, stored_planes(person.avatar, reference), about)
+        return writer.save(path, motion, view, stored_planes(avatar, reference), about)
+
+    def _served(self, row: dict[str, Any], records: list[Record], light: Light, place: Place) -> Served:
+        """The person's own pack, with photographs by the studio."""
+        person = self.studio._person
+        assert person is not None
+        return Served(person.avatar, self._reference(row, records, light, place), records, lambda cooked, _: cooked)
 
     def _reference(self, row: dict[str, Any], records: list[Record], light: Light, place: Place) -> Reference:
         """Photographs in the clip's light and place: one or three, at rest or in another pose of the clip."""
@@ -200,9 +220,11 @@ def _rows(source: Path) -> Iterator[dict[str, Any]]:
             yield {**row, "shard": manifest["name"]}
 
 
-def _begin(out: Path, plan: Plan) -> None:
+def _begin(out: Path, plan: Plan, kind: str) -> None:
     """Writes what is cooked here, or checks that it is the same. Raises StudioError."""
     about = {"version": VERSION, **{name: getattr(plan, name) for name in ("seed", "split", "size", "people", "code")}}
+    if kind != Kitchen.kind:
+        about["packs"] = kind
     if (out / PLAN).exists():
         old = read_json(out / PLAN)
         if old != about:
