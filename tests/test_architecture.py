@@ -16,6 +16,8 @@ MAY_IMPORT = {
     "exporters": {"engine", "kernels"},
     "training": {"engine", "kernels", "exporters"},
 }
+# Commands that need an extra, and import what comes with it when they run: never at the top.
+COMMANDS = {"visavis/cli_portrait.py": {"training"}, "visavis/cli_dub.py": {"training"}}
 OURS = set(MAY_IMPORT) | {"bench", "tests"}
 NOT_INSTALLED = {"torch", "scipy", "PIL", "matplotlib", "anny", "onnx", "cv2", "pocketsphinx", "piper"}
 TORCH_MODULES = {  # network definitions, for training and exporters alone
@@ -45,7 +47,7 @@ def imports(path: Path, top_level_only: bool = False) -> set[str]:
 def test_dependencies_point_one_way(package: str) -> None:
     for path in sources(package):
         ours = {name.split(".")[0] for name in imports(path)} & OURS
-        wrong = ours - MAY_IMPORT[package] - {package}
+        wrong = ours - MAY_IMPORT[package] - {package} - COMMANDS.get(path.relative_to(ROOT).as_posix(), set())
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
@@ -57,6 +59,12 @@ def test_what_users_install_imports_nothing_that_only_training_has() -> None:
         wrong = {module.split(".")[0] for module in imports(path)} & NOT_INSTALLED
         # bench's plot and the like import lazily and say what to install; nothing here may even try
         assert not wrong, f"{name} imports {wrong}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_import_what_an_extra_brings_only_when_they_run(command: str) -> None:
+    at_the_top = {name.split(".")[0] for name in imports(ROOT / command, top_level_only=True)}
+    assert not at_the_top & COMMANDS[command]
 
 
 def test_extras_are_imported_lazily() -> None:
