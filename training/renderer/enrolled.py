@@ -51,7 +51,7 @@ class EnrolledKitchen(Kitchen):
         pose = held(few[int(rng.integers(len(few)))].motion if rng.random() < 0.5 else Motion.rest(), rng)
         view = Viewpoint(distance=camera.framing(FRAMING).distance)
         shot = self.studio.picture(pose, view, FRAMING, light, place)
-        colours = photographic.colours(shot.rgb, shot.region == HAIR, person.identity.beard > 0, rng)
+        colours = photographic.colours(shot.rgb, shot.region == HAIR, person.identity.beard != "none", rng)
         regions = unbearded(shot.region, person.avatar, pose, view)
         rgb, alpha, regions = photographic.taken(colours(shot.rgb, shot.region == HAIR), shot.alpha, regions, rng)
         avatar = own_hair(shorn(person.avatar), rgb, fitted(person.avatar, pose, view), alpha, regions)
