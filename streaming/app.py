@@ -87,7 +87,8 @@ class Server:
         except Exception:  # one request's bug must not end the others
             log.exception("%s %s", request.method, request.path)
             response = _refuse(Refusal(500, "internal", "the server failed on this request; its log says why"))
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
 
     def _check(self, request: web.Request) -> None:
@@ -130,7 +131,8 @@ class Server:
         picture = None if meta.path is None else meta.path / f"{kind}.png"
         if picture is None or not picture.is_file():
             raise Refusal(404, f"no_{kind}", f'avatar "{meta.id}" has no {kind}')
-        return web.FileResponse(picture)
+        own = self._portraits.kept(meta.id)
+        return web.FileResponse(picture, headers={"Cache-Control": "private, no-store"} if own else None)
 
     async def _remove(self, request: web.Request) -> web.StreamResponse:
         meta = await self._pack(request.match_info["id"])

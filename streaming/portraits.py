@@ -30,7 +30,6 @@ from streaming.worker import OPENERS
 
 log = logging.getLogger(__name__)
 REMEMBERED_S: Final = 900.0  # an enrolment that has ended is still told of for so long
-REMEMBERED: Final = 100
 SWEEP_S: Final = 600.0
 LEFT_OVER_S: Final = 7200.0  # age of a hidden folder that no server can still be at
 WORK: Final = re.compile(rf"\.{HIDDEN_ID.pattern}")
@@ -53,6 +52,7 @@ class Job:
     share: float = 0.0  # of the work, in [0, 1]
     error: str = ""
     warnings: tuple[str, ...] = ()
+    asked: bool = False  # whether anybody has asked how far it is
     ended: float | None = None  # time.monotonic()
     task: asyncio.Task[None] | None = None
 
@@ -95,7 +95,6 @@ class Portraits:
 
     def submit(self, name: str, consent: str, photo: bytes) -> Job:
         """Begins, or queues, the enrolment of a photograph."""
-        self._forget_old()
         job = Job(f"own-{secrets.token_hex(16)}", name, consent, photo)
         self._jobs[job.id] = job
         job.task = asyncio.get_running_loop().create_task(self._enrol(job))
@@ -103,7 +102,10 @@ class Portraits:
 
     def find(self, name: str) -> Job | None:
         """The enrolment with this id, while it is remembered."""
-        return self._jobs.get(name)
+        job = self._jobs.get(name)
+        if job is not None:
+            job.asked = True
+        return job
 
     def ahead(self, job: Job) -> int:
         """Enrolments that must end before this one can begin, those at work included."""
@@ -139,12 +141,13 @@ class Portraits:
     def _active(self) -> list[Job]:
         return [job for job in self._jobs.values() if job.state in ("waiting", "running")]
 
-    def _forget_old(self) -> None:
-        now = time.monotonic()
-        ended = [job for job in self._jobs.values() if job.ended is not None]
-        late = [job for job in ended if now - (job.ended or now) > REMEMBERED_S]
-        for job in late or ended[: max(len(ended) - REMEMBERED, 0)]:
+    async def _forget_old(self, now: float) -> None:
+        """Forgets enrolments that ended long ago. One that nobody ever asked about leaves no avatar: whoever sent the
+        photograph went away before the answer came, and nobody knows its id."""
+        for job in [job for job in self._jobs.values() if job.ended is not None and now - job.ended > REMEMBERED_S]:
             del self._jobs[job.id]
+            if not job.asked:
+                await self.remove(job.id)
 
     async def _enrol(self, job: Job) -> None:
         work, state = self.folder / f".{job.id}", "failed"
@@ -189,6 +192,7 @@ class Portraits:
     async def _sweep_on(self) -> None:
         while True:
             try:
+                await self._forget_old(time.monotonic())
                 for name in await asyncio.to_thread(self._sweep, time.time()):
                     self._engine.forget(name)
             except OSError as problem:

@@ -28,6 +28,7 @@ export class Portrait extends EventTarget {
     super();
     this.token = token;
     this.job = null; // id of the enrolment that runs
+    this.sending = null; // the form that is on its way
     this.shown = null; // the face whose report is shown
     if (matchMedia("(hover: none)").matches) $("face-drop").firstElementChild.textContent = "Choose a photograph"; // nothing is dropped with a finger
     this.photo = new PhotoBox(() => this.#problem(null), (problem) => this.#problem(problem.message));
@@ -54,9 +55,10 @@ export class Portrait extends EventTarget {
 
   /** Shows the dialog, with a photograph if one is given. */
   open(file) {
-    this.#view(this.job ? "work" : "choose");
+    const busy = this.job || this.sending;
+    this.#view(busy ? "work" : "choose");
     if (!$("face").open) $("face").showModal();
-    if (this.job) return;
+    if (busy) return;
     if (file) this.photo.take(file);
     (file ? $("face-name") : $("face-file")).focus();
   }
@@ -94,11 +96,14 @@ export class Portrait extends EventTarget {
     form.append("name", name);
     form.append("consent", $("face-consent-text").textContent.replace(/\s+/g, " ").trim());
     form.append("photo", this.photo.file);
+    this.sending = form;
     try {
       const job = await (await ask("v1/portraits", this.token(), { method: "POST", body: form })).json();
+      if (this.sending !== form) return this.#callOff(job.id);
+      this.sending = null;
       remember({ id: job.id, name, pending: true });
       await this.#follow(job.id, name);
-    } catch (problem) { this.#failed(problem.message); }
+    } catch (problem) { if (this.sending === form) this.#failed(problem.message); } // a cancelled one fails unheard
   }
 
   /** Asks how far an enrolment is until it has ended. */
@@ -139,7 +144,9 @@ export class Portrait extends EventTarget {
     this.#idle();
     this.#view("choose");
     this.photo.close();
-    if (!id) return; // still being sent: its answer finds nobody waiting
+    if (id) await this.#callOff(id);
+  }
+  async #callOff(id) {
     forget(id);
     await ask(`v1/portraits/${id}`, this.token(), { method: "DELETE" }).catch(() => {});
   }
@@ -161,7 +168,7 @@ export class Portrait extends EventTarget {
     $("face-percent").textContent = share ? `${percent} %` : "";
     $("face-open-label").textContent = share ? `Making ${percent}\u00a0%` : "Making…";
   }
-  #idle() { this.job = null; $("face-open-label").textContent = "Your own face"; }
+  #idle() { this.job = this.sending = null; $("face-open-label").textContent = "Your own face"; }
   #view(name) {
     for (const view of VIEWS) $(`face-${view}`).hidden = view !== name;
     $("face-title").textContent = name === "done" ? this.shown.name : "Your own face";

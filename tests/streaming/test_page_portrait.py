@@ -163,6 +163,20 @@ def test_cancelling_leaves_nothing(page: Any, folder: Path) -> None:
     assert page.evaluate("localStorage.getItem('visavis.faces')") == "[]"
 
 
+def test_cancelling_while_it_is_sent_takes_it_back(page: Any, folder: Path) -> None:
+    def late(route: Any) -> None:
+        page.wait_for_timeout(600)
+        route.continue_()
+
+    page.route("**/v1/portraits", late)
+    fill(page, photograph(folder, "long"))
+    page.click("#face-cancel")
+    page.wait_for_timeout(1500)
+    assert page.is_visible("#face-choose") and not page.is_visible("#face-problem")
+    until(page, lambda: not folder.exists() or not list(folder.iterdir()), "it goes on")
+    assert own(page) == [] and "pending" not in (page.evaluate("localStorage.getItem('visavis.faces')") or "")
+
+
 def test_the_camera_takes_a_picture_and_is_let_go(page: Any) -> None:
     page.click("#face-open")
     page.click("#face-shoot")

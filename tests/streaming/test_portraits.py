@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, FormData
 
+from streaming import portraits
 from streaming.config import PortraitConfig, ServerConfig
 from streaming.portraits import data_folder
 
@@ -380,6 +381,37 @@ def test_what_nobody_has_worn_for_long_is_swept_away(engine: DoubleEngine, folde
 
     run(work(0, [names[0], names[1], names[2], names[4]]))  # for ever; the last look began the second one's time anew
     run(work(1, [names[0], names[1], names[4]]))
+
+
+def test_an_avatar_that_nobody_ever_asked_about_is_not_kept(
+    engine: DoubleEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portraits, "REMEMBERED_S", 0.5)
+    monkeypatch.setattr(portraits, "SWEEP_S", 0.2)
+
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            asked, lost = (await send(address))[1]["id"], (await send(address))[1]["id"]
+            await ask(address, "GET", f"v1/portraits/{asked}")
+            await until(lambda: folder.is_dir() and lost in in_folder(folder), what="it was never made")
+            await until(lambda: in_folder(folder) == [asked], what="it is kept for nobody")
+            assert (await ask(address, "GET", f"v1/portraits/{asked}"))[0] == 404
+            assert (await ask(address, "GET", f"v1/avatars/{asked}"))[1]["own"]
+
+    run(work())
+
+
+def test_pictures_of_people_are_not_left_in_caches(engine: DoubleEngine, folder: Path) -> None:
+    async def work() -> None:
+        async with serving(engine, settings(folder), ENROL) as address:
+            name = (await send(address))[1]["id"]
+            await told(address, name, ended)
+            async with ClientSession() as http:
+                for path, kept in ((f"{name}/report.png", "private, no-store"), ("ada/preview.png", "no-cache")):
+                    async with http.get(f"{address}v1/avatars/{path}") as response:
+                        assert response.headers["Cache-Control"] == kept
+
+    run(work())
 
 
 def test_avatars_are_kept_where_the_platform_keeps_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
