@@ -149,17 +149,17 @@ def test_a_persons_lips_are_closed_and_every_bone_comes_after_its_parent(
     weights = rig.weights(person, np.arange(prior.BODY))
     np.testing.assert_allclose(weights.sum(1), 1.0, atol=1e-5)
     again = prior.sample(identity.phenotype, identity.local)
-    np.testing.assert_array_equal(again.shapes, person.shapes)
+    np.testing.assert_array_equal(again.same.shapes, person.same.shapes)
 
 
 def test_without_the_prior_the_bake_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from training.bake import prior
+    from training.bake import original
 
     monkeypatch.setitem(sys.modules, "anny", None)
-    with pytest.raises(prior.BakeError, match=r"pip install visavis\[train\]"):
-        prior._anny()
+    with pytest.raises(original.BakeError, match=r"pip install visavis\[train\]"):
+        original._anny()
 
 
 def test_subdivide_rounds_a_sphere_and_leaves_no_gap() -> None:

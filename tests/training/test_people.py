@@ -91,9 +91,9 @@ def test_only_men_grow_beards_and_both_sexes_are_there(everybody: list[Identity]
 
 @needs_prior
 def test_the_prior_knows_every_change_of_a_face() -> None:
-    from training.bake import prior
+    from training.bake import original
 
-    known = set(prior._model().local_change_labels)
+    known = set(original.model().local_change_labels)
     assert set(faces.sample_shape(np.random.default_rng(0), woman=True)) | {"head-age-incr"} <= known
 
 

@@ -60,7 +60,7 @@ class Skin:
         return Follicles(
             point=mix(self.person.rest[used]).astype(float), place=mix(self.template[used]).astype(float),
             normal=normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9),
-            deltas=mix(self.person.deltas[:, used]), residual=mix(lip_residual()[:, used]),
+            deltas=mix(self.person.deltas[:, used]), residual=mix(lip_residual(self.person.same)[:, used]),
             weight=mix(self.rig.weights(self.person, used)),
         )  # fmt: skip
 

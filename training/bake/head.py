@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -15,7 +14,7 @@ from engine.motion.frame import ACTION_INDEX, R
 from training.bake import atlas, mesh, prior
 from training.bake.identities import Identity
 from training.bake.mesh import Part
-from training.bake.prior import Person
+from training.bake.prior import Constants, Person
 from training.bake.rig import Rig, fit_sphere
 from training.bake.simplify import merged, merges
 
@@ -173,9 +172,8 @@ def _close_lips(rest: Array, person: Person) -> Array:
 
 
 @cache
-def lip_residual() -> Array:
+def lip_residual(same: Constants) -> Array:
     """(8, N, 3): principal mouth shape changes that the 52 actions cannot make, one standard deviation each."""
-    same = prior.constants()
     near = np.flatnonzero(np.abs(same.deltas[:, : prior.BODY]).max((0, 2)) > 1e-4)
     actions = same.deltas[:, near].reshape(len(same.deltas), -1).astype(float)
     basis = np.linalg.svd(actions, full_matrices=False)
@@ -208,7 +206,7 @@ def skin_part(person: Person, rig: Rig, hidden: Array, scalp_shown: bool) -> Par
     return Part(
         name="skin", rest=person.rest[vertex].astype(float), faces=local, uv=whole.uv[used],
         region=region[left][single], weight=rig.weights(person, vertex), paint=person.template[vertex].astype(float),
-        weld=mesh.first_of(vertex), deltas=person.deltas[:, vertex], residual=lip_residual()[:, vertex],
+        weld=mesh.first_of(vertex), deltas=person.deltas[:, vertex], residual=lip_residual(person.same)[:, vertex],
         channel={"vertex": vertex, "mpfb": prior.template()[1][coordinate]},
     )  # fmt: skip
 
@@ -246,13 +244,20 @@ def whole_skin() -> Whole:
 
 @cache
 def _thinning(scalp_shown: bool) -> Array:
-    """(n,) the vertex that each vertex of ``whole_skin()`` is merged into. Found on the template, once, kept on disk.
+    """(n,) the vertex that each vertex of ``whole_skin()`` is merged into: what the prior's file knows, or thin()."""
+    return prior.kept(thinning_name(scalp_shown), lambda: thin(scalp_shown))
+
+
+def thinning_name(scalp_shown: bool) -> str:
+    """What an answer of thin() is kept as."""
+    return f"thin-v{THINNING}-{'bare' if scalp_shown else 'hair'}"
+
+
+def thin(scalp_shown: bool) -> Array:
+    """(n,) the vertex that each vertex of ``whole_skin()`` is merged into, found on the template in ten seconds.
 
     Torso, face and whatever an action moves stay as they are.
     """
-    path = prior.CACHE / f"thin-v{THINNING}-{'bare' if scalp_shown else 'hair'}.npy"
-    if path.exists():
-        return np.asarray(np.load(path))
     whole, points = whole_skin(), prior.template()[0]
     place = points[whole.vertex].astype(float)
     hands, inside = (np.zeros(len(place), bool) for _ in range(2))
@@ -264,12 +269,7 @@ def _thinning(scalp_shown: bool) -> Array:
         skull = (place[:, 1] > 0.085) | ((place[:, 2] < -0.075) & (place[:, 1] > -0.02))
         removable |= skull & still & ~hands
     fewer = round(KEPT * np.isin(whole.faces, np.flatnonzero(removable)).any(1).sum())
-    into = merges(place, whole.faces, removable, len(whole.faces) - fewer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
-    np.save(partial, into)
-    os.replace(partial, path)
-    return into
+    return merges(place, whole.faces, removable, len(whole.faces) - fewer)
 
 
 def from_template(

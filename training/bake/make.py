@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import FIELDS, Avatar, Meta
-from training.bake import atlas, head, mesh, occlusion, paint_hair, paint_parts, prior
+from training.bake import atlas, head, mesh, occlusion, original, paint_hair, paint_parts
 from training.bake.accessories import accessory_parts, paint_accessories
 from training.bake.beard import beard_parts
 from training.bake.brow_strands import brow_parts, lash_strands
@@ -27,7 +27,7 @@ from training.bake.mouth import mouth_parts
 from training.bake.paint_cloth import paint_cloth
 from training.bake.paint_parts import Canvas
 from training.bake.paint_skin import paint_skin
-from training.bake.prior import Person
+from training.bake.prior import Person, Sampler
 from training.bake.rig import Rig
 from training.bake.room import room
 from training.bake.skin_map import skin_map
@@ -39,12 +39,19 @@ BARE = ("bald", "horseshoe", "buzz")  # styles that show the skull
 Report = Callable[[str], None]
 
 
-def bake(identity: Identity, seed: int = 0, report: Report = lambda step: None, detail: str = "pack") -> Avatar:
+def bake(
+    identity: Identity,
+    seed: int = 0,
+    report: Report = lambda step: None,
+    detail: str = "pack",
+    sample: Sampler = original.sample,
+) -> Avatar:
     """Bakes one person. ``report`` is called with the name of each of STEPS steps as it begins.
 
     ``detail`` "pack" is what the engine draws, "studio" has dense strands for hair, brows, lashes and beard.
+    ``sample`` is whom the shape is asked of: anny itself, or prior.sample, which needs neither it nor torch.
     """
-    (avatar,), _ = _bake(identity, seed, report, (detail,))
+    (avatar,), _ = _bake(identity, seed, report, (detail,), sample)
     report("preview")
     avatar = dataclasses.replace(avatar, preview=preview(avatar))
     report("done")
@@ -56,14 +63,16 @@ def bake_both(identity: Identity, seed: int = 0, report: Report = lambda step: N
 
     The relief is (S, S) float32 in metres, the fine bumps of skin and cloth over the atlas. No preview is made.
     """
-    (pack, fine), height = _bake(identity, seed, report, ("pack", "studio"))
+    (pack, fine), height = _bake(identity, seed, report, ("pack", "studio"), original.sample)
     return pack, fine, height.astype(np.float16).astype(np.float32)  # as it is kept on disk
 
 
-def _bake(identity: Identity, seed: int, report: Report, details: tuple[str, ...]) -> tuple[list[Avatar], Array]:
+def _bake(
+    identity: Identity, seed: int, report: Report, details: tuple[str, ...], sample: Sampler
+) -> tuple[list[Avatar], Array]:
     """One avatar for each detail, and the relief they share."""
     report("shape from the prior")
-    person = head.resting(prior.sample(identity.phenotype, identity.local), identity)
+    person = head.resting(sample(identity.phenotype, identity.local), identity)
     rig = Rig(person)
     report("clothes")
     outfit = dress(person, rig, identity, seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -121,12 +120,11 @@ def pattern(cut: Cut) -> Pattern:
     path = prior.CACHE / f"pattern-{name}.npz"
     if not path.exists():
         made = _make(cut)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
         rest = {key: value for key, value in made._asdict().items() if key != "rows"}
         rows = made.rows.tocsr()
-        np.savez(partial, data=rows.data, indices=rows.indices, indptr=rows.indptr, shape=rows.shape, **rest)
-        os.replace(partial, path)
+        shape = np.array(rows.shape)
+        prior.keep(path, data=rows.data, indices=rows.indices, indptr=rows.indptr, shape=shape, **rest)
+        return made._replace(rows=rows)
     with np.load(path) as kept:
         rows = sparse.csr_matrix((kept["data"], kept["indices"], kept["indptr"]), tuple(kept["shape"]))
         return Pattern(rows, **{key: kept[key] for key in Pattern._fields if key != "rows"})

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import Avatar
-from training.bake import make
+from training.bake import make, prior
 from training.bake.identities import Identity
 from training.portrait import behind, mane, skin
 from training.portrait.basis import REST
@@ -73,11 +73,11 @@ def bake(
     segments: Segments | None = None,
     report: Callable[[str], None] = lambda step: None,
 ) -> Avatar:
-    """The avatar, in seconds once the prior is loaded. Without ``segments`` it has hair and colours of the nearest
+    """The avatar, in seconds. Without ``segments`` it has hair and colours of the nearest
     kind: nothing then says which pixels are the person. ``report`` is called with the name of each of STEPS steps.
-    Raises training.bake.prior.BakeError without the prior, ValueError on other sizes."""
+    Raises training.bake.prior.BakeError without the prior's numbers, ValueError on other sizes."""
     who = identity(photo, fit, about, segments)
-    avatar = make.bake(who, 0, lambda step: report(step) if step != "done" else None)
+    avatar = make.bake(who, 0, lambda step: report(step) if step != "done" else None, sample=prior.sample)
     meta = replace(
         avatar.meta, licence=about.licence, author="made by visavis from a photograph", consent=about.consent,
         provenance=f"fitted to one photograph ({about.source}); {avatar.meta.provenance}",

@@ -2,7 +2,7 @@
 
     python -m training.portrait.make_basis [--photographs FOLDER]
 
-Heads: the prior is asked for some hundred random people, dressed in the resting face that is baked into everybody, and
+Heads: anny is asked for some hundred random people, dressed in the resting face that is baked into everybody, and
 a quadratic in the phenotypes is laid through what local changes leave. Landmarks: training/portrait/places.py.
 """
 
@@ -20,7 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from engine.motion.frame import ACTIONS
-from training.bake import head, prior
+from training.bake import head, original, prior
 from training.bake.identities import IDENTITIES
 from training.bake.prior import EYE_L, EYE_R, Person
 from training.bake.rig import fit_sphere
@@ -47,9 +47,9 @@ def phenotypes(dice: np.random.Generator) -> Array:
 
 
 def person(phenotype: Array, local: dict[str, float]) -> Person:
-    """Somebody as they are baked: the prior's shape with the resting face. Raises BakeError without the prior."""
+    """Somebody as they are baked: the prior's shape with the resting face. Raises BakeError without anny."""
     given = named(phenotype)
-    return head.resting(prior.sample(given, fixed(given["gender"]) | local), replace(IDENTITIES["ada"], rest=REST))
+    return head.resting(original.sample(given, fixed(given["gender"]) | local), replace(IDENTITIES["ada"], rest=REST))
 
 
 def named(phenotype: Array) -> dict[str, float]:
@@ -117,7 +117,7 @@ def heads(samples: int = SAMPLES, seed: int = 0) -> dict[str, Array]:
 def _bare(phenotype: Array, local: dict[str, float]) -> Person:
     """As the prior has somebody, without the resting face."""
     given = named(phenotype)
-    return prior.sample(given, fixed(given["gender"]) | local)
+    return original.sample(given, fixed(given["gender"]) | local)
 
 
 @app.command()
