@@ -45,6 +45,7 @@ ACTING: Final = 0.5  # share of clips whose reference is photographed in another
 JITTERED: Final = 0.5  # share of clips whose photographs are taken from nearly, not exactly, where they should be
 JITTER: Final = np.radians(3.0)
 POLL: Final = 5.0  # seconds
+STUDIO: Final = "studio"  # packs of the studio's own
 Report = Callable[["Progress"], None]
 
 
@@ -81,7 +82,7 @@ def cook(source: Path, out: Path, follow: bool, report: Report, of: type[Kitchen
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         kind = of or Kitchen
-        _begin(out, plan, getattr(kind, "kind", Kitchen.kind))
+        _begin(out, plan, kind.packs)
         kitchen = kind(plan)
         sizes = {path.stem: path.stat().st_size for path in out.glob(f"*{SUFFIX}")}
         frames = 0
@@ -127,7 +128,7 @@ def check(out: Path) -> Iterator[str]:
 class Kitchen:
     """Cooks clips of one plan. Opens a GL context, so it belongs to the thread that made it."""
 
-    kind = "studio"  # of packs
+    packs = STUDIO
 
     def __init__(self, plan: Plan) -> None:
         os.environ.setdefault("LP_NUM_THREADS", "0")  # of Mesa's software rasterizer, read when it starts
@@ -220,11 +221,11 @@ def _rows(source: Path) -> Iterator[dict[str, Any]]:
             yield {**row, "shard": manifest["name"]}
 
 
-def _begin(out: Path, plan: Plan, kind: str) -> None:
+def _begin(out: Path, plan: Plan, packs: str) -> None:
     """Writes what is cooked here, or checks that it is the same. Raises StudioError."""
     about = {"version": VERSION, **{name: getattr(plan, name) for name in ("seed", "split", "size", "people", "code")}}
-    if kind != Kitchen.kind:
-        about["packs"] = kind
+    if packs != STUDIO:
+        about["packs"] = packs
     if (out / PLAN).exists():
         old = read_json(out / PLAN)
         if old != about:

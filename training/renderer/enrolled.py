@@ -40,7 +40,7 @@ HAIR: Final = REGIONS.index("hair")
 class EnrolledKitchen(Kitchen):
     """Cooks FRAMES frames of each clip as a pack made from one photograph is told of them."""
 
-    kind = "enrolled"
+    packs = "enrolled"
 
     def _served(self, row: dict[str, Any], records: list[Record], light: Light, place: Place) -> Served:
         rng = np.random.default_rng((self.plan.seed, row["clip"], 41))

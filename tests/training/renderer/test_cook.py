@@ -43,6 +43,7 @@ def sitting(folder: Path, number: int, clips: list[int]) -> None:
 class Pot:
     """A kitchen that writes clips of noise, and may be told to fail."""
 
+    packs = "studio"
     cooked: list[int] = []
     fails = -1
 
