@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, FormData
 
-from streaming import portraits
 from streaming.config import PortraitConfig, ServerConfig
-from streaming.portraits import data_folder
 
 from .double import DoubleEngine
 from .harness import Settings, Viewer, run, serving, until
+from .sending import CONSENT, ENROL, ask, ended, form, in_folder, send, settings, told
 
-ENROL = (sys.executable, "-m", "tests.streaming.enroller")
-CONSENT = "The person in this photograph is me."
 SECRET = "a-secret-of-enough-length"
 
 
@@ -36,57 +28,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
-def settings(folder: Path, **portrait: Any) -> Settings:
-    return Settings(portrait=PortraitConfig(folder=str(folder), **portrait))
-
-
-async def ask(address: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
-    async with ClientSession() as http, http.request(method, address + path, **options) as response:
-        body = await response.read()
-        return response.status, json.loads(body) if response.content_type == "application/json" else body
-
-
-def form(how: str | bytes = "well", **fields: Any) -> FormData:
-    data = FormData()
-    fields = {"name": "Eve", "consent": CONSENT, **fields}
-    for name, value in fields.items():
-        if value is not None:
-            data.add_field(name, value, filename="x" if isinstance(value, bytes) else None)
-    photo = how if isinstance(how, bytes) else f"{how} photograph".encode()
-    data.add_field("photo", photo, filename="me.jpg", content_type="image/jpeg")
-    return data
-
-
-async def send(address: str, how: str | bytes = "well", **fields: Any) -> tuple[int, Any]:
-    return await ask(address, "POST", "v1/portraits", data=form(how, **fields))
-
-
-async def told(address: str, name: str, done: Callable[[Any], Any], seconds: float = 20.0) -> Any:
-    """What the server says of an enrolment once ``done(it)``."""
-    begun = time.monotonic()
-    while True:
-        status, answer = await ask(address, "GET", f"v1/portraits/{name}")
-        assert status == 200
-        if done(answer):
-            return answer
-        assert time.monotonic() - begun < seconds, answer
-        await asyncio.sleep(0.03)
-
-
-def ended(answer: Any) -> bool:
-    return answer["state"] in ("done", "failed")
-
-
 def alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
         return False
     return state != "Z"
-
-
-def in_folder(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("pids-"))
 
 
 def test_a_photograph_becomes_an_avatar_that_only_its_id_finds(engine: DoubleEngine, folder: Path) -> None:
@@ -362,61 +309,3 @@ def test_shipped_avatars_cannot_be_removed_and_paths_are_no_ids(engine: DoubleEn
             assert in_folder(folder) == [name]
 
     run(work())
-
-
-def test_what_nobody_has_worn_for_long_is_swept_away(engine: DoubleEngine, folder: Path) -> None:
-    names = [f"own-{k:032x}" for k in range(3)] + [f".own-{9:032x}", "notes"]
-    ages = (10, 3 * 3600, 3 * 3600, 3 * 3600, 3 * 3600)
-    for name, age in zip(names, ages, strict=True):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "avatar.toml").write_text("Eve")
-        os.utime(folder / name, (time.time() - age,) * 2)
-
-    async def work(hours: float, left: list[str]) -> None:
-        async with serving(engine, settings(folder, keep_hours=hours), ENROL) as address:
-            await until(lambda: in_folder(folder) == sorted(left), what="the sweep removed too little or too much")
-            await asyncio.sleep(0.1)
-            assert in_folder(folder) == sorted(left)
-            assert (await ask(address, "GET", f"v1/avatars/{names[1]}"))[0] == 200 or names[1] not in left
-
-    run(work(0, [names[0], names[1], names[2], names[4]]))  # for ever; the last look began the second one's time anew
-    run(work(1, [names[0], names[1], names[4]]))
-
-
-def test_an_avatar_that_nobody_ever_asked_about_is_not_kept(
-    engine: DoubleEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(portraits, "REMEMBERED_S", 0.5)
-    monkeypatch.setattr(portraits, "SWEEP_S", 0.2)
-
-    async def work() -> None:
-        async with serving(engine, settings(folder), ENROL) as address:
-            asked, lost = (await send(address))[1]["id"], (await send(address))[1]["id"]
-            await ask(address, "GET", f"v1/portraits/{asked}")
-            await until(lambda: folder.is_dir() and lost in in_folder(folder), what="it was never made")
-            await until(lambda: in_folder(folder) == [asked], what="it is kept for nobody")
-            assert (await ask(address, "GET", f"v1/portraits/{asked}"))[0] == 404
-            assert (await ask(address, "GET", f"v1/avatars/{asked}"))[1]["own"]
-
-    run(work())
-
-
-def test_pictures_of_people_are_not_left_in_caches(engine: DoubleEngine, folder: Path) -> None:
-    async def work() -> None:
-        async with serving(engine, settings(folder), ENROL) as address:
-            name = (await send(address))[1]["id"]
-            await told(address, name, ended)
-            async with ClientSession() as http:
-                for path, kept in ((f"{name}/report.png", "private, no-store"), ("ada/preview.png", "no-cache")):
-                    async with http.get(f"{address}v1/avatars/{path}") as response:
-                        assert response.headers["Cache-Control"] == kept
-
-    run(work())
-
-
-def test_avatars_are_kept_where_the_platform_keeps_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert data_folder() == tmp_path / "visavis" / "portraits"
-    monkeypatch.setenv("XDG_DATA_HOME", "not/absolute")
-    assert data_folder() == Path.home() / ".local/share/visavis/portraits"
