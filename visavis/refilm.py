@@ -236,7 +236,7 @@ class FilmWriter:
         self._video = cast(av.VideoStream, self._container.add_stream(kind.video, rate=film.rate))
         height, width = first.i420.shape[0] * 2 // 3, first.i420.shape[1]
         self._video.width, self._video.height, self._video.pix_fmt = width, height, kind.opaque
-        self._video.options = X264 if kind.video == "h264" else kind.options
+        self._video.options = {**(X264 if kind.video == "h264" else kind.options)}
         self._video.codec_context.time_base = film.base
         self._colours = first.colours
         self._video.codec_context.colorspace, self._video.codec_context.color_range = first.colours

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
 from kernels.jit import F32, Flags
 from training.portrait.dubbing.lips import LOWER, UPPER
@@ -31,6 +31,8 @@ DARK: Final = 0.8  # and of lip over dark in that of brightness
 OPEN: Final = 3e-3  # metres between the lips where edges are told by colour
 FEWEST: Final = 12  # places that must tell
 SPREAD: Final = 1.3e-3  # metres between the quartiles of what they say, at most
+MARGIN: Final = 0.5e-3  # metres beside a lip that are not yet surely behind it
+DOUBT: Final = 1.2e-3  # metres around teeth, in which a lip may be in their light or in the dark
 FADES: Final = 1.5e-3  # metres under a lip in which it gets dark
 SHADE: Final = 0.3  # of the light that is left there
 ROOM: Final = 5e-3  # metres around the mouth that are cut out
@@ -90,7 +92,7 @@ def corrected(track: Track, said: tuple[list[float], list[float]]) -> Track:
         if len(places) >= FEWEST and high - low < SPREAD and (edge == UPPER or middle > 0):
             move[list(edge), 1] -= arch * middle  # teeth that are taken for lip are seen, lip that is lost is not
     shown = track.poses.scale[:, None, None] * np.einsum("kj,tij->tki", move, track.poses.turn)[..., :2] * [1.0, -1.0]
-    return replace(track, neutral=track.neutral + move, pixels=track.pixels + shown)
+    return replace(track, neutral=track.neutral + move, pixels=(track.pixels + shown).astype(np.float32))
 
 
 def parted(picture: U8, points: F64, scale: float) -> Parted | None:
@@ -109,13 +111,12 @@ def parted(picture: U8, points: F64, scale: float) -> Parted | None:
         return None
     near = distance_transform_edt(~inner) < REACH * scale
     other = near & _unlike(pixels, points - low, inner)
-    deep = distance_transform_edt(inner) > 1.2e-3 * scale
-    behind = _smooth(other | deep)
-    return Parted(low, pixels, other, behind, binary_dilation(inner | other, iterations=2), FADES * scale)
-
-
-def _smooth(flags: Flags) -> Flags:
-    return np.asarray(gaussian_filter(flags.astype(np.float32), 1.0) > 0.5)
+    behind = distance_transform_edt(inner) > MARGIN * scale
+    if not behind.any():
+        behind = inner
+    return Parted(
+        low, pixels, other, behind, distance_transform_edt(~(inner | other)) < max(DOUBT * scale, 2.5), FADES * scale
+    )
 
 
 def carried_on(patch: F32, known: Array) -> F32:

@@ -147,9 +147,10 @@ def mood(track: Track, times: F64) -> Tape:
 
 
 def at_times(faces: Array, times: F64) -> Array:
-    """(T, 52) actions at ``times`` seconds of frames (N, 52) at 25 Hz, each the motion of its middle. Beyond the end
-    the last one. Rather the nearer frame than the mean of two: a closure lasts a frame, and half of it is none."""
-    place = np.clip(times * FPS - 0.5, 0.0, len(faces) - 1.0)
+    """(T, 52) actions of pictures shown from ``times`` seconds on, of frames (N, 52) at 25 Hz: middle to middle; beyond
+    the end the last one. Rather the nearer of two frames than their mean: a closure may last for one of them alone."""
+    every = float(np.median(np.diff(times))) if len(times) > 1 else 1.0 / FPS
+    place = np.clip((times + 0.5 * every) * FPS - 0.5, 0.0, len(faces) - 1.0)
     low = np.minimum(place.astype(int), max(len(faces) - 2, 0))
     part = np.clip((place - low - 0.3) / 0.4, 0.0, 1.0)[:, None].astype(np.float32)
     high = np.minimum(low + 1, len(faces) - 1)

@@ -22,6 +22,7 @@ from engine.tracking.face import MESH, Crop, Face, FaceFinder
 from engine.tracking.solve import BASIS, Solver, turned
 from training.portrait.face import everybody, mirror
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 Array = NDArray[Any]
@@ -136,10 +137,10 @@ class Track:
 
     size: tuple[int, int]
     seen: NDArray[np.bool_]
-    pixels: F64
-    moved: F64
+    pixels: F32
+    moved: F32
     neutral: F64
-    drift: F64
+    drift: F32
     poses: Poses
     solved: F64
     others: int
@@ -160,7 +161,7 @@ def track(faces: Sequence[Face | None], size: tuple[int, int], others: int = 0) 
     solver = Solver()
     solver.calibrate(found[:: math.ceil(len(found) / CALIBRATION)], size)
     count = len(faces)
-    pixels, moved, drift = np.zeros((count, MESH, 2)), np.zeros((count, MESH, 3)), np.zeros((count, MESH, 3))
+    pixels, moved, drift = (np.zeros((count, MESH, axes), np.float32) for axes in (2, 3, 3))
     turn, scale, shift = np.tile(np.eye(3), (count, 1, 1)), np.ones(count), np.zeros((count, 2))
     solved = np.zeros((count, K))
     height, width = size
