@@ -61,7 +61,7 @@ def identity(photo: U8, fit: Fit, about: About, segments: Segments | None = None
         brow=0.9 if woman else 1.15, lash=1.0 if woman else 0.75, wrinkles=round(0.6 * years, 3),
         blemishes=round(0.1 + 0.2 * years, 3),
         grey=hints.grey, curl=0.2, beard=hints.beard if segments is None else "none",
-        top="tshirt", brow_arch=0.45 if woman else 0.2,
+        top="jumper", brow_arch=0.45 if woman else 0.2,
         brow_tilt=-0.15,
     )  # fmt: skip
 

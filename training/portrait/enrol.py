@@ -38,7 +38,8 @@ COARSE: Final = 0.025  # of the eyes' distance: median error of a fit that is wa
 DARK, BRIGHT = 45, 235  # median level of the face that is warned of
 BORDER: Final = 0.01  # of the picture's height: hair nearer to the border is cut off
 CONSENT: Final = (
-    "I am the person in this photograph, or that person has agreed to an avatar being made of it that speaks and moves."
+    "I am the person in this photograph, or that person has agreed to an avatar being made of it that speaks and "
+    "moves; whoever it shows is of age."
 )
 
 

@@ -45,6 +45,10 @@ HOLE: Final = 0.04  # of the hair: larger holes in it are left open
 SEEN: Final = ("face", "eyes", "brows", "lips", "mouth", "teeth")
 ABOVE_EARS: Final = 0.025  # metres above the eyes
 SINK: Final = 0.007  # metres that the skull is drawn in under hair
+ASIDE: Final = 0.14  # radians: a head that is turned so far hides one of its cheeks
+BROW: Final = 0.028  # metres above the eyes: hair above hangs over the forehead
+STEEP: Final = 1.8  # metres of depth a metre across: a cheek that turned so far away wears no hair
+BESIDE: Final = -0.045  # metres behind the eyes: what lies farther back may
 FEW: Final = 0.12  # share of the head that must be hair, else the head is bald
 HANGS: Final = (0.09, 0.20)  # metres below the eyes between which hair passes from the head to the trunk
 MEET: Final = 0.030  # metres of height from which on front and back are a head's depth apart
@@ -61,7 +65,11 @@ def own_hair(avatar: Avatar, photo: U8, fit: Fit, alpha: U8, regions: U8) -> Ava
     share = grid.sample(hair)
     depth, seen = _depths(avatar, head, fit.lens, grid)
     skull = np.isin(seen, [REGIONS.index(name) for name in SKULL])
-    above = _height(fit.lens, grid, depth) > NAPE
+    height = _height(fit.lens, grid, depth)
+    if abs(fit.lens.yaw) > ASIDE:
+        far = _points(fit.lens, grid, np.where(depth > -1, depth, MIDDLE))[..., 0] * np.sign(fit.lens.yaw) < 0
+        share = share * ~_turned_away(depth, skull & far & (height < BROW), grid.step / fit.lens.scale)
+    above = height > NAPE
     if share[above].sum() < FEW * max((skull & above).sum(), 1):
         return avatar
     body = _outline(share, skull & above, fit.lens, grid)
@@ -148,6 +156,13 @@ def _depths(avatar: Avatar, head: Array, lens: Lens, grid: Grid) -> tuple[F64, U
     g = raster.draw(head, up, _camera(lens, grid), None, np.empty_like(head))
     seen = g.face >= 0
     return np.where(seen, lens.distance - np.where(seen, g.depth, 0.0), -9.0), np.where(seen, g.region, 0)
+
+
+def _turned_away(depth: F64, cheek: Array, step: float) -> Array:
+    """Where a ``cheek`` turns away from the camera: hair seen there hangs behind it, not on it."""
+    down, right = np.gradient(depth, step)
+    steep = cheek & (np.hypot(down, right) > STEEP) & (depth > BESIDE)
+    return np.asarray(ndimage.binary_dilation(steep, iterations=1))
 
 
 def _points(lens: Lens, grid: Grid, depth: F64) -> F64:

@@ -70,7 +70,7 @@ def painted(avatar: Avatar, photo: U8, hair: F64, body: F64, grid: Grid) -> Avat
         ],
         axis=-1,
     )
-    full = _carried(colour, weight)
+    full = carried(colour, weight)
     albedo, surface = avatar.albedo.copy(), avatar.surface.copy()
     rect.window(albedo)[..., :3] = np.clip(np.rint(full), 0, 255)
     cover = ndimage.map_coordinates(ndimage.gaussian_filter(hair, 0.4 * scale), at, order=1, cval=0.0)
@@ -98,7 +98,7 @@ def _stretched(plane: F64, size: tuple[int, int]) -> F64:
     return np.asarray(ndimage.map_coordinates(plane, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest"))
 
 
-def _carried(colour: F64, weight: F64) -> F64:
+def carried(colour: F64, weight: F64) -> F64:
     """``colour`` (h, w, 3) where ``weight`` is 1; elsewhere what is near, coarser the farther (push-pull)."""
     out, total = colour * weight[..., None], weight.copy()
     filled = np.zeros_like(colour)

@@ -16,6 +16,9 @@ from engine.avatar import REGIONS, Avatar
 from engine.render import material, unproject
 from engine.render.reference import OWN, TEXELS, lit_atlas
 from kernels.texture import to_linear, to_srgb
+from training.bake import atlas
+from training.bake.skin_map import skin_map
+from training.portrait.mane_paint import carried
 
 Array = NDArray[Any]
 SKIN: Final = ("face", "lips", "brows", "neck_ears")
@@ -46,6 +49,7 @@ def coloured(avatar: Avatar) -> Avatar:
         if chosen.any():  # how bright it is in even light, no photograph tells: the paint does
             level = np.median(even[chosen].mean(-1)) / max(float(np.median(bare[chosen].mean(-1))), 1e-4)
             bare[rows] *= np.float32(level)
+    bare = _closed_lids(bare, laid * (lit.valid / np.float32(255)), side)
     grown, fine = _grown(bare, laid), old / np.maximum(_blurred(old), 1e-3)
     new = _enlarged(grown, step) * np.clip(fine.mean(-1, keepdims=True), *GRAIN)
     new = new / np.maximum(avatar.surface[..., :1] / np.float32(255), SHADE)
@@ -55,6 +59,23 @@ def coloured(avatar: Avatar) -> Avatar:
     colour = np.clip(to_srgb(np.clip(new, 0.0, 1.0)), *USUAL)
     albedo[..., :3][cover] = np.rint(colour[cover] * 255).astype(np.uint8)
     return replace(avatar, albedo=albedo)
+
+
+def _closed_lids(bare: Array, sure: Array, side: int) -> Array:
+    """Colours with the lids, which an open eye folds away, in those of the skin around them."""
+    found = skin_map()
+    lids: Array = np.zeros(found.covered.shape, np.float32)
+    lids[found.covered] = found.lids
+    lids = _mean(lids[..., None], lids.shape[0] // side).reshape(side, side)
+    rect = atlas.HEAD
+    share = side / atlas.SIZE
+    rows, columns = slice(int(rect.y * share), int((rect.y + rect.height) * share)), slice(0, side)
+    lid, known = np.clip(2.0 * lids[rows, columns], 0, 1), sure[rows, columns]
+    around = carried(bare[rows, columns].astype(np.float64), known * (lid < 0.05))
+    out = bare.copy()
+    mix = (ndimage.gaussian_filter(lid, 1.5) * (1 - known))[..., None]
+    out[rows, columns] += (mix * (around - bare[rows, columns])).astype(np.float32)
+    return out
 
 
 def _mean(plane: Array, step: int) -> Array:
