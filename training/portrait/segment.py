@@ -38,7 +38,7 @@ SMOOTH: Final = 4e-4  # variance of colour below which the photograph has no bor
 PERSON: Final = 64  # alpha from which on a pixel is somebody
 LEAST: Final = 0.25  # probability of being theirs at and below which nothing of a pixel is, and the same above
 SPECK: Final = 0.04  # square units: smaller patches are specks
-HIDDEN: Final = 0.5  # share of an eye that is covered, from which on it counts as hidden
+HIDDEN: Final = 0.5  # share of the oval around an eye that is covered, above which the eye is hidden
 DARK: Final = 0.8  # of the skin's brightness: below, a pixel between the brow's landmarks is hair
 PALE: Final = 0.55  # of the skin's brightness: above, and less coloured, a pixel in the mouth is a tooth
 BEHIND, FACE, HAIR, SKIN, TORSO, ARMS, HANDS, THINGS = range(len(CLASSES))
@@ -88,17 +88,13 @@ def segments(photo: U8, found: Found, alpha: U8) -> Segments:
 def warnings(found: Found, regions: U8) -> tuple[str, ...]:
     """What :func:`segments` saw that a likeness will suffer from, in words."""
     out = []
-    names = {
-        REGIONS.index(name): what
-        for name, what in (("accessories", "glasses or another thing"), ("hair", "hair"), ("hands", "a hand"))
-    }
-    covers = [
-        np.bincount(regions[inside], minlength=len(REGIONS))
-        for inside in (framing.filled(found.points[list(lid)], regions.shape) for lid in framing.LIDS)
-    ]
-    hidden = [counts for counts in covers if counts[list(names)].sum() > HIDDEN * max(counts.sum(), 1)]
+    names = {"accessories": "glasses or another thing", "hair": "hair", "hands": "a hand"}
+    kinds = [REGIONS.index(name) for name in names]
+    sockets = [framing.filled(_socket(found.points, lid), regions.shape) for lid in framing.LIDS]
+    counts = [np.bincount(regions[inside], minlength=len(REGIONS))[kinds] for inside in sockets]
+    hidden = [count for count, inside in zip(counts, sockets, strict=True) if count.sum() > HIDDEN * inside.sum()]
     if hidden:
-        what = names[max(names, key=lambda region: sum(int(counts[region]) for counts in hidden))]
+        what = list(names.values())[int(np.argmax(np.sum(hidden, 0)))]
         which = "both eyes are" if len(hidden) == 2 else "an eye is"
         out.append(f"{which} covered by {what}: choose a photograph that shows the eyes")
     return tuple(out)
@@ -255,11 +251,22 @@ def _parts(rgb: F32, label: U8, points: Array) -> U8:
     tooth = (light > PALE * skin) & (span < 0.8 * float(np.median(span[face])) + 0.04)
     out[mouth & face] = np.where(tooth, REGIONS.index("teeth"), REGIONS.index("mouth"))[mouth & face]
     for lid in framing.LIDS:
-        inside = framing.filled(points[list(lid)], label.shape)
-        covered = inside & np.isin(label, (HAIR, HANDS, THINGS))
-        if covered.sum() <= HIDDEN * inside.sum():
-            out[inside & (label > 0)] = REGIONS.index("eyes")
+        socket = framing.filled(_socket(points, lid), label.shape)
+        covered = socket & np.isin(label, (HAIR, HANDS, THINGS))
+        if covered.sum() <= HIDDEN * socket.sum():  # else something hides the eye; less than that is paint on lids
+            out[covered & (label != HAIR)] = REGIONS.index("face")
+            out[framing.filled(points[list(lid)], label.shape) & (label > 0)] = REGIONS.index("eyes")
     return out
+
+
+def _socket(points: Array, lid: tuple[int, ...]) -> Array:
+    """(24, 2) an oval around an eye, a lens of dark glasses or less."""
+    ends = points[[lid[0], lid[8]], :2]
+    across = (ends[1] - ends[0]) / max(float(np.linalg.norm(ends[1] - ends[0])), 1e-6)
+    wide, high = 0.55 * float(np.linalg.norm(ends[1] - ends[0])), 0.15 * framing.unit(points)
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)[:, None]
+    down = np.array([-across[1], across[0]])
+    return np.asarray(ends.mean(0) + wide * np.cos(angle) * across + high * np.sin(angle) * down)
 
 
 def _resized(x: Array, size: tuple[int, int]) -> F32:
