@@ -120,7 +120,7 @@ def test_a_film_that_shows_no_teeth_gets_drawn_ones() -> None:
     now = dubber.step(2, still[2])
     middle = Lips(seen, faces).step(2).after[[13, 14]].mean(0).astype(int)
     assert np.abs(now[middle[1], middle[0]].astype(int) - still[2][middle[1], middle[0]]).max() > 20
-    view = drawn(-0.07, 0.0, 0.025)
+    view = drawn(-0.07, 0.0, 0.025, 2000.0)
     assert view.picture.max() > 150 and view.jaw is not None and view.jaw < 0
 
 

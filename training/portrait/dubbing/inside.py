@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from engine import avatar as packs
 from engine.body.body import Body
@@ -102,13 +103,15 @@ class Inside:
         self._height, self._depth = float(rest[3:8, 1].mean()), float(rest[3:8, 2].mean()) + DEEP
         self._middle, self._half = float(rest[[0, -1], 0].mean()), 0.5 * float(rest[-1, 0] - rest[0, 0])
         self._white: list[F64] = []
+        scale = float(np.median(track.poses.scale[track.seen]))
+        self._drawn = drawn(self._height, self._middle, self._half, scale)
 
     def keep(self, at: int, piece: Piece, eyes: bool) -> None:
         """Takes what picture ``at`` shows between its lips, if a word wants it; with ``eyes``, also how white they are,
         which is how white drawn teeth will be."""
         points = self._track.pixels[at] - piece.corner
         if eyes and (white := eye_white(piece.picture, points)) is not None:
-            self._white.append(white)
+            self._white.append(np.maximum(white, _light(piece.picture, points).mean()))
         if at in self._wanted:
             axes, shift = self._place(at)
             view = _seen(piece.picture, points, axes, shift - piece.corner, float(self._track.poses.scale[at]))
@@ -119,7 +122,7 @@ class Inside:
         """(h, w, 3) of a rectangle at ``corner`` (x, y) of picture ``at``, as it would be without lips."""
         view = self._views.get(int(self._of[at]))
         if view is None:
-            view = drawn(self._height, self._middle, self._half)
+            view = self._drawn
             light = np.clip(self._whiteness() / TOOTH, 0.3, 1.15)
         else:
             light = np.clip(_light(picture, mouth.before) / view.light, 0.7, 1.4)
@@ -233,10 +236,12 @@ def eye_white(picture: U8, points: F64) -> F64 | None:
     return np.mean(found, axis=0) if found else None
 
 
-def drawn(height: float, middle: float, half: float) -> View:
+def drawn(height: float, middle: float, half: float, sight: float) -> View:
     """The drawn mouth, for a person whose resting lips are at ``height``, about ``middle``, ``half`` as wide (metres in
-    the face's frame)."""
+    the face's frame), seen at about ``sight`` pixels a metre."""
     picture, jaw, own_half = _model()
+    blur = 0.45 * float(np.sqrt(max((MODEL_SCALE / sight) ** 2 - 1.0, 0.0)))
+    picture = np.stack([gaussian_filter(picture[..., k], blur) for k in range(3)], -1)
     wider = float(np.clip(half / own_half, 0.8, 1.25))
     scale = MODEL_SCALE / wider
     centre = np.array([0.5 * MODEL_SIZE[1], 0.5 * MODEL_SIZE[0]])
