@@ -158,7 +158,7 @@ class Portraits:
                 enrolment = Enrolment(self._command, job.id, job.name, job.consent, work)
                 job.warnings = await enrolment.run(job.photo, self._config.timeout_s, lambda *at: _progress(job, *at))
                 await _to_its_end(asyncio.get_running_loop().run_in_executor(OPENERS, self._keep, job, work))
-                state = "done"
+                state, job.share = "done", 1.0
         except asyncio.CancelledError:
             job.error = "cancelled"
             raise

@@ -45,7 +45,7 @@ def test_a_photograph_becomes_an_avatar_that_only_its_id_finds(engine: DoubleEng
             seen = await told(address, name, lambda a: 0.2 < a["share"] < 1)
             assert seen["step"] == "fitting the head"
             made = await told(address, name, ended)
-            assert made["state"] == "done", made
+            assert (made["state"], made["share"]) == ("done", 1.0), made
             assert made["warnings"] == ["the face is small: the texture will be soft"]
             assert in_folder(folder) == [name]
             assert (folder / name / "consent.txt").read_text() == CONSENT
