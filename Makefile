@@ -5,14 +5,14 @@ BIN    := $(VENV)/bin
 
 .PHONY: setup serve test lint bench clean
 
-setup: $(VENV)/.default          ## .venv with the default install (no torch)
+setup: $(VENV)/.default          ## .venv with the default install and your own portraits (no torch)
 
 $(VENV)/.default: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "visavis needs Python 3.11 or 3.12; run: make setup PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m pip install --quiet -e '.[portrait]'
 	@touch $@
 
 serve: $(VENV)/.default          ## the demo, in your browser
