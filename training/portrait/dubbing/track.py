@@ -34,6 +34,7 @@ AGAIN: Final = 5  # pictures between two searches for a lost face
 SMALLEST: Final = 24.0  # pixels between the outer eye corners
 FEWEST: Final = 5  # pictures with a face
 CALIBRATION: Final = 400  # faces that the resting one is looked for in, at most
+AWAY: Final = math.radians(60.0)  # of the head's turn: from there on landmarks are guesses, and nothing is dubbed
 WINDOW: Final = 7  # pictures over which the head's pose is a parabola
 CHOICES: Final = ("largest", "left", "right")
 EYES: Final = (33, 263)
@@ -130,10 +131,11 @@ class Poses:
 
 @dataclass(frozen=True)
 class Track:
-    """A face through T pictures of ``size`` (H, W). seen (T,): whether it was found; pixels (T, 468, 2) as detected;
-    moved (T, 468, 3) metres that each landmark is off the person's neutral face, in the face's frame; neutral (468, 3);
-    drift (T, 468, 3) metres: what a turned head alone changes in what the detector sees of a still face; poses;
-    solved (T, 52): facial actions as far as landmarks tell them; others: how many other faces were seen at once."""
+    """A face through T pictures of ``size`` (H, W). seen (T,): whether it was found, and not in profile;
+    pixels (T, 468, 2) as detected; moved (T, 468, 3) metres that each landmark is off the person's neutral face, in the
+    face's frame; neutral (468, 3); drift (T, 468, 3) metres: what a turned head alone changes in what the detector sees
+    of a still face; poses; solved (T, 52): facial actions as far as landmarks tell them; others: how many other faces
+    were seen at once."""
 
     size: tuple[int, int]
     seen: NDArray[np.bool_]
@@ -169,11 +171,18 @@ def track(faces: Sequence[Face | None], size: tuple[int, int], others: int = 0) 
         face = faces[at]
         assert face is not None
         now = solver.measure(face, size)
+        if abs(math.atan2(now.rotation[0, 2], now.rotation[2, 2])) > AWAY:
+            seen[at] = False
+            continue
         pixels[at], turn[at], scale[at] = face.points[:MESH, :2], now.rotation, 1e3 / now.place[2]
         shift[at] = now.place[0] * scale[at] + 0.5 * width, 0.5 * height - now.place[1] * scale[at]
         drift[at] = 1e-3 * np.tensordot(turned(solver.turn(now)), _drift(), 1)
         moved[at] = now.points - solver.neutral.points
         solved[at] = solver.step(face, size, float(at) * 1e3).face  # so far apart in time that nothing is smoothed
+    if seen.sum() < FEWEST:
+        raise TrackError(
+            f"the face looks aside in all but {int(seen.sum())} pictures; it should be seen from the front"
+        )
     raw = Poses(turn, scale, shift)
     return Track(size, seen, pixels, moved, solver.neutral.points, drift, _steadied(raw, seen), solved, others)
 
