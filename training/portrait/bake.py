@@ -86,7 +86,9 @@ def bake(
     if segments is None:
         return avatar
     report("hair as it is in the photograph")
-    avatar = mane.own_hair(avatar, photo, fit, segments.alpha, segments.regions)
+    haired = mane.own_hair(avatar, photo, fit, segments.alpha, segments.regions)
+    hair = "none" if haired is avatar else "photograph"
+    avatar = replace(haired, meta=replace(haired.meta, look=haired.meta.look | {"hair": hair}))
     report("skin and clothes as they are in the photograph")
     avatar = replace(avatar, reference=retake(avatar, photo, fit, segments.alpha, segments.regions))
     avatar = skin.coloured(avatar)

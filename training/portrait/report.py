@@ -24,6 +24,7 @@ from training.portrait.enrol import Enrolment
 U8 = NDArray[np.uint8]
 Array = NDArray[Any]
 TILE: Final = 288  # pixels a side of one picture
+COLUMNS: Final = 4
 ROOM: Final = 26  # pixels under it for its name
 SIZE: Final = 512
 VIEWS: Final = (0, -25, 25)  # degrees
@@ -46,10 +47,10 @@ def draw(enrolment: Enrolment) -> U8:
     """The report as one picture: photograph, front, sides, closed eyes; then the mouth shapes."""
     painted = dict(_pictures(enrolment.avatar))
     tiles = [("the photograph", before(enrolment)), *painted.items()]
-    columns = math.ceil(len(tiles) / 2)
-    out = np.full((2 * (TILE + ROOM), columns * TILE, 3), PAPER, np.uint8)
+    rows = math.ceil(len(tiles) / COLUMNS)
+    out = np.full((rows * (TILE + ROOM), COLUMNS * TILE, 3), PAPER, np.uint8)
     for number, (name, picture) in enumerate(tiles):
-        y, x = number // columns * (TILE + ROOM), number % columns * TILE
+        y, x = number // COLUMNS * (TILE + ROOM), number % COLUMNS * TILE
         out[y : y + TILE, x : x + TILE] = _shrunk(picture)
         out[y + TILE : y + TILE + ROOM, x : x + TILE] = _label(name)
     return out

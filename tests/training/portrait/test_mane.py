@@ -13,8 +13,8 @@ from engine.render.geometric import GeometricRenderer
 from engine.viewpoint import Viewpoint
 
 pytest.importorskip("PIL")
-from tests.training.portrait.people import HAIR, perfect, photographed, shorn  # noqa: E402
-from training.portrait import mane  # noqa: E402
+from tests.training.portrait.people import HAIR, perfect, photographed, shorn
+from training.portrait import mane
 
 
 @pytest.fixture(scope="module")
