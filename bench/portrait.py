@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -27,6 +28,8 @@ from bench.portrait_views import Films, Stage, raw_mesh
 from bench.report import Measured, Metrics, spread, value
 from bench.watermark import CHANGES, Clip
 from bench.watermark import measure as find_marks
+from training import perceptual
+from training.perceptual import Perceptual
 from training.portrait import enrol
 from training.portrait.bake import About
 from training.portrait.enrol import CONSENT, Enrolment
@@ -37,6 +40,25 @@ PEOPLE, FEW = 23, 3
 GREY: Final = 128.0  # what people are compared over
 KEYS: Final = 40  # wrong keys a clip that no watermark may be found with
 DLIB: Final = 0.6  # distance below which dlib calls two faces one person
+
+
+@dataclass
+class Judges:
+    """Who it is, and how alike pictures look: networks that nothing here is trained against."""
+
+    who: Identity
+    alike: Perceptual
+
+    def face(self, picture: U8) -> F32 | None:
+        """dlib's 128 numbers; None when nobody is found."""
+        place = self.who.place(picture)
+        return None if place is None else self.who.embed(picture, place)
+
+    @torch.no_grad()
+    def apart(self, one: NDArray[np.float64], other: NDArray[np.float64], inside: NDArray[np.bool_]) -> float:
+        """Perceptual distance of pictures (S, S, 3) of 0 to 255 where ``inside``."""
+        a, b = (torch.from_numpy(picture.transpose(2, 0, 1)[None] / 255).float() for picture in (one, other))
+        return float(self.alike(a, b, torch.from_numpy(inside[None, None]).float())[0])
 
 
 @dataclass
@@ -58,7 +80,7 @@ class Samples:
 
 def run(*, quick: bool, log: Console) -> Measured:
     """Three studio people (quick) or 23, and the astronaut when scikit-image is here."""
-    judge, films, samples = Identity(), Films(2.5 if quick else 5.0), Samples()
+    judge, films, samples = Judges(Identity(), perceptual.load("people")), Films(2.5 if quick else 5.0), Samples()
     real = people.astronaut()
     if real is None:
         log.print("without the real photograph: pip install --no-deps scikit-image brings it")
@@ -69,7 +91,7 @@ def run(*, quick: bool, log: Console) -> Measured:
     for number, sitter in enumerate(sitters):
         made = _enrolled(sitter, samples)
         stage = Stage(made.avatar, people.FRAMING, people.SIZE)
-        photograph = _face(judge, made.photo.rgb)
+        photograph = judge.face(made.photo.rgb)
         if photograph is None:
             raise ValueError(f"the judge of identity finds no face in the photograph of {sitter.name}")
         if sitter.known:
@@ -101,18 +123,13 @@ def _enrolled(sitter: people.Sitter, samples: Samples) -> Enrolment:
     return made
 
 
-def _face(judge: Identity, picture: U8) -> F32 | None:
-    place = judge.place(picture)
-    return None if place is None else judge.embed(picture, place)
-
-
-def _judge(judge: Identity, photograph: F32, picture: U8, name: str, samples: Samples) -> None:
+def _judge(judge: Judges, photograph: F32, picture: U8, name: str, samples: Samples) -> None:
     """Adds how far a picture is from the photograph; a picture without a face is as far as faces get."""
-    face = _face(judge, picture)
+    face = judge.face(picture)
     samples.add(name, 1.5 if face is None else distance(photograph, face))
 
 
-def _speaking(judge: Identity, photograph: F32, pictures: Sequence[U8], samples: Samples) -> None:
+def _speaking(judge: Judges, photograph: F32, pictures: Sequence[U8], samples: Samples) -> None:
     """The median of one person's pictures: one blink does not make another person."""
     own = Samples()
     for picture in pictures:
@@ -121,13 +138,13 @@ def _speaking(judge: Identity, photograph: F32, pictures: Sequence[U8], samples:
 
 
 def _truth(
-    judge: Identity, sitter: people.Sitter, made: Enrolment, stage: Stage, views: dict[int, Any], photograph: F32,
+    judge: Judges, sitter: people.Sitter, made: Enrolment, stage: Stage, views: dict[int, Any], photograph: F32,
     samples: Samples, rows: list[list[U8]],
 ) -> None:  # fmt: skip
     """Errors to photographs from the sides, ours and those of the raw textured mesh; distances of the person's own
     photographs in other lights and moods."""
     for other in sitter.others:
-        face = _face(judge, other)
+        face = judge.face(other)
         if face is not None:
             samples.add("same", distance(photograph, face))
     row = [_cut(made)]
@@ -140,6 +157,10 @@ def _truth(
         inside = (sitter.alpha[k] > 8) | (views[yaw].rgba[..., 3] > 8) | (cover > 8)
         baseline = _over_grey(plain, cover)
         errors = [float(np.abs(picture - truth)[inside].mean()) for picture in (ours, baseline)]
+        looks = [judge.apart(picture, truth, inside) for picture in (ours, baseline)]
+        samples.add("perceptual", looks[0])
+        samples.add("perceptual_baseline", looks[1])
+        samples.add("perceptual_ratio", looks[0] / looks[1])
         samples.add("error", errors[0])
         samples.add("baseline", errors[1])
         samples.add("ratio", errors[0] / errors[1])
@@ -172,6 +193,11 @@ def _collected(samples: Samples, portraits: list[tuple[str, F32]]) -> Metrics:
         "identity_within_dlib": value(float((speaking <= DLIB).mean()), "of people, speaking at 25 degrees"),
         "reprojection_iod_pct": spread(samples.of("reprojection_iod_pct"), "% of the eyes' distance"),
         "view25_error_vs_baseline": value(float(np.median(samples.of("ratio"))), "x raw textured mesh (median)"),
+        "view25_perceptual_vs_baseline": value(
+            float(np.median(samples.of("perceptual_ratio"))), "x raw textured mesh (median)"
+        ),
+        "view25_perceptual": spread(samples.of("perceptual"), "of features"),
+        "view25_perceptual_baseline": spread(samples.of("perceptual_baseline"), "of features"),
         "view25_error": spread(samples.of("error"), "of 255"),
         "view25_error_baseline": spread(samples.of("baseline"), "of 255"),
         "closure_seen": value(float(np.mean(samples.of("closure_seen"))), "of p, b, m"),
