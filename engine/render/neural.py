@@ -30,6 +30,7 @@ U8 = NDArray[np.uint8]
 JUMP: Final = math.radians(12)  # a camera that turns farther in one frame was cut to another place
 SOFT: Final = math.radians(5)  # before the limit from which a view is held back more and more
 NEAR, FAR = 0.6, 1.5  # distances of the training views, as shares of the framing's
+PHOTOGRAPHED: Final = "photograph"  # a pack's hair when its outline is a photograph's: nothing lies beyond it
 _KEPT: Final = 8  # avatars whose texture and code stay made
 _known: dict[tuple[int, str], tuple[Avatar, Surface, F32]] = {}
 
@@ -76,6 +77,7 @@ class NeuralRenderer:
         self._inputs["code"][:] = code
         self._rgb, self._alpha = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
         self._last = np.zeros((*size, 4), np.uint8)
+        self._outlined = avatar.meta.look.get("hair") == PHOTOGRAPHED
         self.clamped = 0
         self.show(background or Backdrop())
 
@@ -128,6 +130,8 @@ class NeuralRenderer:
         self._last = cells.paint(
             answer["residual"][0], answer["shares"][0], answer["gain"][0], self._inputs["cells"][0], state.spare
         )
+        if self._outlined:
+            cells.confine(self._last, known.hi[3])
         over(self._last, self._behind, self._rgb, self._alpha)
         stages.mark("composite")
         picture = NeuralPicture(self._rgb, self._alpha, self._last, answer["mask"][0])

@@ -17,7 +17,7 @@ from kernels.cells import cpu
 from kernels.guidance import Guidance
 from kernels.jit import F32, U8
 
-__all__ = ["CLASSES", "PACKED", "PATCH", "RESIDUAL", "SHARES", "pack", "paint"]
+__all__ = ["CLASSES", "PACKED", "PATCH", "RESIDUAL", "SHARES", "confine", "pack", "paint"]
 
 PATCH: Final = 8  # pixels of a patch's side: two cells
 CLASSES: Final = 8
@@ -57,6 +57,19 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: U8) -> U8:
     _check("out", out, (PATCH * height, PATCH * width, 4), np.uint8)
     cpu.paint(residual, shares, gain, cells.reshape(-1, PACKED), out.view(np.uint32)[..., 0])
     return out
+
+
+def confine(picture: U8, cover: U8) -> U8:
+    """Takes from ``picture`` (H,W,4) u8, premultiplied, whatever alpha is beyond ``cover`` (H,W) u8, and returns it.
+
+    Colours are cut at the new alpha, not scaled: along an outline the network paints as much colour as the guidance
+    has there, and under too much alpha that is a black rim. Raises ValueError on other shapes.
+    """
+    shape = picture.shape[:2]
+    _check("picture", picture, (*shape, 4), np.uint8)
+    _check("cover", cover, shape, np.uint8)
+    cpu.confine(picture.reshape(-1, 4), cover.reshape(-1))
+    return picture
 
 
 def _check(name: str, array: Any, shape: tuple[int, ...], kind: Any) -> None:

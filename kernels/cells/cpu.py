@@ -113,6 +113,16 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: Any) -> None:
             store(out, at + 12 * width, _row3(word, word))
 
 
+@fast
+def confine(picture: U8, cover: U8) -> None:
+    """``picture`` (N,4), ``cover`` (N,). Most pixels are within already, and are not written."""
+    for i in range(cover.size):
+        most = cover[i]
+        if picture[i, 3] > most:
+            for p in range(4):
+                picture[i, p] = min(picture[i, p], most)
+
+
 @inlined
 def of_byte(cells: U8, at: Int) -> Any:
     """Sixteen bytes as numbers in [0, 1]."""

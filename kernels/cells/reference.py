@@ -56,3 +56,8 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8) -> U8:
     rgb = cover * ((1 - keep * planes[9]) * planes[:3] * bilinear(gain.astype(np.float64), 8) + keep * planes[6:9])
     rgb += from_cells(residual.astype(np.float64), 4)
     return np.floor(np.moveaxis(np.stack([*np.clip(rgb, 0, cover), cover]), 0, 2) * 255 + 0.5).astype(np.uint8)
+
+
+def confine(picture: U8, cover: U8) -> U8:
+    """The picture (H,W,4), a new one."""
+    return np.where(picture[..., 3:] > cover[..., None], np.minimum(picture, cover[..., None]), picture)

@@ -62,6 +62,25 @@ def test_the_same_motion_gives_the_same_pictures_bit_for_bit(renderer, weights):
     same(film(renderer, range(5))[0], film(again, range(5))[0])
 
 
+def test_hair_of_a_photograph_ends_where_the_guide_ends_and_other_hair_where_the_network_says(monkeypatch, weights):
+    paint = neural.cells.paint
+
+    def widened(*args):
+        out = paint(*args)
+        out[..., 3] = np.maximum(out[..., 3], 200)
+        return out
+
+    monkeypatch.setattr(neural.cells, "paint", widened)
+    plain = make_avatar()
+    own = replace(plain, meta=replace(plain.meta, look={**plain.meta.look, "hair": neural.PHOTOGRAPHED}))
+    free, confined = (neural.NeuralRenderer(avatar, weights, SIZE, "head") for avatar in (plain, own))
+    wide, tight = (film(renderer, range(1))[0][0][0] for renderer in (free, confined))
+    cover = confined._known.hi[3]
+    assert (wide[..., 3] >= 200).all() and (cover == 0).any()
+    np.testing.assert_array_equal(tight[..., 3], np.minimum(wide[..., 3], cover))
+    assert (tight[..., :3] <= tight[..., 3:]).all()
+
+
 def test_in_pieces_it_paints_what_it_paints_in_one_go_and_two_states_do_not_mix(renderer):
     whole, _ = film(renderer, range(6))
     other, _ = film(renderer, range(9, 3, -1))
