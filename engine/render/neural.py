@@ -131,7 +131,7 @@ class NeuralRenderer:
             answer["residual"][0], answer["shares"][0], answer["gain"][0], self._inputs["cells"][0], state.spare
         )
         if self._outlined:
-            cells.confine(self._last, known.hi[3])
+            cells.confine(self._last, known.hi[:4])
         over(self._last, self._behind, self._rgb, self._alpha)
         stages.mark("composite")
         picture = NeuralPicture(self._rgb, self._alpha, self._last, answer["mask"][0])

@@ -59,16 +59,17 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: U8) -> U8:
     return out
 
 
-def confine(picture: U8, cover: U8) -> U8:
-    """Takes from ``picture`` (H,W,4) u8, premultiplied, whatever alpha is beyond ``cover`` (H,W) u8, and returns it.
+def confine(picture: U8, lit: U8) -> U8:
+    """Where ``picture`` (H,W,4) u8, premultiplied, has more alpha than the lit surface (4,H,W) u8 (kernels/guidance's
+    hi), it gets the surface's alpha, and no more of a colour than that has. Returns ``picture``.
 
-    Colours are cut at the new alpha, not scaled: along an outline the network paints as much colour as the guidance
-    has there, and under too much alpha that is a black rim. Raises ValueError on other shapes.
+    Along an outline the network paints about as much colour as the guidance has there; under too much alpha that is a
+    black rim. Raises ValueError on other shapes.
     """
     shape = picture.shape[:2]
     _check("picture", picture, (*shape, 4), np.uint8)
-    _check("cover", cover, shape, np.uint8)
-    cpu.confine(picture.reshape(-1, 4), cover.reshape(-1))
+    _check("lit", lit, (4, *shape), np.uint8)
+    cpu.confine(picture.reshape(-1, 4), lit.reshape(4, -1))
     return picture
 
 

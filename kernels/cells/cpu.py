@@ -114,13 +114,14 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8, out: Any) -> None:
 
 
 @fast
-def confine(picture: U8, cover: U8) -> None:
-    """``picture`` (N,4), ``cover`` (N,). Most pixels are within already, and are not written."""
-    for i in range(cover.size):
-        most = cover[i]
-        if picture[i, 3] > most:
-            for p in range(4):
-                picture[i, p] = min(picture[i, p], most)
+def confine(picture: U8, lit: U8) -> None:
+    """``picture`` (N,4), ``lit`` (4,N). Most pixels are within already, and are not written."""
+    for i in range(lit.shape[1]):
+        alpha = lit[3, i]
+        if picture[i, 3] > alpha:
+            picture[i, 3] = alpha
+            for p in range(3):
+                picture[i, p] = min(picture[i, p], min(lit[p, i], alpha))
 
 
 @inlined

@@ -58,6 +58,7 @@ def paint(residual: F32, shares: F32, gain: F32, cells: U8) -> U8:
     return np.floor(np.moveaxis(np.stack([*np.clip(rgb, 0, cover), cover]), 0, 2) * 255 + 0.5).astype(np.uint8)
 
 
-def confine(picture: U8, cover: U8) -> U8:
+def confine(picture: U8, lit: U8) -> U8:
     """The picture (H,W,4), a new one."""
-    return np.where(picture[..., 3:] > cover[..., None], np.minimum(picture, cover[..., None]), picture)
+    most = np.moveaxis(np.minimum(lit, lit[3]), 0, 2)
+    return np.where(picture[..., 3:] > most[..., 3:], np.minimum(picture, most), picture)

@@ -49,9 +49,10 @@ def test_a_confined_picture_equals_the_reference(size):
     draws = np.random.default_rng(1)
     picture = draws.integers(0, 256, (*size, 4)).astype(np.uint8)
     picture[..., :3] = np.minimum(picture[..., :3], picture[..., 3:])
-    cover = draws.choice(np.array([0, 90, 255], np.uint8), size)
-    before, expected = picture.copy(), reference.confine(picture, cover)
-    assert cells.confine(picture, cover) is picture
+    lit = draws.integers(0, 256, (4, *size)).astype(np.uint8)
+    lit[3] = cover = draws.choice(np.array([0, 90, 255], np.uint8), size)
+    before, expected = picture.copy(), reference.confine(picture, lit)
+    assert cells.confine(picture, lit) is picture
     np.testing.assert_array_equal(picture, expected)
     assert (picture[..., 3] == np.minimum(before[..., 3], cover)).all() and (picture[..., :3] <= picture[..., 3:]).all()
     np.testing.assert_array_equal(picture[cover == 255], before[cover == 255])
@@ -68,8 +69,8 @@ def test_cells_name_what_does_not_fit():
     known, warped = planes((8, 8))
     with pytest.raises(ValueError, match="out must be"):
         cells.pack(known, warped, np.zeros((2, 2, 5), np.uint8))
-    with pytest.raises(ValueError, match="cover must be"):
-        cells.confine(np.zeros((8, 8, 4), np.uint8), np.zeros((8, 4), np.uint8))
+    with pytest.raises(ValueError, match="lit must be"):
+        cells.confine(np.zeros((8, 8, 4), np.uint8), np.zeros((3, 8, 8), np.uint8))
     with pytest.raises(ValueError, match="guidance.hi must be"):
         cells.pack(planes((12, 8))[0], warped, np.zeros((1, 1, 4, cells.PACKED), np.uint8))
     with pytest.raises(ValueError, match="shares must be"):
