@@ -49,6 +49,7 @@ ASIDE: Final = 0.14  # radians: a head that is turned so far hides one of its ch
 BROW: Final = 0.028  # metres above the eyes: hair above hangs over the forehead
 STEEP: Final = 1.8  # metres of depth a metre across: a cheek that turned so far away wears no hair
 BESIDE: Final = -0.045  # metres behind the eyes: what lies farther back may
+SEAM: Final = 0.25  # of a cell, inward from the outline, over which the two sheets are sewn together
 FEW: Final = 0.12  # share of the head that must be hair, else the head is bald
 HANGS: Final = (0.09, 0.20)  # metres below the eyes between which hair passes from the head to the trunk
 MEET: Final = 0.030  # metres of height from which on front and back are a head's depth apart
@@ -78,8 +79,8 @@ def own_hair(avatar: Avatar, photo: U8, fit: Fit, alpha: U8, regions: U8) -> Ava
     front = _front(share, depth, skull, bulge, closed, grid.step / fit.lens.scale)
     back = _back(avatar, head, fit.lens, grid, bulge, closed)
     solid = [
-        _sheet(fit.lens, grid, front, _level(share), False),
-        _sheet(fit.lens, grid, back, _level(body), True),
+        _sheet(fit.lens, grid, np.where(depth > -1, front, _seamed(front, body)), _level(share), False),
+        _sheet(fit.lens, grid, _seamed(back, body), _level(body), True),
     ]
     fringe = _sheet(fit.lens, grid, middle, np.minimum(_level(share, THIN), INSIDE - bulge), False)
     under = _under(head, share, body, fit.lens, grid)
@@ -253,6 +254,12 @@ def _closed(bulge: F64) -> F64:
     """How far the two sheets may part, in [0, 1]: they meet along the outline."""
     share = np.clip(bulge / MEET, 0.0, 1.0)
     return np.asarray(share * share * (3.0 - 2.0 * share))
+
+
+def _seamed(depth: F64, body: F64) -> F64:
+    """``depth`` drawn to the middle along the outline of ``body``, where the other sheet is too: no gap is left."""
+    share = np.clip(_level(body) / SEAM, 0.0, 1.0)
+    return np.asarray(MIDDLE + share * (depth - MIDDLE))
 
 
 def _under(head: Array, share: F64, body: F64, lens: Lens, grid: Grid) -> Array:

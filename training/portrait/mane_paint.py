@@ -19,7 +19,7 @@ U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
 Array = NDArray[Any]
 GLOSS: Final = 60  # of 255
-DEEP: Final = 0.02  # of the grid from the outline inward, where nothing is see-through
+OPAQUE: Final = 0.45  # share of hair or head from which on nothing is see-through: the sheets end at a half
 SOFT_LINE: Final = 0.012  # metres over which the painted scalp fades in at the hairline
 
 
@@ -50,7 +50,7 @@ class Grid:
 
 def painted(avatar: Avatar, photo: U8, hair: F64, body: F64, grid: Grid) -> Avatar:
     """The photograph's hair in the atlas's rectangle for it; what it does not show carried on from around. Opaque
-    within the outline ``body`` and where more than half of a texel is hair, thinning out from there."""
+    within the outline ``body``, thinning out from there."""
     rect = atlas.HAIR
     y, x = np.mgrid[: rect.height, : rect.width]
     at = [
@@ -74,8 +74,7 @@ def painted(avatar: Avatar, photo: U8, hair: F64, body: F64, grid: Grid) -> Avat
     albedo, surface = avatar.albedo.copy(), avatar.surface.copy()
     rect.window(albedo)[..., :3] = np.clip(np.rint(full), 0, 255)
     cover = ndimage.map_coordinates(ndimage.gaussian_filter(hair, 0.4 * scale), at, order=1, cval=0.0)
-    depth = ndimage.distance_transform_edt(body > 0.5) / max(body.shape)
-    within = _stretched(ndimage.gaussian_filter(depth, 1.0), cover.shape) > DEEP
+    within = _stretched(ndimage.gaussian_filter(body, 0.9), cover.shape) > OPAQUE  # the sheets are closed to their edge
     rect.window(albedo)[..., 3] = np.where(within, 255, np.clip(np.rint(510 * cover), 0, 255))
     rect.window(surface)[:] = (255, GLOSS, 0, 255)
     _scalp(albedo, np.median(photo[hair > 0.9], axis=0))
