@@ -49,7 +49,8 @@ ASIDE: Final = 0.14  # radians: a head that is turned so far hides one of its ch
 BROW: Final = 0.028  # metres above the eyes: hair above hangs over the forehead
 STEEP: Final = 1.8  # metres of depth a metre across: a cheek that turned so far away wears no hair
 BESIDE: Final = -0.045  # metres behind the eyes: what lies farther back may
-SEAM: Final = 0.25  # of a cell, inward from the outline, over which the two sheets are sewn together
+FULL: Final = 0.8  # of a cell that is hair or head: the opaque sheets end within what is painted opaque
+SEAM: Final = 0.15  # of a cell, inward from the outline, over which the two sheets are sewn together
 FEW: Final = 0.12  # share of the head that must be hair, else the head is bald
 HANGS: Final = (0.09, 0.20)  # metres below the eyes between which hair passes from the head to the trunk
 MEET: Final = 0.030  # metres of height from which on front and back are a head's depth apart
@@ -75,14 +76,15 @@ def own_hair(avatar: Avatar, photo: U8, fit: Fit, alpha: U8, regions: U8) -> Ava
         return avatar
     body = _outline(share, skull & above, fit.lens, grid)
     bulge = _inflated(body, grid.step / fit.lens.scale)
+    edge = _level(body, FULL)
     closed, middle = _closed(bulge), np.full(share.shape, MIDDLE)
     front = _front(share, depth, skull, bulge, closed, grid.step / fit.lens.scale)
     back = _back(avatar, head, fit.lens, grid, bulge, closed)
     solid = [
-        _sheet(fit.lens, grid, np.where(depth > -1, front, _seamed(front, body)), _level(share), False),
-        _sheet(fit.lens, grid, _seamed(back, body), _level(body), True),
+        _sheet(fit.lens, grid, front, np.minimum(_level(share), edge), edge, False),
+        _sheet(fit.lens, grid, back, edge, edge, True),
     ]
-    fringe = _sheet(fit.lens, grid, middle, np.minimum(_level(share, THIN), INSIDE - bulge), False)
+    fringe = _sheet(fit.lens, grid, middle, np.minimum(_level(share, THIN), INSIDE - bulge), edge, False)
     under = _under(head, share, body, fit.lens, grid)
     return _added(_sunk(painted(avatar, photo, hair, body, grid), under), solid, fringe)
 
@@ -168,8 +170,13 @@ def _turned_away(depth: F64, cheek: Array, step: float) -> Array:
 
 def _points(lens: Lens, grid: Grid, depth: F64) -> F64:
     """(rows, columns, 3) of the head's frame, under each cell at ``depth``."""
+    return _at(lens, grid.pixels(), depth)
+
+
+def _at(lens: Lens, pixels: F64, depth: F64) -> F64:
+    """(..., 3) of the head's frame, under pixels (..., 2) of the photograph at ``depth`` (...)."""
     away = lens.distance - depth
-    flat = (grid.pixels() - lens.centre) / lens.focal * away[..., None] - (lens.origin - lens.centre) / lens.scale
+    flat = (pixels - lens.centre) / lens.focal * away[..., None] - (lens.origin - lens.centre) / lens.scale
     camera = np.stack([flat[..., 0], -flat[..., 1], depth], axis=-1)
     return np.asarray(camera @ lens.turn)
 
@@ -256,12 +263,6 @@ def _closed(bulge: F64) -> F64:
     return np.asarray(share * share * (3.0 - 2.0 * share))
 
 
-def _seamed(depth: F64, body: F64) -> F64:
-    """``depth`` drawn to the middle along the outline of ``body``, where the other sheet is too: no gap is left."""
-    share = np.clip(_level(body) / SEAM, 0.0, 1.0)
-    return np.asarray(MIDDLE + share * (depth - MIDDLE))
-
-
 def _under(head: Array, share: F64, body: F64, lens: Lens, grid: Grid) -> Array:
     """(V,) which vertices of the head the sheets cover: of its back all, of its front those under hair."""
     places = head.astype(np.float64)
@@ -290,8 +291,9 @@ def _level(share: F64, least: float = 0.5) -> F64:
     return np.asarray(ndimage.gaussian_filter(share, 0.9) - least)
 
 
-def _sheet(lens: Lens, grid: Grid, depth: F64, level: F64, turned: bool) -> Sheet:
-    """(points (n, 3), faces, unit coordinates (n, 2), normals) of one sheet where ``level`` is positive."""
+def _sheet(lens: Lens, grid: Grid, depth: F64, level: F64, edge: F64, turned: bool) -> Sheet:
+    """(points (n, 3), faces, unit coordinates (n, 2), normals) of one sheet where ``level`` is positive. Where ``edge``
+    is 0, the outline of hair and head, it lies in the middle, and the other sheet too: no gap is left."""
     rows, columns = level.shape
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = (index[y, x].ravel() for y, x in (
@@ -300,10 +302,12 @@ def _sheet(lens: Lens, grid: Grid, depth: F64, level: F64, turned: bool) -> Shee
     ))  # fmt: skip
     faces = np.concatenate([np.stack([a, d, c], 1), np.stack([a, c, b], 1)])
     faces = faces[(level.ravel()[faces] > 0).any(1)]
-    points = _points(lens, grid, depth).reshape(-1, 3)
     row, column = np.mgrid[:rows, :columns] + 0.5
     unit = np.stack([column / columns, row / rows], axis=-1).reshape(-1, 2)
-    faces, (points, unit), _ = mesh.clip(faces, level.ravel(), [points, unit])
+    rows_of = [grid.pixels().reshape(-1, 2), depth.reshape(-1, 1), edge.reshape(-1, 1), unit]
+    faces, (pixels, deep, sewn, unit), _ = mesh.clip(faces, level.ravel(), rows_of)
+    share = np.clip(sewn[:, 0] / SEAM, 0.0, 1.0)
+    points = _at(lens, pixels, MIDDLE + share * (deep[:, 0] - MIDDLE))
     if not len(faces):
         return points[:0], faces, unit[:0], points[:0]
     keep, faces = mesh.compact(np.asarray(faces), len(points))

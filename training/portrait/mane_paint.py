@@ -19,7 +19,7 @@ U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
 Array = NDArray[Any]
 GLOSS: Final = 60  # of 255
-OPAQUE: Final = 0.45  # share of hair or head from which on nothing is see-through: the sheets end at a half
+OPAQUE: Final = 0.45  # share of hair or head from which on nothing is see-through: a little more than the sheets
 SOFT_LINE: Final = 0.012  # metres over which the painted scalp fades in at the hairline
 
 
