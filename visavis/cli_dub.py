@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +12,8 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
+
+from visavis.options import agreed
 
 out, err = Console(), Console(stderr=True)
 
@@ -64,7 +65,7 @@ def dub(
     from visavis.refilm import Film, FilmWriter, check_output
     from visavis.sound import read_voice
 
-    agreed, settings = _agreed(consent, statement), load(config)
+    promise, settings = agreed(consent, statement, CONSENT), load(config)
     limit, follower = 60 * max_minutes, Follower(face)
     source = Film(film, limit)
     check_output(output, source)
@@ -94,11 +95,11 @@ def dub(
         mark = Mark(payload, *size, marks.key) if marks.enabled else None
         signing = settings.provenance
         provenance = Provenance(
-            NAME, "sha256:" + hashlib.sha256(agreed.encode()).hexdigest(),
+            NAME, "sha256:" + hashlib.sha256(promise.encode()).hexdigest(),
             f"{payload.avatar:04x}-{payload.session:04x}" if mark is not None else "none",
             Credentials(signing) if signing.certificate else None,
         )  # fmt: skip
-        note = {"visavis_consent_statement": agreed, "visavis_source": film.name}
+        note = {"visavis_consent_statement": promise, "visavis_source": film.name}
         task = bar.add_task("dubbing", total=len(order))
         cut = source.seconds if fit == "cut" else None
         with FilmWriter(output, source, first, audio, cut, mark, provenance, note) as writer:
@@ -152,31 +153,3 @@ def notes(seen: NDArray[np.bool_], others: int, face: str, openings: tuple[int, 
     own, drawn = openings
     if drawn:
         yield f"the film does not show what is behind the lips in {drawn} of {own + drawn} words: its teeth are drawn"
-
-
-def _agreed(consent: bool, statement: str | None) -> str:
-    """The statement of consent that the file will carry. Raises ValueError without one."""
-    if statement is not None:
-        if not statement.strip():
-            raise ValueError("--statement is empty: say who has agreed to be dubbed, and with what")
-        return statement.strip()
-    if consent:
-        return CONSENT
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        err.print(CONSENT)
-        if typer.confirm("Is that so?"):
-            return CONSENT
-    raise ValueError(f'no dubbing without consent: add --consent, which says "{CONSENT}"')
-
-
-def main() -> None:
-    """Until ``visavis dub`` is registered: ``python -m visavis.cli_dub``."""
-    try:
-        typer.run(dub)
-    except (ValueError, OSError) as error:
-        err.print(f"[red]visavis:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

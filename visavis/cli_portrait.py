@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from visavis.options import agreed
 
 out, err = Console(), Console(stderr=True)
 EXTRA = "making an avatar of a photograph needs the extra 'portrait': pip install 'visavis[portrait]'"
@@ -45,7 +46,7 @@ def enroll(
     folder = output or Path(picture.with_suffix(".avatar").name)
     enrol.check_place(folder, force)
     called = name or folder.name.removesuffix(".avatar")
-    about = About(identifier(called), called, _agreed(consent, statement, enrol.CONSENT), "")
+    about = About(identifier(called), called, agreed(consent, statement, enrol.CONSENT), "")
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn()
     with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task("starting", total=1.0)
@@ -67,18 +68,3 @@ def enroll(
 def identifier(called: str) -> str:
     """An avatar's id from what people call it."""
     return re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-")[:40] or "me"
-
-
-def _agreed(consent: bool, statement: str | None, usual: str) -> str:
-    """The statement of consent that the pack will carry. Raises ValueError without one."""
-    if statement is not None:
-        if not statement.strip():
-            raise ValueError("--statement is empty: say who has agreed to an avatar of them, and to what")
-        return statement.strip()
-    if consent:
-        return usual
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        err.print(usual)
-        if typer.confirm("Is that so?"):
-            return usual
-    raise ValueError(f'no avatar without consent: add --consent, which says "{usual}"')

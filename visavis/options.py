@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -67,6 +68,21 @@ def configured(
 def pictured(render: RenderConfig, renderer: str | None, background: str | None) -> RenderConfig:
     """``render`` with the renderer and the background of the command line, where they are given."""
     return replace(render, renderer=renderer or render.renderer, background=background or render.background)
+
+
+def agreed(consent: bool, statement: str | None, usual: str) -> str:
+    """The statement of consent of ``--statement``, or with ``--consent`` the ``usual`` one, which somebody at a
+    terminal is asked for. Raises ValueError without any."""
+    if statement is not None:
+        if not statement.strip():
+            raise ValueError("--statement is empty: say who has agreed, and to what")
+        return statement.strip()
+    if not consent and sys.stdin.isatty() and sys.stdout.isatty():
+        typer.echo(usual, err=True)
+        consent = typer.confirm("Is that so?")
+    if not consent:
+        raise ValueError(f'nothing is made without consent: add --consent, which says "{usual}"')
+    return usual
 
 
 def worn(name: str, avatars: AvatarConfig) -> AvatarConfig:

@@ -16,11 +16,11 @@ from engine.render import camera
 from engine.render.reference import FRAMING
 from training.bake.room import HEIGHT, WIDTH
 from training.portrait.fit import Fit
+from training.portrait.mane_paint import carried
 
 U8 = NDArray[np.uint8]
 Array = NDArray[Any]
 HALO: Final = 0.02  # of the picture's height around the person that is not believed
-REACHES: Final = (2, 5, 12, 30, 70, 160, 400)  # pixels
 FOCUS: Final = 0.012  # of the height: deviation of the blur
 CLEAR: Final = 0.15  # share of the picture that must be behind the person to be worth showing
 
@@ -41,7 +41,7 @@ def background(photo: U8, alpha: U8, fit: Fit) -> U8 | None:
     if weight.mean() < CLEAR:
         return None
     colour = np.stack([_at(photo[..., c], x, y, step) for c in range(3)], axis=-1)
-    full = _completed(colour, weight)
+    full = carried(colour, weight)
     soft = np.stack([ndimage.gaussian_filter(full[..., c], FOCUS * HEIGHT, mode="nearest") for c in range(3)], -1)
     return np.clip(np.rint(soft), 0, 255).astype(np.uint8)
 
@@ -49,15 +49,3 @@ def background(photo: U8, alpha: U8, fit: Fit) -> U8 | None:
 def _at(plane: Array, x: Array, y: Array, step: float) -> Array:
     smooth = ndimage.gaussian_filter(plane.astype(np.float32), 0.45 * max(step, 0.5))
     return np.asarray(ndimage.map_coordinates(smooth, [y - 0.5, x - 0.5], order=1, mode="nearest"))
-
-
-def _completed(colour: Array, weight: Array) -> Array:
-    total, have = np.zeros_like(colour), np.zeros_like(weight)
-    for reach in REACHES:
-        near = ndimage.gaussian_filter(weight, reach)
-        mean = np.stack([ndimage.gaussian_filter(colour[..., c] * weight, reach) for c in range(3)], axis=-1)
-        take = np.clip(near / 0.2, 0.0, 1.0) * (1.0 - have)
-        total += (take / np.maximum(near, 1e-6))[..., None] * mean
-        have += take
-    total /= np.maximum(have, 1e-6)[..., None]
-    return np.asarray(weight[..., None] * colour + (1.0 - weight[..., None]) * total)

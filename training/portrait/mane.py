@@ -31,7 +31,6 @@ Sheet = tuple[Array, Array, Array, Array]  # points (n, 3), faces (f, 3), unit c
 CELLS: Final = 132  # of the longer side of the grid that hair is built on
 ROOM: Final = 0.03  # metres of the grid beside hair and head
 SKULL: Final = ("face", "neck_ears")
-BODY: Final = ("torso", "arms")
 MIDDLE: Final = -0.085  # metres: how far behind the eyes the head is widest
 LEAST: Final = 0.0045  # metres of hair over the skull
 LAID: Final = 0.0020  # metres over the skin along the hairline

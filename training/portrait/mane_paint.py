@@ -77,7 +77,7 @@ def painted(avatar: Avatar, photo: U8, hair: F64, body: F64, grid: Grid) -> Avat
     within = _stretched(ndimage.gaussian_filter(body, 0.9), cover.shape) > OPAQUE  # the sheets are closed to their edge
     rect.window(albedo)[..., 3] = np.where(within, 255, np.clip(np.rint(510 * cover), 0, 255))
     rect.window(surface)[:] = (255, GLOSS, 0, 255)
-    _scalp(albedo, np.median(photo[hair > 0.9], axis=0))
+    _scalp(albedo, np.median(photo[hair > 0.9 * hair.max()], axis=0))
     return replace(avatar, albedo=albedo, surface=surface)
 
 

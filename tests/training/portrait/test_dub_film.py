@@ -16,7 +16,7 @@ pytest.importorskip("PIL")
 from typer.testing import CliRunner
 
 from tests.training.portrait.test_dub import film as avatar_film
-from visavis import cli_dub
+from visavis import cli, cli_dub
 from visavis.provenance import Provenance
 from visavis.refilm import Film, FilmError, FilmWriter, Shot, _turned
 
@@ -142,9 +142,9 @@ def test_what_is_no_film_is_said(tmp_path: Path) -> None:
 
 def run(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
     """What the command says when it fails."""
-    monkeypatch.setattr(sys, "argv", ["dub", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["visavis", "dub", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        cli_dub.main()
+        cli.main()
     assert ended.value.code == 2
     return capsys.readouterr().err
 
