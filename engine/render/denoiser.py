@@ -192,18 +192,24 @@ class Denoiser(nn.Module):
 
     def perceive(self, patches: Tensor, view: Tensor, motion: Tensor, code: Tensor) -> Conditions:
         """:meth:`condition` on packed planes (B,G,G,4,PACKED) u8."""
-        mesh = patches[..., OPACITY * CELL**2 : (OPACITY + 1) * CELL**2].to(view.dtype) * (2 / 255) - 1
-        patches = patches.to(view.dtype)
+        return self.see(patches, *self.told(view, motion, code))
+
+    def told(self, view: Tensor, motion: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """What does not depend on the planes: embed (B,E), and the weights of the view experts (B,V)."""
         embed = self.from_view(_angles(view)) + self.from_motion(motion) + self.from_code(code)
-        embed = self.mix_embed(silu(embed / math.sqrt(3.0)))
-        experts = self.gate(view)
+        return self.mix_embed(silu(embed / math.sqrt(3.0))), self.gate(view)
+
+    def see(self, patches: Tensor, embed: Tensor, experts: Tensor) -> Conditions:
+        """The rest of :meth:`perceive`, in the precision of ``embed``; what needs range is float32 at least."""
+        mesh = patches[..., OPACITY * CELL**2 : (OPACITY + 1) * CELL**2].to(embed.dtype) * (2 / 255) - 1
+        patches = patches.to(embed.dtype)
         x = _channels(self.know(patches.flatten(3)))
         flat = torch.full_like(x[:1, :MASKS], 1.0 / MASKS)
         x = self.stem(x, silu(embed), experts, flat)
         y = self.stem_low(self.stem_down(_half(x)), silu(embed), experts, flat[:, :, ::2, ::2])
         x = add(x, _double(self.stem_up(y)), 0.5)
         shares = self.to_shares(silu(x))
-        share = torch.softmax(shares, 1)
+        share = torch.softmax(shares.float(), 1).to(shares.dtype)
         half = F.avg_pool2d(share, 2)
         detail = _channels(self.detail(patches).transpose(3, 4).flatten(3))
         gates = share, half, F.avg_pool2d(half, 2)
@@ -239,7 +245,7 @@ class Denoiser(nn.Module):
         for block in self.up0:
             y = block(y, embed, c.experts, g0)
         y = silu(y)
-        gain = torch.exp(self.to_gain(y))
+        gain = torch.exp(self.to_gain(y).float())
         near = (self.to_head(y) + c.detail + 0.5 * noisy.detail) / 1.5
         y = silu(self.head(F.pixel_shuffle(near, 2)))
         rows = _rows(y)
