@@ -11,7 +11,7 @@ import pytest
 from engine.render import material
 from engine.render.camera import FRAMINGS, camera
 from engine.viewpoint import Viewpoint
-from kernels import cuda
+from kernels import cuda, nvrtc
 from kernels.rasterize import Rasterizer
 from kernels.shade import Shader
 from kernels.yuv import to_i420
@@ -27,26 +27,26 @@ def needs_nvrtc():
 
 
 def test_there_is_a_source_for_every_kernel():
-    assert {path.parent.name for path in cuda.sources()} == {
+    assert {path.parent.name for path in nvrtc.sources()} == {
         "blend", "cells", "compose", "guidance", "rasterize", "shade", "skin", "warp", "watermark", "yuv",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("source", cuda.sources(), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("source", nvrtc.sources(), ids=lambda path: path.parent.name)
 def test_compiles_with_nvcc(source, tmp_path):
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         pytest.skip("no nvcc on this machine")
-    command = [nvcc, "-cubin", "-arch=sm_90", "-Werror", "all-warnings", f"-I{cuda.ROOT}"]
+    command = [nvcc, "-cubin", "-arch=sm_90", "-Werror", "all-warnings", f"-I{nvrtc.ROOT}"]
     done = subprocess.run([*command, "-o", tmp_path / "out.cubin", source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.cubin").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("source", cuda.sources(), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("source", nvrtc.sources(), ids=lambda path: path.parent.name)
 def test_compiles_with_nvrtc(source):
     needs_nvrtc()
-    assert len(cuda.compile_cubin(source)) > 1000
+    assert len(nvrtc.compile_cubin(source)) > 1000
 
 
 def test_a_source_that_does_not_compile_is_named(tmp_path):
@@ -55,16 +55,16 @@ def test_a_source_that_does_not_compile_is_named(tmp_path):
     source = tmp_path / "broken" / "kernel.cu"
     source.write_text('extern "C" __global__ void f() { nonsense; }')
     with pytest.raises(cuda.CudaError, match="broken/kernel.cu does not compile for sm_90"):
-        cuda.compile_cubin(source)
+        nvrtc.compile_cubin(source)
 
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     def missing(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(cuda.importlib, "import_module", missing)
+    monkeypatch.setattr(nvrtc.importlib, "import_module", missing)
     with pytest.raises(cuda.CudaError, match=r"visavis\[gpu\]"):
-        cuda.compile_cubin(cuda.sources()[0])
+        nvrtc.compile_cubin(nvrtc.sources()[0])
     with pytest.raises(cuda.CudaError, match=r"visavis\[gpu\]"):
         cuda.Device()
 

@@ -1,0 +1,139 @@
+"""The emulated driver: what would go wrong on a GPU goes wrong there too."""
+
+import numpy as np
+import pytest
+
+from kernels import cuda, layout
+from kernels.emulator import build
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="no g++ on this machine")
+SIZE = (37, 53)
+
+
+def picture(device):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (*SIZE, 4), dtype=np.uint8)
+    behind = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    return pixels, device.array(pixels), device.array(behind)
+
+
+def test_new_memory_is_nan():
+    assert np.isnan(cuda.emulated().empty((3, 5), np.float32).get()).all()
+
+
+def test_work_of_a_stream_is_done_when_it_is_waited_for_and_not_before():
+    device = cuda.emulated()
+    source, target, stream = device.pinned(4, np.float32), device.empty(4, np.float32), device.stream()
+    source[:] = 3
+    stream.upload(target, source)
+    done = device.event().record(stream)
+    assert not done.done() and np.isnan(target.get()).all()
+    done.wait()
+    assert done.done() and (target.get() == 3).all()
+
+
+def test_a_graph_runs_what_was_captured_with_its_arguments_and_the_memory_of_now():
+    device, stream = cuda.emulated(), None
+    stream = device.stream()
+    source, target = device.pinned(4, np.float32), device.zeros(4, np.float32)
+    with stream.capture() as kept:
+        stream.upload(target, source)
+    assert (target.get() == 0).all()
+    for value in (1, 2):
+        source[:] = value
+        kept[0].launch(stream)
+        stream.wait()
+        assert (target.get() == value).all()
+
+
+def test_waiting_inside_a_capture_is_an_error():
+    stream = cuda.emulated().stream()
+    with pytest.raises(cuda.CudaError), stream.capture():
+        stream.wait()
+
+
+def test_writing_behind_an_array_is_found():
+    device = cuda.emulated()
+    source, target, stream = device.pinned(8, np.uint8), device.empty(4, np.uint8), device.stream()
+    stream.upload(target, source)
+    with pytest.raises(RuntimeError, match="behind an array of 4 bytes"):
+        stream.wait()
+
+
+def test_full_memory_says_so():
+    device = cuda.emulated(1000)
+    kept = device.empty(900, np.uint8)
+    with pytest.raises(cuda.OutOfMemory, match="memory is full"):
+        device.empty(200, np.uint8)
+    del kept
+    assert device.empty(900, np.uint8).nbytes == 900
+
+
+def test_an_unknown_kernel_is_an_error():
+    with pytest.raises(cuda.CudaError, match="500"):
+        cuda.emulated().launch("compose", "nonsense", (1,), (1,))
+
+
+def write(folder, text):
+    (folder / "op").mkdir()
+    (folder / "op" / "kernel.cu").write_text(text)
+    return folder / "op" / "kernel.cu"
+
+
+def emulate(source, name, block, *arguments):
+    device = cuda.Device(driver=cuda.emulated().driver, compiler=lambda *_: str(source).encode())
+    device.launch(source.parent.name, name, (2,), block, *arguments)
+
+
+def test_threads_of_a_block_wait_for_each_other(tmp_path):
+    source = write(
+        tmp_path,
+        """extern "C" __global__ void turn(const int* a, int* b) {
+        __shared__ int all[64];
+        all[threadIdx.x] = a[64 * blockIdx.x + threadIdx.x];
+        __syncthreads();
+        int x = all[63 - threadIdx.x];
+        for (int k = 16; k; k /= 2) x += __shfl_xor_sync(~0u, x, k);
+        b[64 * blockIdx.x + threadIdx.x] = x;
+    }""",
+    )
+    device = cuda.emulated()
+    values = np.arange(128, dtype=np.int32)
+    source_array, out = device.array(values), device.empty(128, np.int32)
+    emulate(source, "turn", (64,), source_array, out)
+    sums = values.reshape(2, 2, 32).sum(2)[:, ::-1]
+    np.testing.assert_array_equal(out.get().reshape(2, 2, 32), np.repeat(sums[..., None], 32, 2))
+
+
+def test_a_barrier_that_not_all_threads_reach_is_an_error(tmp_path):
+    source = write(
+        tmp_path,
+        """extern "C" __global__ void stuck() {
+        if (threadIdx.x < 3) __syncthreads(); else __syncwarp();
+    }""",
+    )
+    with pytest.raises(RuntimeError, match="different barriers"):
+        emulate(source, "stuck", (64,))
+
+
+def test_a_table_has_the_layout_of_the_struct_that_the_source_declares(tmp_path, monkeypatch):
+    write(
+        tmp_path,
+        """#define SIDES 3
+    struct Lens { float r[9], t[SIDES]; };
+    struct Row {  // a comment; with a semicolon
+        const float *a, *b;
+        unsigned char* __restrict__ c[2];
+        Lens lens;
+        int count;
+        long long far;
+    };""",
+    )
+    monkeypatch.setattr(layout, "ROOT", tmp_path)
+    dtype = layout.struct("op", "Row")
+    offsets = {name: dtype.fields[name][1] for name in dtype.names}
+    assert offsets == {"a": 0, "b": 8, "c": 16, "lens": 32, "count": 80, "far": 88} and dtype.itemsize == 96
+    with pytest.raises(ValueError, match="differ in: b, far"):
+        layout.table("op", "Row", [{"a": None, "c": [1, 2], "lens": np.zeros((), dtype["lens"]), "count": 1}])
+    with pytest.raises(ValueError, match="no struct Other"):
+        layout.struct("op", "Other")
