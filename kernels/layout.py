@@ -23,7 +23,7 @@ _STRUCT: Final = re.compile(r"struct\s+(\w+)\s*\{(.*?)\}\s*;", re.S)
 _INCLUDE: Final = re.compile(r'#include\s+"([^"]+)"')
 _COMMENT: Final = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 _DEFINE: Final = re.compile(r"#define\s+(\w+)\s+(\d+)\b")
-_KIND: Final = re.compile("|".join(rf"{name}\\b" for name in sorted(_TYPES, key=len, reverse=True)) + r"|\w+")
+_KIND: Final = re.compile("|".join(rf"{name}\b" for name in sorted(_TYPES, key=len, reverse=True)) + r"|\w+")
 _PART: Final = re.compile(r"(\*?)\s*(?:__restrict__\s*)?(\w+)\s*((?:\[\w+\]\s*)*)$")
 
 
