@@ -55,6 +55,28 @@ class Source:
 
 
 @dataclass(slots=True)
+class Heard:
+    """40 ms of voice taken in, before anything is made of it; what turns it into Motion is in ``SessionState.actor``.
+
+    ``sound`` (640,) at 16 kHz; ``index`` of the frame that the lookahead has reached, negative while the line fills.
+    The rest is that frame's: see Frame.
+    """
+
+    index: int
+    sound: Samples
+    voice: Samples
+    viewpoint: Viewpoint
+    speaking: float
+    controls: Controls
+    interrupted: bool
+
+    @property
+    def pts(self) -> int:
+        """When the frame begins, in 16 kHz samples."""
+        return frame_pts(self.index)
+
+
+@dataclass(slots=True)
 class Moved:
     """One frame before it is painted: what is known of it once it is heard. See Frame for the fields."""
 
@@ -103,7 +125,7 @@ class SessionState:
     view: SpringState
     render: RenderState
     heard: int = 0  # frames of voice taken in
-    painted: int = 0  # frames given out
+    painted: int = 0  # frames of it that are given out
     speech: float = 0.0
     gate: bool = True  # whether the voice goes out
     interrupts: int = 0  # the last one that dropped the voice that waited
@@ -180,46 +202,58 @@ class Session:
 
     def move(self, stages: Stages | None = None) -> Moved | None:
         """The next 40 ms without a picture. None while the voice (or its lookahead) is not there yet."""
-        parts, state, stages = self.parts, self.state, stages or Stages()
-        while self.ready:
-            controls = self.controls
-            self._drop(controls.manner.interrupts)
-            if not self.ready:
-                break
-            voice = self.inbox.read(VOICE_FRAME)[None]
-            sound, state.decimator = parts.decimator.step(voice, state.decimator)
-            mel, state.logmel = parts.logmel.step(sound, state.logmel)
-            stages.mark("mel")
-            chances, state.vad = parts.vad.step(sound, state.vad)
-            state.speech = float(chances.max(initial=0.0)) if chances.size else state.speech
-            stages.mark("vad")
-            view, state.view = parts.spring.step(controls.viewpoint, state.view, FRAME_SECONDS)
-            moved = self._act(mel, view, controls)
-            voice, state.delay = parts.delay.step(voice, state.delay)
-            state.heard += 1
-            stages.mark("motion")
-            if state.heard <= parts.lookahead:
-                continue  # the line is still filling
-            motion, viseme = moved
-            open_gate = not state.actor.turn.hushed
-            voice, state.gate = gate(voice[0], state.gate, open_gate), open_gate
-            pts, state.painted = frame_pts(state.painted), state.painted + 1
-            return Moved(pts, voice, motion, view, state.speech, viseme, controls, not open_gate)
+        stages = stages or Stages()
+        while (heard := self.hear(stages)) is not None:
+            motion, viseme = self._act(heard, stages)
+            if heard.index >= 0:  # else the line is still filling
+                return Moved(
+                    heard.pts, heard.voice, motion, heard.viewpoint, heard.speaking, viseme, heard.controls,
+                    heard.interrupted,
+                )  # fmt: skip
         return None
 
-    def _act(self, mel: Samples, view: Viewpoint, controls: Controls) -> tuple[Motion, Samples]:
-        """Motion and viseme posterior of the frame that the lookahead has reached. mel (1, 4, 80)."""
-        parts, state, manner = self.parts, self.state, controls.manner
-        state.actor = parts.actor.prepare(manner, state.speech, parts.places(view), state.actor)
+    def hear(self, stages: Stages) -> Heard | None:
+        """Takes in the next 40 ms of voice, and where the viewer is and what he asks for by then. None while they are
+        not there yet."""
+        parts, state, controls = self.parts, self.state, self.controls
+        self._drop(controls.manner.interrupts)
+        if not self.ready:
+            return None
+        voice = self.inbox.read(VOICE_FRAME)[None]
+        sound, state.decimator = parts.decimator.step(voice, state.decimator)
+        stages.mark("mel")
+        chances, state.vad = parts.vad.step(sound, state.vad)
+        state.speech = float(chances.max(initial=0.0)) if chances.size else state.speech
+        stages.mark("vad")
+        view, state.view = parts.spring.step(controls.viewpoint, state.view, FRAME_SECONDS)
+        state.actor = parts.actor.prepare(controls.manner, state.speech, parts.places(view), state.actor)
+        voice, state.delay = parts.delay.step(voice, state.delay)
+        index, state.heard = state.heard - parts.lookahead, state.heard + 1
+        heard = Heard(index, sound[0], voice[0], view, state.speech, controls, state.actor.turn.hushed)
+        if index >= 0:
+            state.painted += 1
+            heard.voice, state.gate = gate(voice[0], state.gate, not heard.interrupted), not heard.interrupted
+        stages.mark("motion")
+        return heard
+
+    def outside(self, index: int) -> Motion | None:
+        """What another source wants frame ``index`` to be."""
+        return self.source.motion(index) if self.source is not None and index >= 0 else None
+
+    def _act(self, heard: Heard, stages: Stages) -> tuple[Motion, Samples]:
+        """Motion and viseme posterior of the frame that the lookahead has reached."""
+        parts, state, manner = self.parts, self.state, heard.controls.manner
+        mel, state.logmel = parts.logmel.step(heard.sound[None], state.logmel)
+        stages.mark("mel")
         lips, state.lips = parts.lips.step(mel, state.lips, state.actor.manner.lip_gain())
-        index = state.heard - parts.lookahead
-        outside = self.source.motion(index) if self.source is not None and index >= 0 else None
+        outside = self.outside(heard.index)
         contact: Samples | None
         if outside is not None and self.source is not None and self.source.lips:
             face, contact = outside.face, None
         else:
             face, contact = lips.face[0], lips.contact[0]
-        motion, state.actor = parts.actor.step(face, contact, state.speech, mel[0], manner, state.actor, outside)
+        motion, state.actor = parts.actor.step(face, contact, heard.speaking, mel[0], manner, state.actor, outside)
+        stages.mark("motion")
         return motion, lips.viseme[0].copy()
 
     def _drop(self, interrupts: int) -> None:
