@@ -1,4 +1,4 @@
-"""RGB to I420 (planar YUV 4:2:0), BT.601 limited range: what a WebRTC video encoder takes in."""
+"""RGB to I420 (planar YUV 4:2:0) or NV12, BT.601 limited range: what video encoders take in."""
 
 from __future__ import annotations
 
@@ -16,6 +16,21 @@ def to_i420(rgb: U8, out: U8 | None = None) -> U8:
     Chroma is the mean of each 2x2 block (sited in its middle, as JPEG and WebRTC's own converters do).
     Raises ValueError on other shapes or types. Source: ITU-R BT.601-7, section 2.5; 8-bit integer form, rounded.
     """
+    out, blue, red = _planes(rgb, out)
+    cpu.convert(rgb, out[: len(rgb)], blue, red)
+    return out
+
+
+def to_nv12(rgb: U8, out: U8 | None = None) -> U8:
+    """As `to_i420`, with U and V of each block side by side in one plane (H/2, W): what hardware encoders take in."""
+    out, _, _ = _planes(rgb, out)
+    pairs = out[len(rgb) :].reshape(len(rgb) // 2, -1, 2)
+    cpu.convert(rgb, out[: len(rgb)], pairs[..., 0], pairs[..., 1])
+    return out
+
+
+def _planes(rgb: U8, out: U8 | None) -> tuple[U8, U8, U8]:
+    """``out``, or a new one, with its U and V planes of I420. Raises ValueError when it or ``rgb`` does not fit."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.shape[0] % 2 or rgb.shape[1] % 2:
         raise ValueError(f"rgb must be (H,W,3) uint8 with even H and W, got {rgb.shape} {rgb.dtype}")
     height, width = rgb.shape[:2]
@@ -28,5 +43,4 @@ def to_i420(rgb: U8, out: U8 | None = None) -> U8:
     flat = out.reshape(-1)
     chroma = flat[height * width :]
     size = (height // 2, width // 2)
-    cpu.convert(rgb, out[:height], chroma[:quarter].reshape(size), chroma[quarter:].reshape(size))
-    return out
+    return out, chroma[:quarter].reshape(size), chroma[quarter:].reshape(size)

@@ -1,4 +1,4 @@
-"""RGB to I420 on one CPU core (numba). 16-bit fixed point; the same integers as reference.py and kernel.cu."""
+"""RGB to I420 and NV12 on one CPU core (numba). 16-bit fixed point; the same integers as reference.py and kernel.cu."""
 
 # numba, not mypy, decides the types of scalars in compiled code.
 # mypy: disable-error-code="operator, assignment, call-overload, arg-type"

@@ -1,4 +1,4 @@
-"""RGB to I420, the obvious way: NumPy over whole planes."""
+"""RGB to I420 and NV12, the obvious way: NumPy over whole planes."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def to_i420(rgb: U8) -> U8:
     block = wide.reshape(height // 2, 2, width // 2, 2, 3).sum((1, 3))
     chroma = [(block @ row + 128 * 4 * 65536 + 2 * 65536) >> 18 for row in MATRIX[1:]]
     return np.concatenate([plane.ravel() for plane in (luma, *chroma)]).astype(np.uint8).reshape(-1, width)
+
+
+def to_nv12(rgb: U8) -> U8:
+    """The same with one plane (H/2, W) of U and V in turn."""
+    height, width = rgb.shape[:2]
+    planar = to_i420(rgb)
+    chroma = planar[height:].reshape(2, -1)
+    return np.concatenate([planar[:height], chroma.T.reshape(-1, width)])

@@ -1,4 +1,4 @@
-"""RGB to I420: integer for integer the reference, the colours BT.601 says, and named errors."""
+"""RGB to I420 and NV12: integer for integer the reference, the colours BT.601 says, and named errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from kernels.yuv import reference, to_i420
+from kernels.yuv import reference, to_i420, to_nv12
 
 
 @pytest.mark.parametrize("size", [(2, 2), (6, 10), (46, 62), (2, 128)])
@@ -15,6 +15,9 @@ def test_equals_the_reference(size):
     out = np.full((size[0] * 3 // 2, size[1]), 99, np.uint8)
     assert to_i420(rgb, out) is out
     np.testing.assert_array_equal(out, reference.to_i420(rgb))
+    pairs = np.full_like(out, 99)
+    assert to_nv12(rgb, pairs) is pairs
+    np.testing.assert_array_equal(pairs, reference.to_nv12(rgb))
 
 
 def test_every_extreme_colour_stays_in_range():
@@ -39,6 +42,12 @@ def test_agrees_with_ffmpeg_on_a_smooth_picture():
 def test_a_wrong_picture_is_refused(shape):
     with pytest.raises(ValueError, match="rgb must be"):
         to_i420(np.zeros(shape, np.uint8))
+
+
+def test_nv12_is_what_ffmpeg_calls_so():
+    rgb = np.random.default_rng(1).integers(0, 256, (48, 32, 3)).astype(np.uint8)
+    planar = av.VideoFrame.from_ndarray(to_i420(rgb), format="yuv420p")
+    np.testing.assert_array_equal(planar.reformat(format="nv12").to_ndarray(), to_nv12(rgb))
 
 
 def test_a_wrong_output_is_refused():
