@@ -267,3 +267,40 @@ static inline unsigned __ballot_sync(unsigned, int predicate) {
 }
 static inline int __any_sync(unsigned m, int predicate) { return __ballot_sync(m, predicate) != 0; }
 static inline int __all_sync(unsigned m, int predicate) { return __ballot_sync(m, !predicate) == 0; }
+
+// Half precision, bfloat16 and the tensor cores' product of small matrices (kernels/half.cuh), in plain arithmetic.
+#define CUDA_EMULATED
+static inline float emulate_half_to_float(unsigned short h) {
+    const float size = (h & 0x7c00) == 0x7c00 ? (h & 1023 ? NAN : INFINITY)
+                                              : bits_as<float>((unsigned)(h & 0x7fff) << 13) * 0x1p112f;
+    return h & 0x8000 ? -size : size;
+}
+static inline unsigned short emulate_float_to_half(float f) {  // to nearest, ties to even
+    const unsigned sign = bits_as<unsigned>(f) >> 16 & 0x8000u;
+    const float size = fabsf(f);
+    if (size != size) return 0x7fff;
+    if (size >= 65520.f) return sign | 0x7c00;
+    if (size < ldexpf(1.f, -14)) return sign | (unsigned)nearbyintf(ldexpf(size, 24));
+    int exponent;
+    const float fraction = frexpf(size, &exponent);  // 0.5 to 1
+    return sign | (((exponent + 13) << 10) + (int)nearbyintf(ldexpf(fraction, 11)));
+}
+namespace emulate {
+static unsigned fragments[THREADS][6];
+}
+// d += a b of a 16 x 16 and a 16 x 8 matrix, spread over a warp as PTX spreads mma.m16n8k16 (row.col).
+static inline void emulate_mma(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, float (*wide)(unsigned short)) {
+    using namespace emulate;
+    const int own = now, first = own / 32 * 32, group = own % 32 / 4, two = own % 4 * 2;
+    for (int i = 0; i < 4; ++i) fragments[own][i] = a[i];
+    fragments[own][4] = b0, fragments[own][5] = b1;
+    wait(AT_WARP);
+    for (int i = 0; i < 4; ++i)
+        for (int k = 0; k < 16; ++k) {
+            const int lane = k % 8 / 2, row = group, column = two + i % 2, shift = k % 2 * 16;
+            const unsigned p = fragments[first + row * 4 + lane][i / 2 + k / 8 * 2] >> shift;
+            const unsigned q = fragments[first + column * 4 + lane][4 + k / 8] >> shift;
+            d[i] += wide((unsigned short)p) * wide((unsigned short)q);
+        }
+    wait(AT_WARP);
+}
