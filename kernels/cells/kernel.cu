@@ -1,61 +1,236 @@
-// Cells: planes to what the neural renderer reads, and its answer to pixels. The definition is reference.py.
-//   pack    grid (ceil(W / 4 / 16), ceil(H / 4 / 16)), 16 x 16: one thread a cell
-//   paint   grid (ceil(W / 16), ceil(H / 16)), 16 x 16: one thread a pixel
+// Cells: planes to what the neural renderer reads, and its answer to pixels. The definition is reference.py. H and W are
+// multiples of 8.
+//   pack     grid (ceil(W / 128), H / 8, rows), 64 x 4: sixteen patches a block, 2 x 2 pixels a thread
+//   follow   the same grid: kernels/warp's warp and fade, then pack, in one
+//   paint    grid (ceil(W / 64), H / 8, rows), 512: one thread a pixel, sixteen threads a cell; confines where asked
+//   show     the same grid: paint, then kernels/compose's finish, in one
+
+#include "rows.cuh"
+#include "picture.cuh"
+#include "warp.cuh"
 
 #define PACKED 220
 #define RESIDUAL 48
 #define SHARES 32
+#define RUN 16      // patches a block packs
+#define PATCH 880   // bytes of a patch: four cells
+
+// A thread's place in its block's patches, and in its cell: byte offsets. tx: half-size columns, ty: half-size rows.
+__device__ __forceinline__ int cell_of(int tx, int ty) { return PATCH * (tx / 4) + PACKED * (2 * (ty / 2) + tx / 2 % 2); }
+
+// One plane's byte pairs at 2 x 2 pixels: `upper` and `lower` row.
+__device__ __forceinline__ void put(unsigned char* cell, int plane, int tx, int ty, int upper, int lower) {
+    unsigned short* at = reinterpret_cast<unsigned short*>(cell + 16 * plane + 8 * (ty % 2) + 2 * (tx % 2));
+    at[0] = (unsigned short)upper, at[2] = (unsigned short)lower;
+}
+
+__device__ __forceinline__ int pair(const unsigned char* plane, long long at) {
+    return *reinterpret_cast<const unsigned short*>(plane + at);
+}
+
+// The planes that are the same whatever is said of the previous picture.
+__device__ __forceinline__ void put_known(unsigned char* cell, const unsigned char* __restrict__ hi,
+                                          const unsigned char* __restrict__ lo, const unsigned char* __restrict__ seen,
+                                          int tx, int ty, int x, int y, int H, int W) {
+    const long long size = (long long)H * W, half = size / 4, at = 2ll * y * W + 2 * x, low = (long long)y * (W / 2) + x;
+#pragma unroll
+    for (int p = 0; p < 6; ++p) put(cell, p, tx, ty, pair(hi, p * size + at), pair(hi, p * size + at + W));
+    unsigned char* bytes = cell + 160 + 2 * (ty % 2) + tx % 2;
+#pragma unroll
+    for (int q = 0; q < 6; ++q) bytes[4 * q] = lo[q * half + low];
+    bytes[24] = seen[low];
+    const int own = lo[6 * half + low];
+#pragma unroll
+    for (int k = 0; k < 8; ++k) bytes[28 + 4 * k] = k == own ? 255 : 0;
+}
+
+// A block's patches, which lie together, to the output.
+__device__ __forceinline__ void put_out(const uint4* patches, unsigned char* out, int W) {
+    const int first = RUN * blockIdx.x, count = min(RUN, W / 8 - first) * (PATCH / 16);
+    uint4* to = reinterpret_cast<uint4*>(out + (long long)PATCH * (blockIdx.y * (W / 8) + first));
+    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < count; i += blockDim.x * blockDim.y) to[i] = patches[i];
+}
+
+__device__ __forceinline__ float of_byte(int value) { return value * (1.f / 255.f); }
+
+__device__ __forceinline__ int to_byte(float value) { return (int)(value * 255.f + 0.5f); }
+
+// Pixel i of the cell in row cy, column cx of an answer (Paint or Show): premultiplied sRGB and alpha, red lowest.
+template <typename T>
+__device__ __forceinline__ unsigned painted(const T& own, int cy, int cx, int i, int H, int W) {
+    const int columns = W / 8, below = H / 8 - 1, beside = columns - 1, py = cy / 2, px = cx / 2;
+    const long long cell = (long long)cy * (W / 4) + cx;
+    const float* __restrict__ shares = own.shares + SHARES * cell;
+    const unsigned char* __restrict__ c =
+        own.cells + PACKED * (4ll * (py * columns + px) + 2 * (cy % 2) + cx % 2) + i;
+    const float cover = fminf(fmaxf(shares[i], 0.f), 1.f);
+    const int alpha = to_byte(cover);
+    if (!alpha) return 0;
+    const float* __restrict__ gain = own.gain;
+    const float* __restrict__ residual = own.residual + RESIDUAL * cell + i;
+    const int u = px - 1 + cx % 2, v = py - 1 + cy % 2;  // the gain is linear between the middles of patches
+    const int u0 = max(u, 0), u1 = min(u + 1, beside), v0 = max(v, 0), v1 = min(v + 1, below);
+    const float wx = (i % 4 + 0.5f) / 8.f + (cx % 2 ? 0.f : 0.5f), wy = (i / 4 + 0.5f) / 8.f + (cy % 2 ? 0.f : 0.5f);
+    const float kept = cover * shares[16 + i], fresh = cover - kept * of_byte(c[144]);
+    unsigned word = (unsigned)alpha << 24;
+#pragma unroll
+    for (int p = 0; p < 3; ++p) {
+        const float g00 = gain[3 * (v0 * columns + u0) + p];
+        const float gx = gain[3 * (v0 * columns + u1) + p] - g00, gy = gain[3 * (v1 * columns + u0) + p] - g00;
+        const float gxy = gain[3 * (v1 * columns + u1) + p] - g00 - gx - gy;
+        const float lit = (wx * gx + g00 + wy * gy + wx * wy * gxy) * of_byte(c[16 * p]);
+        const float value = fresh * lit + kept * of_byte(c[96 + 16 * p]) + residual[16 * p];
+        word |= (unsigned)to_byte(fminf(fmaxf(value, 0.f), cover)) << 8 * p;
+    }
+    const int most = own.confine ? c[48] : 255;
+    if (alpha <= most) return word;
+    unsigned less = (unsigned)most << 24;
+    for (int p = 0; p < 3; ++p) less |= (unsigned)min((int)(word >> 8 * p & 255), min((int)c[16 * p], most)) << 8 * p;
+    return less;
+}
 
 extern "C" {
 
-__device__ __forceinline__ long long cell_at(int y, int x, int width) {  // the four cells of a patch lie together
-    return ((long long)(y >> 1) * (width >> 1) + (x >> 1)) * 4 + 2 * (y & 1) + (x & 1);
+struct Pack {
+    const unsigned char *hi, *warped, *lo, *seen;  // (6, H, W), (4, H, W), (7, H / 2, W / 2), (H / 2, W / 2)
+    unsigned char* out;                            // (H / 8, W / 8, 4, PACKED)
+};
+
+__global__ void pack(Rows<Pack> rows, int H, int W) {
+    if (rows.off()) return;
+    const Pack& own = rows.own();
+    __shared__ uint4 patches[RUN * PATCH / 16];
+    const int tx = threadIdx.x, ty = threadIdx.y, x = blockIdx.x * 64 + tx, y = blockIdx.y * 4 + ty;
+    if (2 * x < W) {
+        unsigned char* cell = reinterpret_cast<unsigned char*>(patches) + cell_of(tx, ty);
+        put_known(cell, own.hi, own.lo, own.seen, tx, ty, x, y, H, W);
+        const unsigned char* __restrict__ warped = own.warped;
+        const long long size = (long long)H * W, at = 2ll * y * W + 2 * x;
+        for (int p = 0; p < 4; ++p) put(cell, 6 + p, tx, ty, pair(warped, p * size + at), pair(warped, p * size + at + W));
+    }
+    __syncthreads();
+    put_out(patches, own.out, W);
 }
 
-// hi (6, H, W), warped (4, H, W), lo (7, H/2, W/2), seen (H/2, W/2) -> out (H/8, W/8, 4, 220)
-__global__ void pack(const unsigned char* __restrict__ hi, const unsigned char* __restrict__ warped,
-                     const unsigned char* __restrict__ lo, const unsigned char* __restrict__ seen,
-                     unsigned char* __restrict__ out, int H, int W) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (4 * x >= W || 4 * y >= H) return;
-    const int size = H * W, half = size / 4;
-    unsigned char* cell = out + PACKED * cell_at(y, x, W / 4);
-    for (int i = 0; i < 16; ++i) {
-        const int at = (4 * y + (i >> 2)) * W + 4 * x + (i & 3);
-        for (int p = 0; p < 6; ++p) cell[16 * p + i] = hi[p * size + at];
-        for (int p = 0; p < 4; ++p) cell[96 + 16 * p + i] = warped[p * size + at];
+struct Follow {
+    const unsigned* previous;             // (H, W) of four bytes: the picture before; null: there is none
+    const float* flow;                    // (2, H / 2, W / 2)
+    const unsigned char *hi, *lo, *seen;  // as of Pack
+    unsigned char* out;
+};
+
+__global__ void follow(Rows<Follow> rows, int H, int W) {
+    if (rows.off()) return;
+    const Follow& own = rows.own();
+    __shared__ uint4 patches[RUN * PATCH / 16];
+    const int tx = threadIdx.x, ty = threadIdx.y, x = blockIdx.x * 64 + tx, y = blockIdx.y * 4 + ty;
+    if (2 * x < W) {
+        unsigned char* cell = reinterpret_cast<unsigned char*>(patches) + cell_of(tx, ty);
+        put_known(cell, own.hi, own.lo, own.seen, tx, ty, x, y, H, W);
+        const int half = (H / 2) * (W / 2), block = y * (W / 2) + x;
+        unsigned pixel[4] = {0, 0, 0, 0};
+        if (own.previous && own.seen[block]) move(own.previous, own.flow[block], own.flow[half + block], x, y, H, W, pixel);
+        const unsigned char* lit = cell + 8 * (ty % 2) + 2 * (tx % 2);
+        for (int p = 0; p < 4; ++p) {
+            int row[2];
+            for (int k = 0; k < 2; ++k) {
+                const unsigned left = pixel[2 * k], right = pixel[2 * k + 1];
+                int a = left >> 8 * p & 255, b = right >> 8 * p & 255;
+                if (p < 3) {
+                    a = faded(a, lit[16 * p + 4 * k], left >> 24);
+                    b = faded(b, lit[16 * p + 4 * k + 1], right >> 24);
+                }
+                row[k] = a | b << 8;
+            }
+            put(cell, 6 + p, tx, ty, row[0], row[1]);
+        }
     }
-    for (int i = 0; i < 4; ++i) {
-        const int at = (2 * y + (i >> 1)) * (W / 2) + 2 * x + (i & 1), own = lo[6 * half + at];
-        for (int q = 0; q < 6; ++q) cell[160 + 4 * q + i] = lo[q * half + at];
-        cell[184 + i] = seen[at];
-        for (int k = 0; k < 8; ++k) cell[188 + 4 * k + i] = k == own ? 255 : 0;
-    }
+    __syncthreads();
+    put_out(patches, own.out, W);
 }
 
-// residual (H/4, W/4, 48), shares (H/4, W/4, 32), gain (H/8, W/8, 3), cells (H/8, W/8, 4, 220) -> out (H, W, 4)
-__global__ void paint(const float* __restrict__ residual, const float* __restrict__ shares,
-                      const float* __restrict__ gain, const unsigned char* __restrict__ cells, uchar4* __restrict__ out, int H, int W) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= W || y >= H) return;
-    const int i = 4 * (y & 3) + (x & 3), rows = H / 8, columns = W / 8;
-    const long long cell = (long long)(y / 4) * (W / 4) + x / 4;
-    const float *r = residual + RESIDUAL * cell, *a = shares + SHARES * cell;
-    const unsigned char* c = cells + PACKED * cell_at(y / 4, x / 4, W / 4);
-    const float gx = (x + 0.5f) / 8.f - 0.5f, gy = (y + 0.5f) / 8.f - 0.5f;
-    const int u = (int)floorf(gx), v = (int)floorf(gy);
-    const int u0 = max(u, 0), u1 = min(u + 1, columns - 1), v0 = max(v, 0), v1 = min(v + 1, rows - 1);
-    const float wx = gx - u, wy = gy - v, cover = fminf(fmaxf(a[i], 0.f), 1.f);
-    const float kept = cover * a[16 + i], fresh = cover - kept * c[144 + i] / 255.f;
-    unsigned char rgb[3];
-    for (int p = 0; p < 3; ++p) {
-        const float upper = gain[3 * (v0 * columns + u0) + p] * (1.f - wx) + gain[3 * (v0 * columns + u1) + p] * wx;
-        const float lower = gain[3 * (v1 * columns + u0) + p] * (1.f - wx) + gain[3 * (v1 * columns + u1) + p] * wx;
-        const float lit = (upper + (lower - upper) * wy) * c[16 * p + i] / 255.f;
-        const float value = fresh * lit + kept * c[96 + 16 * p + i] / 255.f + r[16 * p + i];
-        rgb[p] = (unsigned char)(255.f * fminf(fmaxf(value, 0.f), cover) + 0.5f);
+struct Paint {  // what a network answers
+    const float *residual, *shares, *gain;  // (H / 4, W / 4, RESIDUAL), (H / 4, W / 4, SHARES), (H / 8, W / 8, 3)
+    const unsigned char* cells;             // (H / 8, W / 8, 4, PACKED): what they answer
+    int confine;                            // whether alpha ends where the lit surface's does
+    unsigned* picture;                      // (H, W) of four bytes
+};
+
+__global__ void paint(Rows<Paint> rows, int H, int W) {
+    if (rows.off()) return;
+    const Paint& own = rows.own();
+    const int i = threadIdx.x % 16, cell = threadIdx.x / 16, cx = blockIdx.x * 16 + cell % 16, cy = 2 * blockIdx.y + cell / 16;
+    if (4 * cx >= W) return;
+    own.picture[(long long)(4 * cy + i / 4) * W + 4 * cx + i % 4] = painted(own, cy, cx, i, H, W);
+}
+
+struct Show {
+    const float *residual, *shares, *gain;  // as of Paint
+    const unsigned char* cells;
+    int confine;
+    const unsigned char* background;  // (H, W, 3)
+    const signed char* field;         // (H, W) watermark; null: none
+    unsigned* picture;                // (H, W) of four bytes: what `paint` gives
+    unsigned char* alpha;             // (H, W); null: not wanted
+    unsigned char* out;               // (H * 3 / 2, W)
+};
+
+__global__ void show(Rows<Show> rows, int nv12, int H, int W) {
+    if (rows.off()) return;
+    const Show& own = rows.own();
+    const int t = threadIdx.x, i = t % 16, cell = t / 16, cx = blockIdx.x * 16 + cell % 16, cy = 2 * blockIdx.y + cell / 16;
+    const int x = 4 * (cell % 16) + i % 4, y = 4 * (cell / 16) + i / 4;  // in the block's 64 x 8 pixels
+    const bool inside = 4 * cx < W;
+    __shared__ __align__(16) unsigned char luma[8][64], opacity[8][64], tone[2][4][32];
+    __shared__ int active[2][16];
+    unsigned sums = 0;
+    if (inside) {
+        const long long at = (long long)(8 * blockIdx.y + y) * W + blockIdx.x * 64 + x;
+        const unsigned word = painted(own, cy, cx, i, H, W);
+        const unsigned char* __restrict__ behind = own.background + 3 * at;
+        const int clear = 255 - (word >> 24), r = lay(word & 255, clear, behind[0]), g = lay(word >> 8 & 255, clear, behind[1]);
+        const int b = lay(word >> 16 & 255, clear, behind[2]);
+        own.picture[at] = word;
+        luma[y][x] = (unsigned char)luma_of(r, g, b);
+        opacity[y][x] = (unsigned char)(word >> 24);
+        sums = r | g << 10 | b << 20;
     }
-    out[y * W + x] = make_uchar4(rgb[0], rgb[1], rgb[2], (unsigned char)(255.f * cover + 0.5f));
+    sums += __shfl_xor_sync(~0u, sums, 1);  // of four pixels at most 1020: ten bits
+    sums += __shfl_xor_sync(~0u, sums, 4);
+    if (i % 2 == 0 && i / 4 % 2 == 0) {
+        const int r = sums & 1023, g = sums >> 10 & 1023, b = sums >> 20;
+        tone[0][y / 2][x / 2] = (unsigned char)blue_of(r, g, b);
+        tone[1][y / 2][x / 2] = (unsigned char)red_of(r, g, b);
+    }
+    __syncthreads();
+    if (own.field) {
+        const int qx = 4 * (t % 16), qy = 4 * (t / 16);
+        if (t < 32) active[t / 16][t % 16] = activity(&luma[qy][qx], 64, W - blockIdx.x * 64 - qx, 4);
+        __syncthreads();
+        const int *upper = &active[0][x / 8 * 2], *lower = &active[1][x / 8 * 2];
+        if (inside) {
+            const int field = own.field[(long long)(8 * blockIdx.y + y) * W + blockIdx.x * 64 + x];
+            luma[y][x] = (unsigned char)marked(luma[y][x], field, upper, lower);
+        }
+        __syncthreads();
+    }
+    // What lies together goes out as words: 128 of luma, 64 of chroma, 128 of alpha.
+    const int left = blockIdx.x * 64, part = t / 64, row = t % 128 / 16, column = 4 * (t % 16);
+    const long long at = (long long)(8 * blockIdx.y + row) * W + left + column;
+    if (part < 2 && left + column < W) {
+        *reinterpret_cast<unsigned*>(own.out + at) = *reinterpret_cast<const unsigned*>(&luma[row][column]);
+    } else if (part < 4 && own.alpha && left + column < W) {
+        *reinterpret_cast<unsigned*>(own.alpha + at) = *reinterpret_cast<const unsigned*>(&opacity[row][column]);
+    } else if (part == 4 && nv12 && left + column < W) {
+        const int k = t % 64 / 16, c = column / 2;
+        const unsigned one = tone[0][k][c] | tone[1][k][c] << 8, two = tone[0][k][c + 1] | tone[1][k][c + 1] << 8;
+        unsigned char* chroma = own.out + (long long)H * W + (4ll * blockIdx.y + k) * W + left + column;
+        *reinterpret_cast<unsigned*>(chroma) = one | two << 16;
+    } else if (part == 4 && !nv12 && left + 2 * (column % 32) < W) {
+        const int plane = t % 64 / 32, k = t % 32 / 8, c = column % 32;
+        unsigned char* chroma = own.out + (long long)H * W + (long long)plane * (H * W / 4) + (4ll * blockIdx.y + k) * (W / 2);
+        *reinterpret_cast<unsigned*>(chroma + left / 2 + c) = *reinterpret_cast<const unsigned*>(&tone[plane][k][c]);
+    }
 }
 
 }  // extern "C"

@@ -1,43 +1,59 @@
-// Backward warp. The definition is reference.py; the same integers.
-//   warp   grid (ceil(W / 16), ceil(H / 16)), 16 x 16: one thread a pixel
-//   fade   grid ceil(N / 256), 256: one thread a pixel
+// Backward warp. The definition is reference.py; the same integers. kernels/cells does both, and packs, in one.
+//   warp   grid (ceil(W / 2 / 32), ceil(H / 2 / 8), rows), 32 x 8: one thread a block of 2 x 2 pixels
+//   fade   grid (ceil(N / 4 / 256), 1, rows), 256: one thread four pixels
+
+#include "rows.cuh"
+#include "warp.cuh"
 
 extern "C" {
 
-__device__ __forceinline__ unsigned char blend(int one, int two, int share) {
-    return (unsigned char)((one * (256 - share) + two * share + 128) >> 8);
-}
+struct Warp {
+    const unsigned* previous;   // (H, W) of four bytes, premultiplied, H and W even; null: there is none
+    const float* flow;          // (2, H / 2, W / 2)
+    const unsigned char* seen;  // (H / 2, W / 2)
+    unsigned char* out;         // (4, H, W)
+};
 
-// previous (H, W, 4), flow (2, H/2, W/2), seen (H/2, W/2) -> out (4, H, W)
-__global__ void warp(const uchar4* __restrict__ previous, const float* __restrict__ flow,
-                     const unsigned char* __restrict__ seen, unsigned char* __restrict__ out, int H, int W) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= W || y >= H) return;
-    const int half = (H / 2) * (W / 2), block = (y / 2) * (W / 2) + x / 2, size = H * W, i = y * W + x;
-    const float fx = rintf(flow[block] * 256.f), fy = rintf(flow[half + block] * 256.f), far = 256.f * 16384.f;
-    if (!seen[block] || !(fabsf(fx) <= far && fabsf(fy) <= far)) {
-        for (int c = 0; c < 4; ++c) out[c * size + i] = 0;
-        return;
+__global__ void warp(Rows<Warp> rows, int H, int W) {
+    if (rows.off()) return;
+    const int bx = blockIdx.x * blockDim.x + threadIdx.x, by = blockIdx.y * blockDim.y + threadIdx.y;
+    if (2 * bx >= W || 2 * by >= H) return;
+    const Warp& own = rows.own();
+    unsigned char* __restrict__ out = own.out;
+    const int half = (H / 2) * (W / 2), block = by * (W / 2) + bx;
+    unsigned pixel[4] = {0, 0, 0, 0};
+    if (own.previous && own.seen[block]) move(own.previous, own.flow[block], own.flow[half + block], bx, by, H, W, pixel);
+    for (int c = 0; c < 4; ++c) {
+        for (int k = 0; k < 2; ++k) {
+            const unsigned pair = (pixel[2 * k] >> 8 * c & 255) | (pixel[2 * k + 1] >> 8 * c & 255) << 8;
+            *reinterpret_cast<unsigned short*>(out + ((long long)c * H + 2 * by + k) * W + 2 * bx) = (unsigned short)pair;
+        }
     }
-    const int sx = (int)fx, sy = (int)fy, u = x + (sx >> 8), v = y + (sy >> 8), a = sx & 255, b = sy & 255;
-    const int u0 = min(max(u, 0), W - 1), u1 = min(max(u + 1, 0), W - 1);
-    const int v0 = min(max(v, 0), H - 1), v1 = min(max(v + 1, 0), H - 1);
-    const uchar4 p = previous[v0 * W + u0], q = previous[v0 * W + u1], r = previous[v1 * W + u0];
-    const uchar4 s = previous[v1 * W + u1];
-    out[i] = blend(blend(p.x, q.x, a), blend(r.x, s.x, a), b);
-    out[size + i] = blend(blend(p.y, q.y, a), blend(r.y, s.y, a), b);
-    out[2 * size + i] = blend(blend(p.z, q.z, a), blend(r.z, s.z, a), b);
-    out[3 * size + i] = blend(blend(p.w, q.w, a), blend(r.w, s.w, a), b);
 }
 
-// warped (4, N), lit (3, N): warped moves by share / 256 of the way to lit, within its alpha
-__global__ void fade(unsigned char* __restrict__ warped, const unsigned char* __restrict__ lit, int share, int N) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= N) return;
-    for (int p = 0; p < 3; ++p) {
-        const int was = warped[p * N + i];
-        const int moved = was + (((lit[p * N + i] - was) * share + 128) >> 8);
-        warped[p * N + i] = (unsigned char)min(moved, (int)warped[3 * N + i]);
+struct Fade {
+    unsigned char* warped;     // (4, N), in place
+    const unsigned char* lit;  // (3, N)
+};
+
+__global__ void fade(Rows<Fade> rows, int N) {
+    if (rows.off()) return;
+    unsigned char* __restrict__ warped = rows.own().warped;
+    const unsigned char* __restrict__ lit = rows.own().lit;
+    const int i = 4 * (blockIdx.x * blockDim.x + threadIdx.x);
+    if (N % 4 == 0 && i < N) {
+        const unsigned alpha = *reinterpret_cast<const unsigned*>(warped + 3 * N + i);
+        for (int p = 0; p < 3; ++p) {
+            unsigned* word = reinterpret_cast<unsigned*>(warped + p * N + i);
+            const unsigned was = *word, to = *reinterpret_cast<const unsigned*>(lit + p * N + i);
+            unsigned now = 0;
+            for (int b = 0; b < 32; b += 8) now |= faded(was >> b & 255, to >> b & 255, alpha >> b & 255) << b;
+            *word = now;
+        }
+    } else {  // planes whose words do not lie below each other
+        for (int k = i; k < min(i + 4, N); ++k)
+            for (int p = 0; p < 3; ++p)
+                warped[p * N + k] = (unsigned char)faded(warped[p * N + k], lit[p * N + k], warped[3 * N + k]);
     }
 }
 

@@ -84,8 +84,11 @@ def test_marking_equals_its_reference(size):
 @pytest.mark.parametrize("size", EVEN)
 def test_finishing_equals_compositing_then_converting_then_marking(size, nv12):
     made = [drawn(size, seed) for seed in range(3)]
-    rows = [{"picture": picture, "background": background, "field": field, "alpha": np.full(size, 77, np.uint8),
-             "out": np.full((size[0] * 3 // 2, size[1]), 77, np.uint8)} for picture, background, field in made]  # fmt: skip
+    rows = [
+        {"picture": picture, "background": background, "field": field, "alpha": np.full(size, 77, np.uint8),
+         "out": np.full((size[0] * 3 // 2, size[1]), 77, np.uint8)}
+        for picture, background, field in made
+    ]  # fmt: skip
     rows[1]["field"], rows[2]["alpha"] = None, None
     grid = (blocks(size[1], 64), blocks(size[0], 16))
     after = launch("compose", "finish", "Finish", grid, (32, 8), rows, nv12, *size)
