@@ -8,7 +8,7 @@ neck carries a share of it, so that the bend is spread as vertebrae spread it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,14 @@ class Body:
         bends = np.abs(self._hand).max(axis=(1, 2)) > 0
         sides = np.array([bone[-2:] for bone in avatar.bones])
         self._fingers = [(JOINT_INDEX[hand], np.flatnonzero(bends & (sides == hand[-2:]))) for hand in HANDS]
+
+    def anatomy(self) -> dict[str, Any]:
+        """The skeleton as kernels/bones.skeleton takes it."""
+        return {
+            "parent": self._parent, "pivot": self._pivot, "hand": self._hand, "joints": self._joints,
+            "fingers": self._fingers, "helpers": self._helpers.rows, "neck": self._neck, "head": self._head,
+            "eyes": self._eyes,
+        }  # fmt: skip
 
     def allocate(self) -> BodyPose:
         """A BodyPose at rest."""

@@ -74,7 +74,7 @@ class HelperBones:
 
     def __init__(self, bones: tuple[str, ...], pivot: F64) -> None:
         index = {bone: place for place, bone in enumerate(bones)}
-        self._rows: list[tuple[int, int, Vector, bool, float]] = []
+        self.rows: list[tuple[int, int, Vector, bool, float]] = []
         for place, bone in enumerate(bones):
             name, side = bone[:-2], bone[-2:]
             if name not in HELPERS or side not in ("_l", "_r"):
@@ -82,11 +82,11 @@ class HelperBones:
             helper = HELPERS[name]
             axis = pivot[index[helper.stop + side]] - pivot[index[helper.start + side]]
             x, y, z = (float(v) for v in axis / max(float(np.linalg.norm(axis)), 1e-9))
-            self._rows.append((place, index[helper.driver + side], (x, y, z), helper.twist, helper.share))
+            self.rows.append((place, index[helper.driver + side], (x, y, z), helper.twist, helper.share))
 
     def turn(self, local: F64) -> None:
         """Fills the axis-angles of the helpers' rows of ``local`` (N, 6) from their drivers'."""
-        for place, driver, axis, twists, share in self._rows:
+        for place, driver, axis, twists, share in self.rows:
             swing, twist = swing_twist(tuple(local[driver, :3].tolist()), axis)
             vector = tuple(v * twist for v in axis) if twists else swing
             local[place, :3] = (share * vector[0], share * vector[1], share * vector[2])

@@ -40,6 +40,11 @@ class Heard:
     temperature: float = 1.0
 
 
+def drawn(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """What the learned performer's codes are drawn with: in (0, 1), both ends open, for it takes logarithms of them."""
+    return np.clip(rng.random(shape, np.float32), np.float32(1e-7), np.float32(1.0 - 1e-6))
+
+
 class Performer(Protocol):
     """Acts one frame after the other. All its randomness comes from ``state.rng``."""
 
@@ -124,9 +129,7 @@ class LearnedPerformer:
         buffers = self._program.inputs(1)
         buffers["mel"][0, :HOPS_PER_FRAME], buffers["mel"][0, HOPS_PER_FRAME:] = state.before, heard.mel
         buffers["condition"][0], buffers["temperature"][0, 0] = heard.condition, heard.temperature
-        # (0, 1), both ends open: the network takes logarithms of it
-        noise = state.rng.random(self._noise, np.float32)
-        buffers["noise"][...] = np.clip(noise, np.float32(1e-7), np.float32(1.0 - 1e-6))
+        buffers["noise"][...] = drawn(state.rng, self._noise)
         buffers["state"][...] = state.memory
         outputs = self._program.run(1)
         state.memory[...] = outputs["next_state"]
