@@ -103,6 +103,7 @@ static inline float __int_as_float(int x) { return bits_as<float>(x); }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
+static inline int __ffsll(long long x) { return __builtin_ffsll(x); }
 template <typename T>
 static inline T __ldg(const T* p) { return *p; }
 

@@ -1,98 +1,138 @@
-// Blendshapes + linear blend skinning + vertex normals for a batch of B poses of one body.
-// The definition is reference.py. Layouts are C-contiguous; blockIdx.y is the pose. Three launches a tick:
-//   skin          grid (ceil(V / 256), B)   writes vertices and clears total
-//   face_normals  grid (ceil(F / 256), B)   adds area-weighted face normals at welded vertices
-//   finish        grid (ceil(V / 256), B)   unit normals; rows with a fixed rest normal are turned instead
+// Blendshapes, linear blend skinning and vertex normals. The definition is reference.py. Each row is a session with a
+// body of its own (kernels/skin/__init__.py makes a body's arrays). Two launches a tick, both without atomics:
+//   skin      grid (ceil(largest V / 128), 1, rows), 128: one thread a vertex
+//   normals   grid (ceil(largest V / 128), 1, rows), 128
+
+#include "half.cuh"
+#include "rows.cuh"
+
+#define THREADS 128
+#define MOST 64  // shapes
 
 extern "C" {
 
-__device__ __forceinline__ float3 apply(const float* m, float3 p, float one) {
-    return make_float3(m[0] * p.x + m[1] * p.y + m[2] * p.z + one * m[3],
-                       m[4] * p.x + m[5] * p.y + m[6] * p.z + one * m[7],
-                       m[8] * p.x + m[9] * p.y + m[10] * p.z + one * m[11]);
-}
+// Sizes: V vertices, M that shapes move, A shapes, N bones. -> vertices (V, 3) in metres
+struct Skin {
+    const float* rest;                  // (V, 3)
+    const int* moving;                  // (V,) place among the M, or -1
+    const unsigned long long* touched;  // (ceil(V / 32),) bit a: shape a moves one of these 32 vertices
+    const unsigned short* delta_xy;     // (A, M, 2) half precision, metres
+    const unsigned short* delta_z;      // (A, M)
+    const float* weights;               // (A,)
+    const unsigned char* index;         // (V, 4) bones, and
+    const float* weight;                // (V, 4) how much of each
+    const float* bones;                 // (N, 3, 4); begins at a multiple of 16 bytes
+    float* vertices;
+    int V, M, A;
+};
 
-__device__ __forceinline__ float3 blended(const unsigned char* index, const float* weight, const float* bones,
+// -> normals (V, 3), unit length; a vertex of no face gets zero
+struct Normals {
+    const float* vertices;  // (V, 3)
+    const int* weld;        // (V,) the vertex that stands for this one
+    const int* begin;       // (V + 1,) faces around vertex w: around[begin[w]] to around[begin[w + 1]]
+    const int* around;      // (3 F, 3)
+    const unsigned char* fixed;  // (V,) 1: rest_normal turned with the bones
+    const float* rest_normal;    // (V, 3)
+    const unsigned char* index;
+    const float* weight;
+    const float* bones;
+    float* normals;
+    int V;
+};
+
+// p turned (and with `one` 1 moved) by the bones of vertex v.
+__device__ __forceinline__ float3 blended(const unsigned char* index, const float* weight, const float* bones, int v,
                                           float3 p, float one) {
+    const uchar4 i = reinterpret_cast<const uchar4*>(index)[v];
+    const float4 w = reinterpret_cast<const float4*>(weight)[v];
+    const int bone[4] = {i.x, i.y, i.z, i.w};
+    const float share[4] = {w.x, w.y, w.z, w.w};
     float3 sum = make_float3(0.f, 0.f, 0.f);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-        const float w = weight[k];
-        if (w > 0.f) {
-            const float3 q = apply(bones + 12 * index[k], p, one);
-            sum.x += w * q.x;
-            sum.y += w * q.y;
-            sum.z += w * q.z;
-        }
+        if (!(share[k] > 0.f)) continue;
+        const float4* m = reinterpret_cast<const float4*>(bones) + 3 * bone[k];
+        const float4 x = m[0], y = m[1], z = m[2];
+        sum.x += share[k] * (x.x * p.x + x.y * p.y + x.z * p.z + one * x.w);
+        sum.y += share[k] * (y.x * p.x + y.y * p.y + y.z * p.z + one * y.w);
+        sum.z += share[k] * (z.x * p.x + z.y * p.y + z.z * p.z + one * z.w);
     }
     return sum;
 }
 
-// rest (V, 3); row (V,) row of the vertex in deltas or -1; deltas (A, M, 3); weights (B, A);
-// index, weight (V, 4); bones (B, N, 3, 4) -> vertices, total (B, V, 3)
-__global__ void skin(const float* __restrict__ rest, const int* __restrict__ row, const float* __restrict__ deltas,
-                     const float* __restrict__ weights, const unsigned char* __restrict__ index,
-                     const float* __restrict__ weight, const float* __restrict__ bones,
-                     float* __restrict__ vertices, float* __restrict__ total, int V, int M, int A, int N) {
-    const int v = blockIdx.x * blockDim.x + threadIdx.x;
-    const int b = blockIdx.y;
-    if (v >= V) return;
+__global__ void __launch_bounds__(THREADS) skin(Rows<Skin> rows) {
+    if (rows.off()) return;
+    const Skin& r = rows.own();
+    const int v = blockIdx.x * THREADS + threadIdx.x, lane = threadIdx.x % 32;
+    if (v - lane >= r.V) return;
+    const float* __restrict__ weights = r.weights;
+    // Shapes that are seen in this frame and move something of this warp.
+    const unsigned low = __ballot_sync(~0u, lane < r.A && weights[lane] != 0.f);
+    const unsigned high = __ballot_sync(~0u, lane + 32 < r.A && weights[lane + 32] != 0.f);
+    unsigned long long seen = ((unsigned long long)high << 32 | low) & r.touched[v / 32];
+    if (v >= r.V) return;
+    const float* __restrict__ rest = r.rest;
     float3 p = make_float3(rest[3 * v], rest[3 * v + 1], rest[3 * v + 2]);
-    const int m = row[v];
+    const int m = seen ? r.moving[v] : -1;
     if (m >= 0) {
-        for (int a = 0; a < A; ++a) {
-            const float w = weights[b * A + a];
-            if (w == 0.f) continue;  // the same for the whole block: no divergence
-            const float* d = deltas + 3 * ((long long)a * M + m);
-            p.x += w * d[0];
-            p.y += w * d[1];
-            p.z += w * d[2];
+        const ushort2* __restrict__ xy = reinterpret_cast<const ushort2*>(r.delta_xy) + m;
+        const unsigned short* __restrict__ zs = r.delta_z + m;
+        while (seen) {  // the same for the whole warp; four reads on their way at a time
+            float w[4];
+            ushort2 d[4];
+            unsigned short z[4];
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                const int a = seen ? __ffsll(seen) - 1 : 0;
+                w[k] = seen ? weights[a] : 0.f;
+                d[k] = xy[(long long)a * r.M];
+                z[k] = zs[(long long)a * r.M];
+                seen &= seen - 1;
+            }
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                p.x += w[k] * Half::wide(d[k].x);
+                p.y += w[k] * Half::wide(d[k].y);
+                p.z += w[k] * Half::wide(z[k]);
+            }
         }
     }
-    const float3 q = blended(index + 4 * v, weight + 4 * v, bones + 12 * (long long)b * N, p, 1.f);
-    const long long o = 3 * ((long long)b * V + v);
-    vertices[o] = q.x;
-    vertices[o + 1] = q.y;
-    vertices[o + 2] = q.z;
-    total[o] = total[o + 1] = total[o + 2] = 0.f;
+    const float3 q = blended(r.index, r.weight, r.bones, v, p, 1.f);
+    float* o = r.vertices + 3 * v;
+    o[0] = q.x;
+    o[1] = q.y;
+    o[2] = q.z;
 }
 
-__global__ void face_normals(const float* __restrict__ vertices, const int* __restrict__ faces,
-                             const int* __restrict__ weld, float* __restrict__ total, int V, int F) {
-    const int f = blockIdx.x * blockDim.x + threadIdx.x;
-    if (f >= F) return;
-    const long long base = 3LL * blockIdx.y * V;
-    const int id[3] = {faces[3 * f], faces[3 * f + 1], faces[3 * f + 2]};
-    const float* p0 = vertices + base + 3 * id[0];
-    const float* p1 = vertices + base + 3 * id[1];
-    const float* p2 = vertices + base + 3 * id[2];
-    const float ax = p1[0] - p0[0], ay = p1[1] - p0[1], az = p1[2] - p0[2];
-    const float bx = p2[0] - p0[0], by = p2[1] - p0[1], bz = p2[2] - p0[2];
-    const float n[3] = {ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx};
-    for (int corner = 0; corner < 3; ++corner) {
-        float* t = total + base + 3 * weld[id[corner]];
-        for (int c = 0; c < 3; ++c) atomicAdd(t + c, n[c]);
-    }
-}
-
-// fixed (V,) u8; rest_normal (V, 3) used where fixed is set
-__global__ void finish(const float* __restrict__ total, const int* __restrict__ weld,
-                       const unsigned char* __restrict__ fixed, const float* __restrict__ rest_normal,
-                       const unsigned char* __restrict__ index, const float* __restrict__ weight,
-                       const float* __restrict__ bones, float* __restrict__ normals, int V, int N) {
-    const int v = blockIdx.x * blockDim.x + threadIdx.x;
-    const int b = blockIdx.y;
-    if (v >= V) return;
-    float3 n;
-    if (fixed[v]) {
-        const float3 r = make_float3(rest_normal[3 * v], rest_normal[3 * v + 1], rest_normal[3 * v + 2]);
-        n = blended(index + 4 * v, weight + 4 * v, bones + 12 * (long long)b * N, r, 0.f);
+__global__ void __launch_bounds__(THREADS) normals(Rows<Normals> rows) {
+    if (rows.off()) return;
+    const Normals& r = rows.own();
+    const int v = blockIdx.x * THREADS + threadIdx.x;
+    if (v >= r.V) return;
+    float3 n = make_float3(0.f, 0.f, 0.f);
+    float shortest = 1e-20f;
+    if (r.fixed[v]) {
+        const float* u = r.rest_normal + 3 * v;
+        n = blended(r.index, r.weight, r.bones, v, make_float3(u[0], u[1], u[2]), 0.f);
+        shortest = 1e-12f;
     } else {
-        const float* t = total + 3 * ((long long)b * V + weld[v]);
-        n = make_float3(t[0], t[1], t[2]);
+        const float* __restrict__ vertices = r.vertices;
+        const int* __restrict__ around = r.around;
+        const int w = r.weld[v], stop = r.begin[w + 1];
+        for (int e = r.begin[w]; e < stop; ++e) {
+            const float* a = vertices + 3 * around[3 * e];
+            const float* b = vertices + 3 * around[3 * e + 1];
+            const float* c = vertices + 3 * around[3 * e + 2];
+            const float ax = b[0] - a[0], ay = b[1] - a[1], az = b[2] - a[2];
+            const float bx = c[0] - a[0], by = c[1] - a[1], bz = c[2] - a[2];
+            n.x += ay * bz - az * by;
+            n.y += az * bx - ax * bz;
+            n.z += ax * by - ay * bx;
+        }
     }
-    const float scale = 1.f / fmaxf(sqrtf(n.x * n.x + n.y * n.y + n.z * n.z), 1e-20f);
-    float* o = normals + 3 * ((long long)b * V + v);
+    const float scale = 1.f / fmaxf(sqrtf(n.x * n.x + n.y * n.y + n.z * n.z), shortest);
+    float* o = r.normals + 3 * v;
     o[0] = n.x * scale;
     o[1] = n.y * scale;
     o[2] = n.z * scale;

@@ -7,6 +7,8 @@ deformation) after a linear sum of action offsets.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +47,7 @@ def normals(vertices: Float, faces: Int, weld: Int) -> Float:
     return unit[weld].astype(np.float32)
 
 
-def axis_angle(vector: Float) -> NDArray[np.float64]:
+def axis_angle(vector: NDArray[Any]) -> NDArray[np.float64]:
     """Rodrigues' formula: the (3, 3) rotation by ``vector`` (3,) radians."""
     angle = float(np.linalg.norm(vector))
     x, y, z = np.asarray(vector, np.float64) / max(angle, 1e-12)
@@ -53,7 +55,7 @@ def axis_angle(vector: Float) -> NDArray[np.float64]:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
 
 
-def forward_kinematics(parent: Int, pivot: Float, local: Float, neck: int, share: Float) -> Float:
+def forward_kinematics(parent: Int, pivot: NDArray[Any], local: NDArray[Any], neck: int, share: NDArray[Any]) -> Float:
     """Posed bones (N, 3, 4) from ``local`` (N, 6): axis-angle about the pivot, then translation (metres).
 
     Parents come before children. ``share`` (3,) is turned at bone ``neck`` before its own rotation.
