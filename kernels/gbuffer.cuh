@@ -22,11 +22,19 @@
 #define ENTRY 16
 #define NEAR_Z 1e-3f  // metres; closer than this to the previous eye, a point has no usable flow
 
-struct Lens {  // of a frame: rotation (row-major) and translation from world to view, focal and centre in pixels, near
-    float r[9], t[3], focal, cx, cy, near;
+// Of a frame: rotation (row-major) and translation from world to view; focal and centre in pixels; near plane, and the
+// viewer's distance, at which nearness weighs 1 in the blended layer, in metres.
+struct Lens {
+    float r[9], t[3], focal, cx, cy, near, distance;
 };
 
 // A plane's row k at (dx, dy) pixels from the corner it is given at.
 __device__ __forceinline__ float along(const float* __restrict__ p, int k, float dx, float dy) {
     return p[k] + dx * p[ROW + k] + dy * p[2 * ROW + k];
+}
+
+// a b - c d without the error of the products (Kahan's difference), so that slivers need no double precision.
+__device__ __forceinline__ float cross(float a, float b, float c, float d) {
+    const float w = __fmul_rn(c, d);
+    return fmaf(a, b, -w) + fmaf(-c, d, w);
 }

@@ -1,4 +1,6 @@
-// Textures on a GPU: the pyramid of kernels/texture.py, the same integers. Included by blend and shade.
+// Textures on a GPU: the pyramid of kernels/texture.py, the same integers. Included by blend, guidance and shade.
+
+#pragma once
 
 struct Texture {
     const unsigned long long* texels;
@@ -11,24 +13,24 @@ struct Texel {  // colours are sRGB times alpha
 };
 
 __device__ __forceinline__ float field(unsigned long long fields, int place) {
-    return (float)((fields >> (16 * place)) & 0xFFFFull) * (1.f / 65280.f);
+    return (float)(unsigned)((fields >> (16 * place)) & 0xFFFFull) * (1.f / 65280.f);
 }
 
 // Bilinear, in sixteenths of a texel, clamped at the border: even and odd channels as four 16-bit fields each.
-__device__ Texel fetch(const Texture& t, float u, float v, int level) {
+__device__ __forceinline__ Texel fetch(const Texture& t, float u, float v, int level) {
     level = min(max(level, 0), t.levels - 1);
     const int size = t.side >> level;
     const float limit = (float)(size - 1);
-    const float x = fminf(fmaxf(u * size - 0.5f, 0.f), limit), y = fminf(fmaxf(v * size - 0.5f, 0.f), limit);
+    // Rounded as on the CPU, step by step: a texel's edge lies where it lies there.
+    const float x = fminf(fmaxf(__fadd_rn(__fmul_rn(u, (float)size), -0.5f), 0.f), limit);
+    const float y = fminf(fmaxf(__fadd_rn(__fmul_rn(v, (float)size), -0.5f), 0.f), limit);
     const int ix = (int)x, iy = (int)y;
-    const unsigned long long fx = (unsigned long long)((x - ix) * 16.f), fy = (unsigned long long)((y - iy) * 16.f);
-    const long long row0 = t.start[level] + (long long)iy * size;
-    const long long row1 = t.start[level] + (long long)min(iy + 1, size - 1) * size;
-    const int jx = min(ix + 1, size - 1);
+    const unsigned fx = (unsigned)((x - ix) * 16.f), fy = (unsigned)((y - iy) * 16.f);
+    const int right = ix < size - 1, down = iy < size - 1 ? size : 0;
+    const unsigned long long* p = t.texels + t.start[level] + (long long)iy * size + ix;
     const unsigned long long even = 0x00FF00FF00FF00FFull;
-    const unsigned long long t00 = t.texels[row0 + ix], t10 = t.texels[row0 + jx];
-    const unsigned long long t01 = t.texels[row1 + ix], t11 = t.texels[row1 + jx];
-    const unsigned long long w00 = (16 - fx) * (16 - fy), w10 = fx * (16 - fy), w01 = (16 - fx) * fy, w11 = fx * fy;
+    const unsigned long long t00 = p[0], t10 = p[right], t01 = p[down], t11 = p[down + right];
+    const unsigned w00 = (16 - fx) * (16 - fy), w10 = fx * (16 - fy), w01 = (16 - fx) * fy, w11 = fx * fy;
     const unsigned long long e = (t00 & even) * w00 + (t10 & even) * w10 + (t01 & even) * w01 + (t11 & even) * w11;
     const unsigned long long o = (t00 >> 8 & even) * w00 + (t10 >> 8 & even) * w10 + (t01 >> 8 & even) * w01 +
                                  (t11 >> 8 & even) * w11;

@@ -1,90 +1,108 @@
-// Blended layer: weighted, order-independent transparency (McGuire & Bavoil 2013). The definition is reference.py.
-//   forget       grid (ceil(16 H W / 256))   layer to zero
-//   accumulate   grid (ceil(2 F / 4)), 128   one warp a triangle slot of kernels/rasterize, rows over its lanes
-// Sums are float atomics: the last bits depend on the order of threads. layer is dense, (H, W, 16): slots 0..14 as in
-// cpu.py, slot 15 the sum of log2 of what each fragment lets through. A pixel without fragments has weight 0.
+// Blended layer: weighted, order-independent transparency (McGuire & Bavoil 2013). The definition is reference.py. After
+// kernels/rasterize, z of the grid being the row of the table:
+//   forget       grid (ceil(4 H W / 256)), 256    layer to zero (a memset of all rows' layers does as well)
+//   accumulate   grid (ceil(N / 128)), 128        a warp 32 see-through faces, their pixels shared out among its lanes
+// N: of the largest row, at least 1. Scalars of a launch: S, H, W. Sums are float atomics: the last bits depend on the
+// order of threads. The layer's layout is that of gbuffer.cuh.
 
+#include "rows.cuh"
+#include "gbuffer.cuh"
+#include "cover.cuh"
 #include "texture.cuh"
 
-#define SNAP 256
-#define EDGE_EPS 1e-9
-#define ENTRY 16
-#define ROW 16
+struct Blend {
+    const int* chosen;  // (N,) the see-through faces
+    const int *xy, *triangle, *owner;
+    const float *plane, *fade, *detail;
+    const float* tangent;  // (F, 3): what slots 10..12 gather, strand directions or kernels/guidance `drift`
+    const Lens* lens;
+    const unsigned long long* buffer;  // of the opaque faces
+    Texture texture;
+    float bias;  // log2 of the texture's side, and mip levels to add
+    float* layer;
+    int chosen_count;
+};
+
+// What one fragment adds: the layer's slots, in the lane's part of ``sum``. False where it is not seen.
+__device__ __forceinline__ bool fragment(const Blend& r, const Shape& shape, int slot, int x, int y, int S, int W,
+                                         float* sum) {
+    const int X = SNAP * x + SNAP / 2, Y = SNAP * y + SNAP / 2;
+    const float q = nearness(shape, X, Y);
+    if (!(q > 0.f) || !covers(shape, X, Y)) return false;
+    int free = 0;
+    for (int s = 0; s < S; ++s) free += __uint_as_float((unsigned)(r.buffer[(y * S + s) * W + x] >> 32)) <= q;
+    if (!free) return false;
+    const int face = r.owner[slot];
+    const float* p = r.plane + 3 * ROW * slot;
+    const float dx = x + 0.5f - shape.x0, dy = y + 0.5f - shape.y0, z = 1.f / q;
+    const Texel t = fetch(r.texture, along(p, 4, dx, dy) * z, along(p, 5, dx, dy) * z,
+                          (int)fmaxf(r.detail[face] + r.bias, 0.f));
+    const float alpha = t.a * r.fade[slot] * free * (1.f / S);
+    if (alpha < 1.f / 256.f) return false;
+    // Nearer strands hide farther ones: a centimetre in front counts about twice.
+    float nearer = fminf(fmaxf(q * r.lens->distance, 0.25f), 2.f);
+    nearer *= nearer, nearer *= nearer, nearer *= nearer, nearer *= nearer;  // to the power 16
+    const float weight = alpha * nearer * nearer * nearer * nearer, over = weight / t.a;
+    const float n0 = along(p, 1, dx, dy), n1 = along(p, 2, dx, dy), n2 = along(p, 3, dx, dy);
+    const float size = weight * rsqrtf(n0 * n0 + n1 * n1 + n2 * n2 + 1e-20f);
+    const float* tangent = r.tangent + 3 * face;
+    sum[0] = t.r * over, sum[1] = t.g * over, sum[2] = t.b * over;
+    sum[3] = t.ao * weight, sum[4] = t.gloss * weight, sum[5] = t.sss * weight, sum[6] = t.strand * weight;
+    sum[7] = size * n0, sum[8] = size * n1, sum[9] = -size * fabsf(n2);  // seen from both sides
+    sum[10] = weight * tangent[0], sum[11] = weight * tangent[1], sum[12] = weight * tangent[2];
+    sum[13] = weight, sum[14] = weight * z;
+    sum[15] = log2f(fmaxf(1.f - alpha, 1e-6f));
+    return true;
+}
 
 extern "C" {
 
-__global__ void forget(float* __restrict__ layer, int count) {
+__global__ void forget(Rows<Blend> rows, int H, int W) {
+    if (rows.off()) return;
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count) layer[i] = 0.f;
+    if (i < ENTRY / 4 * H * W) reinterpret_cast<float4*>(rows.own().layer)[i] = make_float4(0.f, 0.f, 0.f, 0.f);
 }
 
-__device__ __forceinline__ void order(int& upper, int& lower, const int* xy) {
-    if (xy[2 * lower + 1] < xy[2 * upper + 1]) {
-        const int t = upper;
-        upper = lower, lower = t;
-    }
-}
-
-__device__ void add(int slot, int face, int x, int y, const float* plane, float fade, const float* detail,
-                    float bias, const float* tangent, const Texture& texture, float reference, const unsigned long long* buffer,
-                    int S, int W, float* layer) {
-    const float* p = plane + 3 * ROW * slot;
-    const float dx = x + 0.5f - p[9], dy = y + 0.5f - p[10];
-    const float q = p[0] + dx * p[ROW] + dy * p[2 * ROW];
-    if (!(q > 0.f)) return;
-    int free = 0;
-    for (int s = 0; s < S; ++s)
-        free += __uint_as_float((unsigned)(buffer[(long long)(y * S + s) * W + x] >> 32)) <= q;
-    if (!free) return;
-    const float z = 1.f / q;
-    const float u = (p[4] + dx * p[ROW + 4] + dy * p[2 * ROW + 4]) * z, v = (p[5] + dx * p[ROW + 5] + dy * p[2 * ROW + 5]) * z;
-    const Texel t = fetch(texture, u, v, (int)fmaxf(detail[face] + bias, 0.f));
-    const float alpha = t.a * fade * free / S;
-    if (alpha < 1.f / 256.f) return;
-    float nearer = fminf(fmaxf(q * reference, 0.25f), 2.f);
-    nearer *= nearer, nearer *= nearer, nearer *= nearer, nearer *= nearer;  // to the power 16
-    const float weight = alpha * nearer * nearer * nearer * nearer, over = weight / t.a;
-    const float n0 = p[1] + dx * p[ROW + 1] + dy * p[2 * ROW + 1], n1 = p[2] + dx * p[ROW + 2] + dy * p[2 * ROW + 2];
-    const float n2 = p[3] + dx * p[ROW + 3] + dy * p[2 * ROW + 3];
-    const float size = weight * rsqrtf(n0 * n0 + n1 * n1 + n2 * n2 + 1e-20f);
-    const float sum[ENTRY] = {t.r * over, t.g * over, t.b * over, t.ao * weight, t.gloss * weight, t.sss * weight,
-                              t.strand * weight, size * n0, size * n1, -size * fabsf(n2),
-                              weight * tangent[3 * face], weight * tangent[3 * face + 1],
-                              weight * tangent[3 * face + 2], weight, weight * z, log2f(fmaxf(1.f - alpha, 1e-6f))};
-    float* entry = layer + (long long)ENTRY * (y * W + x);
+__global__ void accumulate(Rows<Blend> rows, int S, int H, int W) {
+    __shared__ Walk walks[4];
+    __shared__ float sums[4][32][ENTRY + 1];  // one more: lanes that write a column side by side meet no bank twice
+    __shared__ int pixels[4][32];
+    if (rows.off()) return;
+    const Blend& r = rows.own();
+    const int n = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    Walk& w = walks[warp];
+    const int face = n < r.chosen_count ? r.chosen[n] : -1;
+    float* layer = r.layer;
+    for (int half = 0; half < 2; ++half) {  // the second slot is that of a face cut in two
+        const int slot = 2 * face + half;
+        const bool live = face >= 0 && r.owner[slot] >= 0 && r.fade[slot] > 0.f;
+        if (!__any_sync(~0u, live)) continue;
+        Shape& s = w.shape[lane];
+        s.rows = 0;
+        if (live) {
+            const int2* xy = reinterpret_cast<const int2*>(r.xy);
+            const int* corner = r.triangle + 3 * slot;
+            const float* p = r.plane + 3 * ROW * slot;
+            outline(s, xy[corner[0]], xy[corner[1]], xy[corner[2]], 1, H);
+            s.q = p[0], s.gx = p[ROW], s.gy = p[2 * ROW], s.x0 = p[9], s.y0 = p[10], s.slot = slot;
+        }
+        __syncwarp();
+        walk(w, lane, 1, W, [&](bool active, int t, int x, int y) {
+            float sum[ENTRY];
+            const bool seen = active && fragment(r, w.shape[t], w.shape[t].slot, x, y, S, W, sum);
+            const unsigned all = __ballot_sync(~0u, seen);
+            if (seen) {
+                const int place = __popc(all & ((1u << lane) - 1u));
 #pragma unroll
-    for (int k = 0; k < ENTRY; ++k) atomicAdd(entry + k, sum[k]);
-}
-
-// Slots of blended faces only; buffer is the visibility buffer of the opaque ones.
-__global__ void accumulate(const int* __restrict__ xy, const int* __restrict__ triangle, const int* __restrict__ owner,
-                           const unsigned char* __restrict__ flag, const float* __restrict__ plane,
-                           const float* __restrict__ fade, const float* __restrict__ detail, float bias,
-                           const float* __restrict__ tangent, Texture texture, float reference,
-                           const unsigned long long* __restrict__ buffer, float* layer, int slots, int S, int H, int W) {
-    const int slot = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-    if (slot >= slots || owner[slot] < 0 || flag[owner[slot]] == 0 || fade[slot] <= 0.f) return;
-    int a = triangle[3 * slot], b = triangle[3 * slot + 1], c = triangle[3 * slot + 2];
-    order(a, b, xy);
-    order(a, c, xy);
-    order(b, c, xy);
-    const double unit = 1.0 / SNAP;
-    const long long ya = xy[2 * a + 1], yc = xy[2 * c + 1];
-    const int first = (int)max((ya + 127) >> 8, 0ll), last = (int)min((yc + 127) >> 8, (long long)H);
-    const double ax = xy[2 * a] * unit, ay = ya * unit, bx = xy[2 * b] * unit, by = xy[2 * b + 1] * unit;
-    const double cx = xy[2 * c] * unit, cy = yc * unit;
-    const double long_slope = __ddiv_rn(cx - ax, cy - ay);
-    for (int y = first + lane; y < last; y += 32) {
-        const double line = y + 0.5;
-        const bool upper = line < by;
-        const double ox = upper ? ax : bx, oy = upper ? ay : by;
-        const double slope = upper ? __ddiv_rn(bx - ax, by - ay) : __ddiv_rn(cx - bx, cy - by);
-        const double x_long = __dadd_rn(__dadd_rn(ax, __dmul_rn(line - ay, long_slope)), -0.5);
-        const double x_short = __dadd_rn(__dadd_rn(ox, __dmul_rn(line - oy, slope)), -0.5);
-        const int left = (int)fmax(ceil(fmin(x_long, x_short) - EDGE_EPS), 0.0);
-        const int right = (int)fmin(ceil(fmax(x_long, x_short) - EDGE_EPS), (double)W);
-        for (int x = left; x < right; ++x)
-            add(slot, owner[slot], x, y, plane, fade[slot], detail, bias, tangent, texture, reference, buffer, S, W, layer);
+                for (int k = 0; k < ENTRY; ++k) sums[warp][place][k] = sum[k];
+                pixels[warp][place] = y * W + x;
+            }
+            __syncwarp();
+            // Sixteen lanes add one fragment's sums, which lie side by side, instead of one lane to sixteen places.
+            for (int k = lane / ENTRY; k < __popc(all); k += 32 / ENTRY)
+                atomicAdd(layer + (long long)ENTRY * pixels[warp][k] + lane % ENTRY, sums[warp][k][lane % ENTRY]);
+            __syncwarp();
+        });
     }
 }
 

@@ -1,123 +1,69 @@
 // Shading: G-buffer, blended layer and textures to an sRGB picture. The definition is reference.py; the arithmetic is
-// that of light.py and cpu.py. One frame, after kernels/rasterize and kernels/blend:
-//   map_project, map_clear, map_fill    the shadow map: as rasterize's, one sample a texel, distance linear in it
-//   map_blur     grid (ceil(M / 16), ceil(M / 16)), 16 x 16, twice: along rows, then along columns
+// that of light.py and cpu.py. After kernels/rasterize and kernels/blend, z of the grid being the row of the table:
+//   map_project  grid (ceil(V / 256)), 256          the shadow map: vertices to its texels; empties it
+//   map_fill     grid (ceil(N / 128)), 128          a warp 32 casters, one sample a texel, distance linear in it
+//   map_blur     grid (ceil(M / 16), ceil(M / 16)), 16 x 16
 //   shade        grid (ceil(W / 16), ceil(H / 16)), 16 x 16: one thread a pixel, all its surfaces, then the encoding
+// V, N: of the largest row, at least 1. Scalars of a launch: M side of the shadow map, R radius of its blur, H, W.
 
+#include "rows.cuh"
+#include "gbuffer.cuh"
+#include "cover.cuh"
 #include "texture.cuh"
 
-#define SNAP 256
-#define EDGE_EPS 1e-9
 #define FAR 1.f
-#define ENTRY 16
+#define HIDDEN (1.f / 512.f)  // of the light behind: less changes no byte of the picture
 
-extern "C" {
-
-struct Matrix {  // 3 x 4, row-major
-    float m[12];
+struct Scene {  // of a frame
+    float lens[3];           // 1 / focal, centre x, centre y
+    float to_map[12];        // world to texels of the shadow map, and metres behind the plane it aims at (3, 4)
+    float to_light[12];      // view space to the same
+    float lamps[3][6], ambient[2][3], up[3], exposure;
+    float reach[8], open[8]; // by class of cavity: see kernels/texture.py Paint; open: its floor
 };
 
-// vertices (V, 3) -> xy (V, 2) snapped map texels, nearness (V,) = FAR - distance
-__global__ void map_project(const float* __restrict__ vertices, Matrix to_map, int* __restrict__ xy,
-                            float* __restrict__ nearness, int V) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= V) return;
-    const float a = vertices[3 * i], b = vertices[3 * i + 1], c = vertices[3 * i + 2];
-    const float* m = to_map.m;
-    xy[2 * i] = __float2int_rn((m[0] * a + m[1] * b + m[2] * c + m[3]) * SNAP);
-    xy[2 * i + 1] = __float2int_rn((m[4] * a + m[5] * b + m[6] * c + m[7]) * SNAP);
-    nearness[i] = FAR - (m[8] * a + m[9] * b + m[10] * c + m[11]);
-}
-
-// map (M, M): bits of the greatest nearness, as unsigned (positive floats order as integers); 0 = nothing
-__global__ void map_clear(unsigned* __restrict__ map, int count) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count) map[i] = 0u;
-}
-
-__device__ __forceinline__ void order(int& upper, int& lower, const int* xy) {
-    if (xy[2 * lower + 1] < xy[2 * upper + 1]) {
-        const int t = upper;
-        upper = lower, lower = t;
-    }
-}
-
-// One warp a caster (N,), as far as it looks toward the lamp.
-__global__ void map_fill(const int* __restrict__ faces, const int* __restrict__ casters, const int* __restrict__ xy,
-                         const float* __restrict__ nearness, unsigned* map, int N, int M) {
-    const int n = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-    if (n >= N) return;
-    const int f = casters[n];
-    int a = faces[3 * f], b = faces[3 * f + 1], c = faces[3 * f + 2];
-    const double unit = 1.0 / SNAP;
-    const double x0 = xy[2 * a] * unit, y0 = xy[2 * a + 1] * unit;
-    const double x1 = xy[2 * b] * unit - x0, y1 = xy[2 * b + 1] * unit - y0;
-    const double x2 = xy[2 * c] * unit - x0, y2 = xy[2 * c + 1] * unit - y0;
-    const double area = x1 * y2 - x2 * y1;
-    if (area >= 0.0) return;
-    const double qb = nearness[b] - nearness[a], qc = nearness[c] - nearness[a];
-    const float q0 = nearness[a], gx = (float)((qb * y2 - qc * y1) / area), gy = (float)((qc * x1 - qb * x2) / area);
-    order(a, b, xy);
-    order(a, c, xy);
-    order(b, c, xy);
-    const long long ya = xy[2 * a + 1], yc = xy[2 * c + 1];
-    const int first = (int)max((ya + 127) >> 8, 0ll), last = (int)min((yc + 127) >> 8, (long long)M);
-    const double ax = xy[2 * a] * unit, ay = ya * unit, bx = xy[2 * b] * unit, by = xy[2 * b + 1] * unit;
-    const double cx = xy[2 * c] * unit, cy = yc * unit;
-    const double long_slope = __ddiv_rn(cx - ax, cy - ay);
-    for (int k = first + lane; k < last; k += 32) {
-        const double line = k + 0.5;
-        const bool upper = line < by;
-        const double ox = upper ? ax : bx, oy = upper ? ay : by;
-        const double slope = upper ? __ddiv_rn(bx - ax, by - ay) : __ddiv_rn(cx - bx, cy - by);
-        const double x_long = __dadd_rn(__dadd_rn(ax, __dmul_rn(line - ay, long_slope)), -0.5);
-        const double x_short = __dadd_rn(__dadd_rn(ox, __dmul_rn(line - oy, slope)), -0.5);
-        const int left = (int)fmax(ceil(fmin(x_long, x_short) - EDGE_EPS), 0.0);
-        const int right = (int)fmin(ceil(fmax(x_long, x_short) - EDGE_EPS), (double)M);
-        float q = q0 + gx * (float)(left + 0.5 - x0) + gy * (float)(line - y0);
-        for (int x = left; x < right; ++x, q += gx)
-            if (q > 0.f) atomicMax(map + k * M + x, __float_as_uint(q));
-    }
-}
-
-// Distance and its square, averaged over 2 R + 1 texels: from the map along rows, or (map null) from line along columns.
-__global__ void map_blur(const unsigned* __restrict__ map, const float2* __restrict__ line, float2* __restrict__ out,
-                         int M, int R) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= M || y >= M) return;
-    float2 sum = make_float2(0.f, 0.f);
-    for (int k = -R; k <= R; ++k) {
-        if (map) {
-            const float d = FAR - __uint_as_float(map[y * M + min(max(x + k, 0), M - 1)]);
-            sum.x += d, sum.y += d * d;
-        } else {
-            const float2 d = line[min(max(y + k, 0), M - 1) * M + x];
-            sum.x += d.x, sum.y += d.y;
-        }
-    }
-    const float over = 1.f / (2 * R + 1);
-    out[y * M + x] = make_float2(sum.x * over, sum.y * over);
-}
-
-struct Scene {
-    float lens[3];       // 1 / focal, centre x, centre y
-    Matrix to_light;     // view space to map texels and distance
-    const float2* moment;
-    int map;             // side of the map
-    float lamps[3][6], ambient[2][3], up[3], exposure;
+struct Shade {
+    // The shadow map: vertices (V, 3) in the world, faces (F, 3), casters (N,), scratch map_xy (V, 2) and nearness (V,),
+    // map (M, M): bits of the greatest nearness, FAR - distance, as positive floats order as integers; moment (M, M, 2).
+    const float* vertices;
+    const int *faces, *casters;
+    int* map_xy;
+    float* nearness;
+    unsigned* map;
+    float2* moment;
+    // As kernels/rasterize left them.
+    const float* depth;
+    const int* face;
+    const unsigned char* region;
+    const float *normal, *uv_plane, *coverage, *share, *extra_share;
+    const int* extra_face;
+    const float *extra_depth, *extra_normal, *extra_uv;
+    // What faces wear, and the blended layer.
+    Texture texture;
+    const float *tangent, *detail;
+    float bias;
+    const unsigned char *face_region, *cavity;
+    const float* layer;
+    const Scene* scene;
+    // background (H, W, 3); decode (256,) sRGB byte to linear; encode (steps,) linear to sRGB byte -> rgb (H, W, 3), alpha
+    const unsigned char* background;
+    const float* decode;
+    const unsigned char* encode;
+    unsigned char *rgb, *alpha;
+    int vertex_count, caster_count, steps;
 };
 
 struct Point {
     float n[3], v[3], t[3], rgb[3], ao, gloss, sss, strand, lit, open;
 };
 
-__device__ float lit_part(const Scene& s, float x, float y, float d) {
-    const float limit = (float)s.map - 1.001f;
+__device__ float lit_part(const float2* moment, int M, float x, float y, float d) {
+    const float limit = (float)M - 1.001f;
     x -= 0.5f, y -= 0.5f;
     if (!(x >= 0.f && y >= 0.f && x < limit && y < limit)) return 1.f;
     const int ix = (int)x, iy = (int)y;
     const float fx = x - ix, fy = y - iy;
-    const float2 *upper = s.moment + iy * s.map + ix, *lower = upper + s.map;
+    const float2 *upper = moment + iy * M + ix, *lower = upper + M;
     const float m0 = upper[0].x + fx * (upper[1].x - upper[0].x), m1 = lower[0].x + fx * (lower[1].x - lower[0].x);
     const float s0 = upper[0].y + fx * (upper[1].y - upper[0].y), s1 = lower[0].y + fx * (lower[1].y - lower[0].y);
     const float mean = m0 + fy * (m1 - m0), square = s0 + fy * (s1 - s0), behind = d - mean;
@@ -126,10 +72,11 @@ __device__ float lit_part(const Scene& s, float x, float y, float d) {
     return fmaxf(variance / (variance + behind * behind) - 0.15f, 0.f) * (1.f / 0.85f);
 }
 
-__device__ float shadow(const Scene& s, float q0, float q1, float q2, const float* n) {
+// Part of the key light that reaches a point in view space, looked up 1.5 mm off the surface.
+__device__ float shadow(const Scene& s, const float2* moment, int M, float q0, float q1, float q2, const float* n) {
     q0 += 0.0015f * n[0], q1 += 0.0015f * n[1], q2 += 0.0015f * n[2];
-    const float* m = s.to_light.m;
-    return lit_part(s, m[0] * q0 + m[1] * q1 + m[2] * q2 + m[3], m[4] * q0 + m[5] * q1 + m[6] * q2 + m[7],
+    const float* m = s.to_light;
+    return lit_part(moment, M, m[0] * q0 + m[1] * q1 + m[2] * q2 + m[3], m[4] * q0 + m[5] * q1 + m[6] * q2 + m[7],
                     m[8] * q0 + m[9] * q1 + m[10] * q2 + m[11]);
 }
 
@@ -223,25 +170,7 @@ __device__ void light(Point& p, const Scene& s, float* out) {
     }
 }
 
-struct GBuffer {  // as kernels/rasterize/kernel.cu
-    const float* depth;
-    const int* face;
-    const unsigned char* region;
-    const float *normal, *uv, *flow, *coverage, *share;
-    const float* extra_share;
-    const int* extra_face;
-    const float *extra_depth, *extra_normal, *extra_uv;
-};
-
-struct Paint {
-    Texture texture;
-    const float *tangent, *detail;
-    float bias;
-    const unsigned char *region, *cavity;
-    float reach[8], floor[8];
-};
-
-// ``floor`` right under the lid or lip, 1 from ``reach`` pixels below it.
+// How open to light an eye or mouth pixel is: ``floor`` right under the lid or lip, 1 from ``reach`` pixels below it.
 __device__ float opening(const unsigned char* region, const unsigned char* cavity, int x, int y, int W, float reach,
                          float floor) {
     const int own = cavity[region[y * W + x]] >> 1, far = (int)reach + 1;
@@ -251,20 +180,20 @@ __device__ float opening(const unsigned char* region, const unsigned char* cavit
     return floor + (1.f - floor) * part * (2.f - part);
 }
 
-__device__ void lit_surface(const Scene& s, const Paint& paint, int x, int y, int face, float z, const float* n, float u,
-                            float v, float open, float* out) {
+__device__ void lit_surface(const Shade& r, const Scene& s, int M, int x, int y, int face, float z, const float* n,
+                            float u, float v, float open, float* out) {
     const float p0 = (x + 0.5f - s.lens[1]) * s.lens[0], p1 = (y + 0.5f - s.lens[2]) * s.lens[0];
     const float over = rsqrtf(p0 * p0 + p1 * p1 + 1.f);
-    const Texel t = fetch(paint.texture, u, v, (int)fmaxf(paint.detail[face] + paint.bias, 0.f));
+    const Texel t = fetch(r.texture, u, v, (int)fmaxf(r.detail[face] + r.bias, 0.f));
     const float opaque = 1.f / fmaxf(t.a, 1e-3f);
-    const float* tangent = paint.tangent + 3 * face;
+    const float* tangent = r.tangent + 3 * face;
     Point p = {{n[0], n[1], n[2]}, {-p0 * over, -p1 * over, -over}, {tangent[0], tangent[1], tangent[2]},
                {t.r * opaque, t.g * opaque, t.b * opaque}, t.ao, t.gloss, t.sss, t.strand,
-               shadow(s, p0 * z, p1 * z, z, n), open};
+               shadow(s, r.moment, M, p0 * z, p1 * z, z, n), open};
     light(p, s, out);
 }
 
-__device__ void lit_entry(const Scene& s, const float* e, int x, int y, float* out) {
+__device__ void lit_entry(const Shade& r, const Scene& s, int M, const float* e, int x, int y, float* out) {
     const float over = 1.f / e[13], z = e[14] * over;
     const float size = rsqrtf(e[7] * e[7] + e[8] * e[8] + e[9] * e[9] + 1e-20f);
     const float n[3] = {e[7] * size, e[8] * size, e[9] * size};
@@ -272,55 +201,131 @@ __device__ void lit_entry(const Scene& s, const float* e, int x, int y, float* o
     const float ray = rsqrtf(p0 * p0 + p1 * p1 + 1.f);
     Point p = {{n[0], n[1], n[2]}, {-p0 * ray, -p1 * ray, -ray}, {e[10], e[11], e[12]},
                {e[0] * over, e[1] * over, e[2] * over}, e[3] * over, e[4] * over, e[5] * over, e[6] * over,
-               shadow(s, p0 * z, p1 * z, z, n), 1.f};
+               shadow(s, r.moment, M, p0 * z, p1 * z, z, n), 1.f};
     light(p, s, out);
 }
 
-// background (H, W, 3); decode (256,) sRGB byte to linear; encode (N,) linear to sRGB byte -> rgb (H, W, 3), alpha
-__global__ void shade(GBuffer g, Paint paint, Scene s, const float* __restrict__ layer,
-                      const unsigned char* __restrict__ background, const float* __restrict__ decode,
-                      const unsigned char* __restrict__ encode, int steps, unsigned char* __restrict__ rgb,
-                      unsigned char* __restrict__ alpha, int H, int W) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= W || y >= H) return;
-    const int i = y * W + x, HW = H * W;
-    const float* entry = layer + (long long)ENTRY * i;
-    const float share = g.share[i], covered = g.coverage[i];
-    const bool veiled = entry[13] > 0.f;
-    if (share == 0.f && !veiled) {
-        for (int c = 0; c < 3; ++c) rgb[3 * i + c] = background[3 * i + c];
-        alpha[i] = 0;
-        return;
+// Display-linear light of a pixel's opaque surfaces, each times its share of the pixel.
+__device__ void solid(const Shade& r, const Scene& s, int M, int x, int y, float share, float covered, int H, int W,
+                      float* sum) {
+    const int i = y * W + x, HW = H * W, hollow = r.cavity[r.region[i]];
+    const float z = r.depth[i];
+    const float open = hollow ? opening(r.region, r.cavity, x, y, W, s.reach[hollow] / z, s.open[hollow]) : 1.f;
+    float n[3] = {r.normal[i], r.normal[HW + i], r.normal[2 * HW + i]}, colour[3];
+    lit_surface(r, s, M, x, y, r.face[i], z, n, r.uv_plane[i], r.uv_plane[HW + i], open, colour);
+    for (int c = 0; c < 3; ++c) sum[c] = share * colour[c];
+    float part = 0.f;
+    for (int row = 3 * i; share < covered; share += part, ++row) {  // shares are quarters: the sum is exact
+        part = r.extra_share[row];
+        const int face = r.extra_face[row];
+        for (int c = 0; c < 3; ++c) n[c] = r.extra_normal[3 * row + c];
+        lit_surface(r, s, M, x, y, face, r.extra_depth[row], n, r.extra_uv[2 * row], r.extra_uv[2 * row + 1],
+                    0.5f + 0.5f * s.open[r.cavity[r.face_region[face]]], colour);
+        for (int c = 0; c < 3; ++c) sum[c] += part * colour[c];
     }
-    float sum[3] = {0.f, 0.f, 0.f}, colour[3];
-    if (share > 0.f) {
-        const int hollow = paint.cavity[g.region[i]];
-        const float z = g.depth[i];
-        const float open =
-            hollow ? opening(g.region, paint.cavity, x, y, W, paint.reach[hollow] / z, paint.floor[hollow]) : 1.f;
-        const float n[3] = {g.normal[i], g.normal[HW + i], g.normal[2 * HW + i]};
-        lit_surface(s, paint, x, y, g.face[i], z, n, g.uv[i], g.uv[HW + i], open, colour);
-        for (int c = 0; c < 3; ++c) sum[c] = share * colour[c];
-        for (int row = 3 * i; row < 3 * i + 3; ++row) {
-            const float part = g.extra_share[row];
-            if (part == 0.f) continue;
-            const int face = g.extra_face[row];
-            const float half = 0.5f + 0.5f * paint.floor[paint.cavity[paint.region[face]]];
-            lit_surface(s, paint, x, y, face, g.extra_depth[row], g.extra_normal + 3 * row, g.extra_uv[2 * row],
-                        g.extra_uv[2 * row + 1], half, colour);
-            for (int c = 0; c < 3; ++c) sum[c] += part * colour[c];
+}
+
+extern "C" {
+
+__global__ void map_project(Rows<Shade> rows, int M) {
+    if (rows.off()) return;
+    const Shade& r = rows.own();
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    unsigned* map = r.map;
+    for (int k = i; k < M * M; k += gridDim.x * blockDim.x) map[k] = 0u;
+    if (i >= r.vertex_count) return;
+    const float a = r.vertices[3 * i], b = r.vertices[3 * i + 1], c = r.vertices[3 * i + 2];
+    const float* m = r.scene->to_map;
+    const float x = m[0] * a + m[1] * b + m[2] * c + m[3], y = m[4] * a + m[5] * b + m[6] * c + m[7];
+    const float near = FAR - (m[8] * a + m[9] * b + m[10] * c + m[11]);
+    reinterpret_cast<int2*>(r.map_xy)[i] = make_int2(__float2int_rn(x * SNAP), __float2int_rn(y * SNAP));
+    r.nearness[i] = near;
+}
+
+__global__ void map_fill(Rows<Shade> rows, int M) {
+    __shared__ Walk walks[4];
+    if (rows.off()) return;
+    const Shade& r = rows.own();
+    const int n = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % 32;
+    Walk& w = walks[threadIdx.x / 32];
+    Shape& s = w.shape[lane];
+    s.rows = 0;
+    if (n < r.caster_count) {
+        const int2* xy = reinterpret_cast<const int2*>(r.map_xy);
+        const int* corner = r.faces + 3 * r.casters[n];
+        const int2 a = xy[corner[0]], b = xy[corner[1]], c = xy[corner[2]];
+        const long long area = area2(a, b, c);
+        if (area < 0) {  // it looks toward the lamp
+            const float unit = 1.f / SNAP, over = (float)SNAP * SNAP / (float)area;
+            const float x1 = (b.x - a.x) * unit, y1 = (b.y - a.y) * unit;
+            const float x2 = (c.x - a.x) * unit, y2 = (c.y - a.y) * unit;
+            const float q = r.nearness[corner[0]], db = r.nearness[corner[1]] - q, dc = r.nearness[corner[2]] - q;
+            outline(s, a, b, c, 1, M);
+            s.q = q, s.gx = cross(db, y2, dc, y1) * over, s.gy = cross(dc, x1, db, x2) * over;
+            s.x0 = a.x * unit, s.y0 = a.y * unit;
         }
     }
-    float through = 1.f - covered;
-    for (int c = 0; c < 3; ++c) sum[c] += through * decode[background[3 * i + c]];
+    __syncwarp();
+    unsigned* map = r.map;
+    walk(w, lane, 1, M, [&](bool active, int t, int x, int y) {
+        if (!active) return;
+        const Shape& shape = w.shape[t];
+        const int X = SNAP * x + SNAP / 2, Y = SNAP * y + SNAP / 2;
+        const float q = nearness(shape, X, Y);
+        if (q > 0.f && covers(shape, X, Y)) atomicMax(map + y * M + x, __float_as_uint(q));
+    });
+}
+
+// Distance and its square, averaged over (2 R + 1)^2 texels, those beyond the border being the border's.
+__global__ void map_blur(Rows<Shade> rows, int M, int R) {
+    if (rows.off()) return;
+    const Shade& r = rows.own();
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+    if (x >= M || y >= M) return;
+    const unsigned* __restrict__ map = r.map;
+    const float over = 1.f / (2 * R + 1);
+    float mean = 0.f, square = 0.f;
+    for (int j = -R; j <= R; ++j) {
+        float first = 0.f, second = 0.f;
+        for (int k = -R; k <= R; ++k) {
+            const float d = FAR - __uint_as_float(map[min(max(y + j, 0), M - 1) * M + min(max(x + k, 0), M - 1)]);
+            first += d, second += d * d;
+        }
+        mean += first * over, square += second * over;
+    }
+    r.moment[y * M + x] = make_float2(mean * over, square * over);
+}
+
+__global__ void shade(Rows<Shade> rows, int M, int H, int W) {
+    __shared__ Scene scene;
+    if (rows.off()) return;
+    const Shade& r = rows.own();
+    const int place = threadIdx.y * blockDim.x + threadIdx.x;
+    for (int k = place; k < (int)(sizeof(Scene) / 4); k += blockDim.x * blockDim.y)
+        reinterpret_cast<float*>(&scene)[k] = reinterpret_cast<const float*>(r.scene)[k];
+    __syncthreads();
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
+    if (x >= W || y >= H) return;
+    const int i = y * W + x;
+    const float* entry = r.layer + (long long)ENTRY * i;
+    const float share = r.share[i], covered = r.coverage[i];
+    const bool veiled = entry[13] > 0.f;
+    if (share == 0.f && !veiled) {
+        for (int c = 0; c < 3; ++c) r.rgb[3 * i + c] = r.background[3 * i + c];
+        r.alpha[i] = 0;
+        return;
+    }
+    const float clear = veiled ? exp2f(entry[15]) : 1.f;
+    float sum[3] = {0.f, 0.f, 0.f}, colour[3], through = 1.f - covered;
+    if (share > 0.f && clear >= HIDDEN) solid(r, scene, M, x, y, share, covered, H, W, sum);
+    for (int c = 0; c < 3; ++c) sum[c] += through * r.decode[r.background[3 * i + c]];
     if (veiled) {
-        const float clear = exp2f(entry[15]);
-        lit_entry(s, entry, x, y, colour);
+        lit_entry(r, scene, M, entry, x, y, colour);
         for (int c = 0; c < 3; ++c) sum[c] = sum[c] * clear + (1.f - clear) * colour[c];
         through *= clear;
     }
-    for (int c = 0; c < 3; ++c) rgb[3 * i + c] = encode[(int)(fminf(sum[c], 1.f) * (steps - 1) + 0.5f)];
-    alpha[i] = (unsigned char)((1.f - through) * 255.f + 0.5f);
+    for (int c = 0; c < 3; ++c) r.rgb[3 * i + c] = r.encode[(int)(fminf(sum[c], 1.f) * (r.steps - 1) + 0.5f)];
+    r.alpha[i] = (unsigned char)((1.f - through) * 255.f + 0.5f);
 }
 
 }  // extern "C"
