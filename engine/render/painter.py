@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.render.denoiser import CELL, HI, PATCH, Answer, Noisy, Renderer, assemble
-from engine.render.layers import Bytes
+from engine.render.layers import Bytes, Conv
 from engine.render.sampler import MULTISTEP
 
 KINDS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -34,6 +34,20 @@ class Centred(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear((x - 127.5) / 128, self.weight, self.bias)
+
+
+class Exact(nn.Module):
+    """A folded linear layer as sums in single precision: tensor cores before Ampere know no such product of matrices,
+    and TensorRT for RTX then refuses the network."""
+
+    def __init__(self, layer: Conv) -> None:
+        super().__init__()
+        assert layer.folded and not layer.kernel
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = (x[:, None] * self.weight).sum(-1)
+        return y if self.bias is None else y + self.bias
 
 
 class Dial(NamedTuple):
@@ -67,6 +81,8 @@ class Painter(nn.Module):
                 setattr(self.net, name, Centred(part).to(kind))
             elif name not in WHOLE:
                 part.to(kind)
+            elif isinstance(part, Conv):
+                setattr(self.net, name, Exact(part))
         self.net.keep, self.net.solid = self.net.keep.to(kind), self.net.solid.to(kind)
 
     def forward(
