@@ -1,4 +1,4 @@
-"""kernels/act on the emulated GPU: what its reference and the engine's own Actor make of the same frame."""
+"""kernels/act: what its reference and the engine's own Actor make of the same frame."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from engine.motion.actor import Actor, Places
 from engine.motion.frame import ACTIONS, HIGHEST, JOINT_INDEX, LOWEST, SIZE, Motion, numbers
 from engine.motion.manner import Manner
 from engine.render.picture import safe
-from kernels import cuda, layout, nvrtc
+from kernels import layout, nvrtc
 from kernels.act import cost, reference
-from kernels.emulator import build
+from tests.kernels.batch import compiles
+from tests.kernels.conftest import unwritten
 
-emulated = pytest.mark.skipif(build.compiler() is None, reason="no g++ on this machine")
 HEADS = 3
 RULES = {
     "mouth": blend.MOUTH, "said": actor.SAID, "lost": blend.LOST, "gap": lips.GAP_VECTOR, "arms": actor.ARMS,
@@ -100,19 +100,17 @@ def frame(number: int) -> Frame:
 
 @pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
 def test_compiles(arch):
-    pytest.importorskip("cuda.core", reason="the extra 'gpu' is not installed")
-    assert len(nvrtc.compile_cubin(nvrtc.ROOT / "act" / "kernel.cu", arch)) > 1000
+    compiles("act", arch)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@emulated
-def test_acts_as_the_engine_s_actor_does_in_every_row():
-    device, frames = cuda.emulated(), [frame(number) for number in range(60)]
+def test_acts_as_the_engine_s_actor_does_in_every_row(device):
+    frames = [frame(number) for number in range(60)]
     rules = device.array(layout.table("act", "Rules", [RULES]))
     told = device.array(layout.table("act", "Manners", [one.manners for one in frames]))
     count, kept, rows = len(frames), [], []
-    motion, network = device.empty((count + 1, SIZE), np.float32), device.empty((count + 1, SIZE), np.float32)
-    changed = device.empty(count + 1, np.int32)
+    motion, network = unwritten(device, (count + 1, SIZE)), unwritten(device, (count + 1, SIZE))
+    changed = unwritten(device, count + 1, np.int32)
     for i, one in enumerate(frames):
         arrays = [None if a is None else device.array(a) for a in (one.face, one.contact, one.made)]
         kept.append(arrays)

@@ -1,4 +1,4 @@
-"""kernels/bones on the emulated GPU: its reference, and the bones and weights of the engine's own Body."""
+"""kernels/bones: its reference, and the bones and weights of the engine's own Body."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,11 @@ from engine import avatar
 from engine.body import body
 from engine.motion.frame import ACTION_INDEX, HIGHEST, LOWEST, SIZE, Motion
 from kernels import bones as op
-from kernels import cuda, nvrtc
+from kernels import nvrtc
 from kernels.bones import cost, reference
-from kernels.emulator import build
+from tests.kernels.batch import compiles
+from tests.kernels.conftest import unwritten
 from tests.synthetic import make_avatar
-
-emulated = pytest.mark.skipif(build.compiler() is None, reason="no g++ on this machine")
 
 
 def lids():
@@ -37,19 +36,17 @@ def motions(count):
 
 @pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
 def test_compiles(arch):
-    pytest.importorskip("cuda.core", reason="the extra 'gpu' is not installed")
-    assert len(nvrtc.compile_cubin(nvrtc.ROOT / "bones" / "kernel.cu", arch)) > 1000
+    compiles("bones", arch)
 
 
-@emulated
-def test_poses_every_row_s_skeleton_as_its_body_does():
+def test_poses_every_row_s_skeleton_as_its_body_does(device):
     bodies = [body.Body(pack) for pack in (make_avatar(), avatar.load(avatar.find("maya")))] * 4
-    device, told = cuda.emulated(), motions(len(bodies))
+    told = motions(len(bodies))
     lid, gain = lids()
-    rows, outs, weights = [], [], device.empty((len(bodies) + 1, 60), np.float32)
+    rows, outs, weights = [], [], unwritten(device, (len(bodies) + 1, 60))
     for i, posed in enumerate(bodies):
         made, levels = op.skeleton(**posed.anatomy())
-        outs.append(device.empty((len(made), 3, 4), np.float32))
+        outs.append(unwritten(device, (len(made), 3, 4)))
         rows.append({"motion": device.array(told[i]), "skeleton": device.array(made), "weights": weights.row(i),
                      "bones": outs[-1], "N": len(made), "levels": levels})  # fmt: skip
     table = device.rows("bones", "Bones", rows)

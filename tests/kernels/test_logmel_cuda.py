@@ -1,15 +1,15 @@
-"""kernels/logmel on the emulated GPU: equals its reference and engine.audio, each row a voice of its own, by frames."""
+"""kernels/logmel: equals its reference and engine.audio, each row a voice of its own, by frames."""
 
 import numpy as np
 import pytest
 
 from engine.audio import logmel as engine_logmel
 from engine.audio.resample import TAPS, Decimator
-from kernels import cuda, logmel, nvrtc
-from kernels.emulator import build
+from kernels import logmel, nvrtc
 from kernels.logmel import cost, reference
+from tests.kernels.batch import compiles
+from tests.kernels.conftest import unwritten
 
-emulated = pytest.mark.skipif(build.compiler() is None, reason="no g++ on this machine")
 ROWS, FRAMES = 5, 4
 WINDOW = np.hanning(engine_logmel.WINDOW + 1)[:-1].astype(np.float32)
 FILTERS = engine_logmel.mel_filters()
@@ -32,16 +32,15 @@ def taps():
 
 @pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
 def test_compiles(arch):
-    pytest.importorskip("cuda.core", reason="the extra 'gpu' is not installed")
-    assert len(nvrtc.compile_cubin(nvrtc.ROOT / "logmel" / "kernel.cu", arch)) > 1000
+    compiles("logmel", arch)
 
 
 class OnDevice:
     """``ROWS`` sessions and one row of padding; a step a frame."""
 
-    def __init__(self, kernel, struct, inputs, tail, outputs):
-        self.device, self.kernel = cuda.emulated(), kernel
-        self.input, self.output = (self.device.empty((ROWS + 1, n), np.float32) for n in (inputs, outputs))
+    def __init__(self, device, kernel, struct, inputs, tail, outputs):
+        self.device, self.kernel = device, kernel
+        self.input, self.output = (unwritten(device, (ROWS + 1, n)) for n in (inputs, outputs))
         self.tail = self.device.zeros((ROWS + 1, tail), np.float32)
         names = {"Decimate": ("voice", "sound"), "LogMel": ("sound", "mel")}[struct]
         rows = [{names[0]: self.input.row(i), "tail": self.tail.row(i), names[1]: self.output.row(i)}
@@ -56,9 +55,8 @@ class OnDevice:
         return out[:ROWS]
 
 
-@emulated
-def test_logmel_equals_the_reference_and_the_engine_frame_by_frame():
-    sound, gpu = voices(16_000, 640), OnDevice("logmel", "LogMel", 640, 240, 320)
+def test_logmel_equals_the_reference_and_the_engine_frame_by_frame(device):
+    sound, gpu = voices(16_000, 640), OnDevice(device, "logmel", "LogMel", 640, 240, 320)
     constants = [gpu.device.array(a) for a in logmel.tables(WINDOW, FILTERS).values()]
     whole, _ = engine_logmel.LogMel().step(sound, engine_logmel.LogMel.initial_state(ROWS))
     tails = [np.zeros(240, np.float32)] * ROWS
@@ -72,9 +70,8 @@ def test_logmel_equals_the_reference_and_the_engine_frame_by_frame():
         np.testing.assert_array_equal(gpu.tail.get()[:ROWS], tails)
 
 
-@emulated
-def test_decimation_equals_the_reference_and_the_engine_frame_by_frame():
-    voice, gpu = voices(48_000, 1920), OnDevice("decimate", "Decimate", 1920, 96, 640)
+def test_decimation_equals_the_reference_and_the_engine_frame_by_frame(device):
+    voice, gpu = voices(48_000, 1920), OnDevice(device, "decimate", "Decimate", 1920, 96, 640)
     whole, _ = Decimator().step(voice, Decimator.initial_state(ROWS))
     constants, tails = gpu.device.array(np.ascontiguousarray(taps())), [np.zeros(96, np.float32)] * ROWS
     for i in range(FRAMES):

@@ -1,25 +1,23 @@
-"""kernels/move on the emulated GPU equals its reference: every choice, aligned or not, many rows in one launch."""
+"""kernels/move equals its reference: every choice, aligned or not, many rows in one launch."""
 
 import numpy as np
 import pytest
 
-from kernels import cuda, nvrtc
-from kernels.emulator import build
+from kernels import nvrtc
 from kernels.move import cost, reference
+from tests.kernels.batch import compiles
+from tests.kernels.conftest import unwritten
 
-emulated = pytest.mark.skipif(build.compiler() is None, reason="no g++ on this machine")
 COUNTS = (1, 3, 4, 255, 1024, 9274)
 
 
 @pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
 def test_compiles(arch):
-    pytest.importorskip("cuda.core", reason="the extra 'gpu' is not installed")
-    assert len(nvrtc.compile_cubin(nvrtc.ROOT / "move" / "kernel.cu", arch)) > 1000
+    compiles("move", arch)
 
 
-@emulated
-def test_moves_what_the_reference_moves():
-    device, rng, rows, wanted, kept = cuda.emulated(), np.random.default_rng(1), [], [], []
+def test_moves_what_the_reference_moves(device):
+    rng, rows, wanted, kept = np.random.default_rng(1), [], [], []
     for number, count in enumerate(COUNTS):
         for when in (None, 0, 1, 7):
             for skip in (0, 1):  # of an address: 4 bytes are no whole float4
@@ -27,7 +25,7 @@ def test_moves_what_the_reference_moves():
                 other = otherwise if number % 2 else None
                 target = np.full(count + skip, np.nan, np.float32)
                 reference.move(source[skip:], target[skip:], when, None if other is None else other[skip:])
-                arrays = [device.array(a) for a in (source, otherwise)] + [device.empty(count + skip, np.float32)]
+                arrays = [device.array(a) for a in (source, otherwise)] + [unwritten(device, count + skip)]
                 flag = None if when is None else device.array(np.array([when], np.int32))
                 places = [array.pointer + 4 * skip for array in arrays]
                 rows.append({"source": places[0], "otherwise": places[1] if number % 2 else None,

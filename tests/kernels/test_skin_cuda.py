@@ -1,4 +1,4 @@
-"""kernels/skin on the emulated GPU: equals its reference and the engine's Body, every row a body of its own."""
+"""kernels/skin: equals its reference and the engine's Body, every row a body of its own."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from engine.body.body import NECK_SHARE, Body
 from engine.motion.frame import SIZE, Motion
 from kernels import bones as bones_op
 from kernels import cuda, layout, nvrtc, skin
-from kernels.emulator import build
 from kernels.skin import cost, reference
+from tests.kernels.batch import compiles
+from tests.kernels.conftest import unwritten
 from tests.kernels.test_act_cuda import RULES, frame
 from tests.kernels.test_bones_cuda import lids
 
-emulated = pytest.mark.skipif(build.compiler() is None, reason="no g++ on this machine")
 # V, F, M, N, A
 SIZES = [(1, 1, 1, 1, 1), (5, 3, 2, 4, 7), (61, 97, 17, 9, 60), (257, 301, 131, 44, 64), (300, 0, 0, 2, 60)]
 
@@ -62,8 +62,8 @@ class Bodies:
 
     def __init__(self, device, meshes, weights, bones):
         self.device, self.meshes = device, meshes
-        self.vertices = [device.empty(mesh["rest"].shape, np.float32) for mesh in meshes]
-        self.normals = [device.empty(mesh["rest"].shape, np.float32) for mesh in meshes]
+        self.vertices = [unwritten(device, mesh["rest"].shape) for mesh in meshes]
+        self.normals = [unwritten(device, mesh["rest"].shape) for mesh in meshes]
         rows, smooth = [], []
         for i, mesh in enumerate(meshes):
             on = {name: device.array(array) for name, array in mesh.items()}
@@ -87,13 +87,11 @@ class Bodies:
 
 @pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
 def test_compiles(arch):
-    pytest.importorskip("cuda.core", reason="the extra 'gpu' is not installed")
-    assert len(nvrtc.compile_cubin(nvrtc.ROOT / "skin" / "kernel.cu", arch)) > 1000
+    compiles("skin", arch)
 
 
-@emulated
-def test_poses_every_row_s_body_as_the_reference_does():
-    device, cases = cuda.emulated(), [made(*size) for size in SIZES]
+def test_poses_every_row_s_body_as_the_reference_does(device):
+    cases = [made(*size) for size in SIZES]
     meshes = [skin.mesh(**case.mesh) for case in cases]
     weights, bones = ([device.array(getattr(case, name)) for case in cases] for name in ("weights", "bones"))
     posed = Bodies(device, meshes, weights, bones).pose()
@@ -103,9 +101,8 @@ def test_poses_every_row_s_body_as_the_reference_does():
         np.testing.assert_allclose(normals, smooth, atol=5e-4)
 
 
-@emulated
-def test_rows_beyond_the_live_ones_are_left_alone():
-    device, cases = cuda.emulated(), [made(*SIZES[2]), made(*SIZES[3])]
+def test_rows_beyond_the_live_ones_are_left_alone(device):
+    cases = [made(*SIZES[2]), made(*SIZES[3])]
     meshes = [skin.mesh(**case.mesh) for case in cases]
     weights, bones = ([device.array(getattr(case, name)) for case in cases] for name in ("weights", "bones"))
     bodies = Bodies(device, meshes, weights, bones)
@@ -123,19 +120,17 @@ def of(pack):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@emulated
-def test_from_lips_to_a_posed_body_the_device_does_what_the_engine_does():
-    device = cuda.emulated()
+def test_from_lips_to_a_posed_body_the_device_does_what_the_engine_does(device):
     packs = [avatar.load(avatar.find(name)) for name in ("maya", "kofi")]
     packs, frames = [*packs, packs[0]], [frame(number) for number in (5, 8, 10)]
     rules = device.array(layout.table("act", "Rules", [RULES]))
     told = device.array(layout.table("act", "Manners", [one.manners for one in frames]))
-    motion, changed = device.empty((3, SIZE), np.float32), device.empty(3, np.int32)
-    weights, (lid, gain) = device.empty((3, 60), np.float32), map(device.array, lids())
+    motion, changed = unwritten(device, (3, SIZE)), unwritten(device, 3, np.int32)
+    weights, (lid, gain) = unwritten(device, (3, 60)), map(device.array, lids())
     acts, poses, bones, kept = [], [], [], []
     for i, (one, pack) in enumerate(zip(frames, packs, strict=True)):
         bone, levels = bones_op.skeleton(**Body(pack).anatomy())
-        bones.append(device.empty((len(bone), 3, 4), np.float32))
+        bones.append(unwritten(device, (len(bone), 3, 4)))
         kept.append([device.array(a) for a in (one.face, one.contact, one.made, bone)])
         acts.append({"rules": rules, "manners": told.row(i), "face": kept[i][0], "contact": kept[i][1],
                      "made": kept[i][2], "motion": motion.row(i), "told": None, "changed": changed.row(i),
