@@ -65,7 +65,7 @@ class Engine:
         self._runtime = trt.Runtime(flavour.logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:  # as is the answer without a driver
-            raise ValueError(f"{flavour.runs} does not run this engine on this machine: {flavour.why()}")
+            raise ValueError(f"{self.runs} does not run this engine on this machine: {flavour.why()}")
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         for index in range(self._engine.num_io_tensors):
@@ -78,7 +78,12 @@ class Engine:
         self.profiles = [self._profile(index) for index in range(self._engine.num_optimization_profiles)]
         self._config, self._compiled = self._configured(compiled)
 
-    def context(self, batch: int, stream: int = 0) -> Context:
+    @property
+    def runs(self) -> str:
+        """What it runs on: "TensorRT 10.15.1"."""
+        return self.flavour.runs
+
+    def program(self, batch: int, stream: int = 0) -> Context:
         """It ready for ``batch`` rows, to be made once for each; a change of profile is put on ``stream``.
 
         Raises ValueError for a batch that no profile covers, OutOfMemory when the GPU has no room for it.
@@ -92,8 +97,12 @@ class Engine:
     def scratch(self, size: int) -> tuple[int, int]:
         """Device memory of at least ``size`` bytes: where, and how much. Raises OutOfMemory."""
         if size > self._size:
-            self._room, self._size = self._memory(-(-size // NEAR) * NEAR), -(-size // NEAR) * NEAR
+            self._room, self._size = self.spare(size), -(-size // NEAR) * NEAR
         return self._room, self._size
+
+    def spare(self, size: int) -> int:
+        """Device memory that stays for as long as the engine. Raises OutOfMemory."""
+        return self._memory(-(-size // NEAR) * NEAR)
 
     def make(self, profile: int, batch: int, stream: int) -> Any:
         """TensorRT's own context for a batch. Raises OutOfMemory."""
@@ -102,9 +111,9 @@ class Engine:
         if made is None:
             raise OutOfMemory(f"no room on the GPU for batches of {batch}: {self.flavour.why()}")
         if profile and not made.set_optimization_profile_async(profile, stream):
-            raise CudaError(f"{self.flavour.runs} refuses batches of {batch}: {self.flavour.why()}")
+            raise CudaError(f"{self.runs} refuses batches of {batch}: {self.flavour.why()}")
         if not all(made.set_input_shape(name, shape) for name, shape in shapes.items()):
-            raise CudaError(f"{self.flavour.runs} refuses batches of {batch}: {self.flavour.why()}")
+            raise CudaError(f"{self.runs} refuses batches of {batch}: {self.flavour.why()}")
         made.set_device_memory(*self.scratch(made.update_device_memory_size_for_shapes()))
         return made
 
@@ -132,7 +141,7 @@ class Engine:
 
 
 class Context:
-    """An engine ready for one batch, on buffers that stay where they are."""
+    """An engine ready for one batch, on buffers that stay where they are; the interface of torch.TorchProgram."""
 
     def __init__(self, engine: Engine, batch: int, stream: int) -> None:
         fits = [index for index, p in enumerate(engine.profiles) if p.least <= batch <= p.most]
@@ -157,14 +166,23 @@ class Context:
         self._missing.discard(name)
 
     def enqueue(self, stream: int) -> None:
-        """Puts a run on a CUDA ``stream``: nothing is allocated, nobody waits. One run must come before a capture.
+        """Puts a run on a CUDA ``stream``: nothing is allocated, nobody waits.
 
         Raises ValueError when something is not bound, CudaError when the runtime refuses.
         """
         if self._missing:
             raise ValueError(f"nothing is bound to {', '.join(sorted(self._missing))}")
         if not self._run(stream):
-            raise CudaError(f"{self._engine.flavour.runs} could not run: {self._engine.flavour.why()}")
+            raise CudaError(f"{self._engine.runs} could not run: {self._engine.flavour.why()}")
+
+    def warm(self, stream: int = 0) -> None:
+        """Runs it once, as must be before a capture: what a runtime does at its first run is done then. Outputs that
+        nobody wants get memory of their own. Raises as `enqueue` does, and OutOfMemory."""
+        for name in self._missing & self._engine.outputs.keys():
+            row, dtype = self._engine.outputs[name]
+            shape = self.batch, *row
+            self.bind(name, self._engine.spare(int(np.prod(shape)) * dtype.itemsize), shape)
+        self.enqueue(stream)
 
 
 def load(

@@ -128,17 +128,17 @@ def test_contexts_share_one_piece_of_memory_and_take_the_profile_of_their_batch(
     room, flavour = Room(), Flavour(trt.__name__)
     engine = Engine(flavour, build(flavour, b"onnx", flavour.profiles())[0], room)
     for batch in (64, 8, 1):
-        engine.context(batch, stream=7)
+        engine.program(batch, stream=7)
     assert room.asked == [64000] and {call[1:] for call in trt.calls if call[0] == "memory"} == {(0x10000, 64000)}
     profiles = [call for call in trt.calls if call[0] == "profile"]
     assert profiles == ([] if flavour.rtx else [("profile", 2, 7), ("profile", 1, 7)])
     with pytest.raises(ValueError, match="batches of 1 to 64, not of 65"):
-        engine.context(65)
+        engine.program(65)
 
 
 def test_what_is_bound_is_checked_and_a_run_is_one_call(trt: Any) -> None:
     flavour = Flavour(trt.__name__)
-    context = Engine(flavour, build(flavour, b"onnx", flavour.profiles())[0], Room()).context(8)
+    context = Engine(flavour, build(flavour, b"onnx", flavour.profiles())[0], Room()).program(8)
     with pytest.raises(ValueError, match="nothing is bound to cells, residual, view"):
         context.enqueue(7)
     with pytest.raises(ValueError, match="has cells, view, residual, but no noise"):
@@ -157,12 +157,24 @@ def test_what_is_bound_is_checked_and_a_run_is_one_call(trt: Any) -> None:
         context.enqueue(7)
 
 
+def test_outputs_that_nobody_wants_get_memory_before_the_first_run(trt: Any) -> None:
+    flavour, room = Flavour(trt.__name__), Room()
+    context = Engine(flavour, build(flavour, b"onnx", flavour.profiles())[0], room).program(2)
+    with pytest.raises(ValueError, match="nothing is bound to cells, view$"):
+        context.warm()
+    context.bind("cells", 0x200, (2, 4, 220))
+    context.bind("view", 0x200, (2, 4))
+    context.warm(5)
+    assert trt.calls[-1] == ("run", 5, {"cells": 0x200, "view": 0x200, "residual": 0x20000})
+    assert room.asked == [2048, 256]
+
+
 def test_no_room_for_a_batch_is_out_of_memory(trt: Any) -> None:
     flavour = Flavour(trt.__name__)
     engine = Engine(flavour, build(flavour, b"onnx", flavour.profiles())[0], Room())
     trt.full.add(8)
     with pytest.raises(OutOfMemory, match="batches of 8"):
-        engine.context(8)
+        engine.program(8)
 
 
 def test_without_a_driver_it_says_so(trt: Any, network: Path, tmp_path: Path) -> None:
