@@ -1,225 +1,290 @@
 // Guidance planes: G-buffer, blended layer and texture to bytes. The definition is reference.py; the arithmetic is that
-// of cpu.py. H and W even; h = H / 2, w = W / 2. One frame, after rasterize (one sample a pixel) and blend:
-//   drift     grid (ceil(2 F / 128))                      before blend: how the blended faces moved
-//   look      grid (ceil(W / 16), ceil(H / 16)), 16 x 16  bytes at full size
-//   lie       grid (ceil(w / 16), ceil(h / 16)), 16 x 16  how the nearest surface of each 2 x 2 pixels lies
-//   columns   grid (ceil(w / 128))                        nearest surface in each column
-//   rows      grid (ceil(h / 128))                        nearest surface of all: the flow beside the surface
-//   trust     grid (ceil(w / 16), ceil(h / 16)), 16 x 16  whether the previous frame showed the same thing
+// of the CPU's modules. H and W even, at most 8192; h = H / 2, w = W / 2. One sample a pixel. Layouts: gbuffer.cuh. A frame:
+//   drift     grid (ceil(count / 128), 1, rows), 128            before kernels/blend: how the blended faces moved
+//   sample    grid (ceil(w / 32), ceil(h / 8), rows), 32 x 8    after it: one thread 2 x 2 pixels, all of what they show
+//   columns   grid (ceil(w / 32), 1, rows), 32 x 8              nearest surface in each column
+//   lead      grid (ceil(w / 256), h, rows), 256                nearest of all: the flow beside the surface; and whether
+//                                                               the previous frame showed the same thing
 
-#include "texture.cuh"
+#include "rows.cuh"
+#include "gbuffer.cuh"
 
-#define RECORD 12
-#define ROW 16
-#define ENTRY 16
+#define TERMS 12
+#define WIDEST 4096    // h and w at most
 #define SOLID 0.4f
 #define TOLERANCE 0.012f
 #define CLEAR_OF 0.75f
-#define NONE 3.402823466e38f  // a depth without a surface is +inf, which is more
+#define NONE 268435456  // a squared distance that no two places have
+
+struct Look {  // of a frame: light on normals in view space (kernels/guidance/shine.py), rotation world to view (row-major)
+    float light[2][3][TERMS], rotation[9];
+    float bias, near, steps;  // log2 of the texture's side; metres where the depth plane begins; its steps a metre
+};
+
+__device__ __forceinline__ int rounded(float value) {  // 0..255, as numpy's rint does
+    return __float2int_rn(fminf(fmaxf(value, 0.f), 255.f));
+}
+
+// Bilinear bytes of a texel, in sixteenths, clamped at the border: even and odd channels as four 16-bit fields each.
+__device__ __forceinline__ unsigned long long texel(const unsigned long long* __restrict__ texels, long long start,
+                                                    int size, float u, float v) {
+    const float limit = (float)(size - 1);
+    const float x = fminf(fmaxf(u * size - 0.5f, 0.f), limit), y = fminf(fmaxf(v * size - 0.5f, 0.f), limit);
+    const int ix = (int)x, iy = (int)y;
+    const unsigned long long fx = (unsigned)((x - ix) * 16.f), fy = (unsigned)((y - iy) * 16.f);
+    const unsigned long long *upper = texels + start + (long long)iy * size + ix, *lower = upper + (iy < size - 1 ? size : 0);
+    const int right = ix < size - 1;
+    const unsigned long long even = 0x00FF00FF00FF00FFull, half = 0x0080008000800080ull;
+    const unsigned long long t00 = upper[0], t10 = upper[right], t01 = lower[0], t11 = lower[right];
+    const unsigned long long w00 = (16 - fx) * (16 - fy), w10 = fx * (16 - fy), w01 = (16 - fx) * fy, w11 = fx * fy;
+    const unsigned long long e = (t00 & even) * w00 + (t10 & even) * w10 + (t01 & even) * w01 + (t11 & even) * w11;
+    const unsigned long long o = (t00 >> 8 & even) * w00 + (t10 >> 8 & even) * w10 + (t01 >> 8 & even) * w01 +
+                                 (t11 >> 8 & even) * w11;
+    return ((e + half) >> 8 & even) | ((o + half) & ~even);
+}
+
+// One channel's light on a normal in view space.
+__device__ __forceinline__ float light_of(const float* row, float x, float y, float z) {
+    const float along = fmaf(x, row[4], fmaf(y, row[7], fmaf(z, row[9], row[1])));
+    const float across = fmaf(y, row[5], fmaf(z, row[8], row[2]));
+    const float total = fmaf(x, along, fmaf(y, across, fmaf(z, fmaf(z, row[6], row[3]), row[0])));
+    return fminf(fmaxf(total, row[10]), row[11]);
+}
 
 extern "C" {
 
-__device__ __forceinline__ unsigned char byte_of(float value) {  // [0, 1], rounded as the texture's own bytes are
-    return (unsigned char)(fminf(fmaxf(value, 0.f), 1.f) * 255.f + 0.5f);
-}
+struct Drift {
+    const int* blended;  // (count,) faces that are see-through
+    int count;
+    const int *triangle, *owner;  // (2 F, 3), (2 F,)
+    const float *place, *record;  // (V', 3), (V', RECORD)
+    float* motion;                // (F, 3): pixels back to the previous frame (2), depth then over depth now
+};
 
-__device__ __forceinline__ unsigned char signed_byte(float value) {
-    return (unsigned char)rintf(fminf(fmaxf(127.5f + 127.5f * value, 0.f), 255.f));
-}
-
-// What of the light behind an entry of the dense layer gets through; 1 without fragments.
-__device__ __forceinline__ float clear_of(const float* entry) {
-    return entry[13] > 0.f ? exp2f(entry[15]) : 1.f;
-}
-
-// triangle (2 F, 3), owner (2 F,) with -1 for none, place (V', 3), record (V', 12) -> motion (F, 3)
-__global__ void drift(const int* __restrict__ triangle, const int* __restrict__ owner, const float* __restrict__ place,
-                      const float* __restrict__ record, float* __restrict__ motion, int slots) {
-    const int t = blockIdx.x * blockDim.x + threadIdx.x;
-    if (t >= slots || owner[t] < 0) return;
+__global__ void drift(Rows<Drift> rows) {
+    if (rows.off()) return;
+    const Drift& own = rows.own();
+    const int n = blockIdx.x * blockDim.x + threadIdx.x;
+    if (n >= own.count) return;
+    const int face = own.blended[n], slot = own.owner[2 * face + 1] == face ? 2 * face + 1 : 2 * face;
+    if (own.owner[slot] != face) return;
+    const float third = 1.f / 3.f;
     float x = 0.f, y = 0.f, ratio = 0.f;
     for (int c = 0; c < 3; ++c) {
-        const int i = triangle[3 * t + c];
-        const float* r = record + RECORD * i;
-        if (!(r[8] > 1e-3f * r[0])) {
+        const int i = own.triangle[3 * slot + c];
+        const float *r = own.record + RECORD * (long long)i, *p = own.place + 3ll * i;
+        if (!(r[8] > 1e-3f * r[0])) {  // a face that was behind the previous eye did not move
             x = y = 0.f, ratio = 1.f;
             break;
         }
-        const float then = 1.f / (3.f * r[8]), now = 1.f / (3.f * place[3 * i + 2]);
-        x += r[6] * then - place[3 * i] * now;
-        y += r[7] * then - place[3 * i + 1] * now;
-        ratio += r[8] / 3.f;
+        const float then = third / r[8], now = third / p[2];
+        x += r[6] * then - p[0] * now;
+        y += r[7] * then - p[1] * now;
+        ratio += r[8] * third;
     }
-    float* out = motion + 3 * owner[t];
+    float* out = own.motion + 3ll * face;
     out[0] = x, out[1] = y, out[2] = ratio;
 }
 
-// One channel's light, a row of 12, on a normal in view space (shine.py).
-__device__ __forceinline__ float light_of(const float* row, float x, float y, float z) {
-    const float along = row[1] + x * row[4] + y * row[7] + z * row[9], across = row[2] + y * row[5] + z * row[8];
-    return fminf(fmaxf(row[0] + x * along + y * across + z * (row[3] + z * row[6]), row[10]), row[11]);
-}
+struct Sample {
+    const int* face;                                 // the G-buffer: (H, W)
+    const unsigned char* region;                     // (H, W)
+    const float *depth, *normal, *uv, *flow;         // (H, W), (3, H, W), (2, H, W), (2, H, W)
+    const unsigned long long* buffer;                // (H, W)
+    const float *plane, *detail;                     // (2 F, 3, ROW), (F,)
+    const float* layer;                              // (H, W, ENTRY); null: no blended faces
+    const unsigned long long* texels;                // kernels/texture.py's pyramid
+    const long long* start;                          // (levels,)
+    int levels, side;
+    const unsigned char *classes, *kinds;            // (256,) of regions
+    int hair;                                        // the class of blended faces
+    const Look* look;
+    unsigned char *hi, *lo;                          // (6, H, W), (7, h, w)
+    float* lead;                                     // (2, h, w) flow, where there is a surface
+    float *z, *before;                               // (h, w) depth; that of the same point in the previous frame
+    unsigned char* mask;                             // (h, w)
+};
 
-// face, region (H, W), uv (2, H, W), normal (3, H, W), detail (F,), kinds (256,), light (2, 3, 12) in view space,
-// layer (H, W, 16) -> hi (6, H, W), gloss (H, W) of the opaque surface
-__global__ void look(const int* __restrict__ face, const unsigned char* __restrict__ region,
-                     const float* __restrict__ uv, const float* __restrict__ normal, const float* __restrict__ detail,
-                     Texture texture, float bias, const unsigned char* __restrict__ kinds,
-                     const float* __restrict__ light, const float* __restrict__ layer, unsigned char* __restrict__ hi,
-                     unsigned char* __restrict__ gloss, int H, int W) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= W || y >= H) return;
-    const int i = y * W + x, f = face[i], size = H * W;
-    float value[6] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
-    gloss[i] = 0;
-    if (f >= 0) {
-        const Texel t = fetch(texture, uv[i], uv[size + i], (int)fmaxf(detail[f] + bias, 0.f));
-        const float own[6] = {t.r, t.g, t.b, t.a, t.ao, t.strand};
-        for (int c = 0; c < 6; ++c) value[c] = byte_of(own[c]) / 255.f;
-        const int kind = kinds[region[i]];
-        for (int c = 0; c < 3 && kind; ++c) {
-            const float p = light_of(light + 12 * (3 * (kind - 1) + c), normal[i], normal[size + i], normal[2 * size + i]);
-            value[c] = rintf(fminf(value[c] * 255.f * p, 255.f)) / 255.f;
-        }
-        gloss[i] = byte_of(t.gloss);
-    }
-    const float* entry = layer + (long long)ENTRY * i;
-    const float clear = clear_of(entry);
-    if (clear < 1.f) {
-        const float share = (1.f - clear) / entry[13];
-        const float over[6] = {share * entry[0], share * entry[1], share * entry[2], 1.f - clear, share * entry[3],
-                               share * entry[6]};
-        for (int c = 0; c < 6; ++c) value[c] = clear * value[c] + over[c];
-    }
-    for (int c = 0; c < 6; ++c) hi[c * size + i] = byte_of(value[c]);
-}
-
-// buffer (H, W) of rasterize, the slot's complement in its low half; rotation (9,) world to view;
-// -> lo (7, h, w), flow (2, h, w) where mask is not 0, z, mask, before (h, w)
-__global__ void lie(const float* __restrict__ depth, const int* __restrict__ face,
-                    const unsigned char* __restrict__ region, const float* __restrict__ normal,
-                    const float* __restrict__ flow, const unsigned long long* __restrict__ buffer,
-                    const float* __restrict__ plane, const float* __restrict__ layer, int hair,
-                    const unsigned char* __restrict__ gloss, const float* __restrict__ rotation, float near,
-                    float steps, const unsigned char* __restrict__ classes, unsigned char* __restrict__ lo,
-                    float* __restrict__ out_flow, float* __restrict__ z, unsigned char* __restrict__ mask,
-                    float* __restrict__ before, int H, int W) {
+__global__ void sample(Rows<Sample> rows, int H, int W) {
+    if (rows.off()) return;
+    const Sample& own = rows.own();
+    __shared__ __align__(16) Look look;
+    for (int k = threadIdx.y * blockDim.x + threadIdx.x; k < sizeof(Look) / 4; k += blockDim.x * blockDim.y)
+        reinterpret_cast<float*>(&look)[k] = reinterpret_cast<const float*>(own.look)[k];
+    __syncthreads();
     const int bx = blockIdx.x * blockDim.x + threadIdx.x, by = blockIdx.y * blockDim.y + threadIdx.y;
     const int h = H / 2, w = W / 2, size = H * W, half = h * w, o = by * w + bx;
     if (bx >= w || by >= h) return;
-    float nearest = NONE;
-    int best = -1;
+    const float4* __restrict__ layer = reinterpret_cast<const float4*>(own.layer);
+    const float *__restrict__ uv = own.uv, *__restrict__ normal = own.normal;
+    float nearest = __int_as_float(0x7f800000);
+    int best = -1, gloss = 0;
     bool strands = false;
-    for (int k = 0; k < 4; ++k) {
-        const int i = (2 * by + (k >> 1)) * W + 2 * bx + (k & 1);
-        const float* entry = layer + (long long)ENTRY * i;
-        const bool solid = clear_of(entry) <= 1.f - SOLID;
-        const float far = solid ? entry[14] / entry[13] : face[i] >= 0 ? depth[i] : NONE;
-        if (far < nearest) nearest = far, best = i, strands = solid;
+#pragma unroll 1
+    for (int row = 0; row < 2; ++row) {
+        const int first = (2 * by + row) * W + 2 * bx;
+        int pair[6] = {0, 0, 0, 0, 0, 0};  // two pixels' bytes of each plane
+#pragma unroll
+        for (int column = 0; column < 2; ++column) {
+            const int i = first + column, f = own.face[i];
+            float value[6] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
+            float far = __int_as_float(0x7f800000);
+            int shine = 0;
+            bool solid = false;
+            if (f >= 0) {
+                const int level = min(max((int)(own.detail[f] + look.bias), 0), own.levels - 1);
+                const unsigned long long t = texel(own.texels, own.start[level], own.side >> level, uv[i], uv[size + i]);
+                const int place[6] = {0, 8, 16, 24, 32, 56};
+                for (int c = 0; c < 6; ++c) value[c] = (float)(unsigned)(t >> place[c] & 255);
+                shine = (int)(t >> 40 & 255);
+                far = own.depth[i];
+                const int kind = own.kinds[own.region[i]];
+                if (kind) {
+                    const float x = normal[i], y = normal[size + i], z = normal[2 * size + i];
+                    for (int c = 0; c < 3; ++c)
+                        value[c] = rintf(fminf(value[c] * light_of(look.light[kind - 1][c], x, y, z), 255.f));
+                }
+            }
+            const float4 last = layer ? layer[4ll * i + 3] : make_float4(0.f, 0.f, 0.f, 0.f);
+            if (last.y > 0.f) {  // what of the light behind gets through the blended layer, and what lies over it
+                const float4 colour = layer[4ll * i];
+                const float clear = exp2f(last.w), cover = 255.f * (1.f - clear), share = cover / last.y;
+                const float over[6] = {share * colour.x, share * colour.y, share * colour.z, cover, share * colour.w,
+                                       share * own.layer[(long long)ENTRY * i + 6]};
+                for (int c = 0; c < 6; ++c) value[c] = (float)(int)(fminf(clear * value[c] + over[c], 255.f) + 0.5f);
+                solid = clear <= 1.f - SOLID;
+                if (solid) far = last.z / last.y;
+            }
+            if (far < nearest) nearest = far, best = i, strands = solid, gloss = shine;
+            for (int c = 0; c < 6; ++c) pair[c] |= (int)value[c] << 8 * column;
+        }
+        for (int c = 0; c < 6; ++c)
+            *reinterpret_cast<unsigned short*>(own.hi + (long long)c * size + first) = (unsigned short)pair[c];
     }
+
+    own.z[o] = nearest;
     if (best < 0) {
-        z[o] = before[o] = __int_as_float(0x7f800000);
-        mask[o] = 0;
-        for (int c = 0; c < 7; ++c) lo[c * half + o] = c < 3 ? 128 : 0;
+        own.before[o] = nearest;
+        own.mask[o] = 0;
+        for (int c = 0; c < 7; ++c) own.lo[c * half + o] = c < 3 ? 128 : 0;
         return;
     }
     float n[3];
-    z[o] = nearest;
+    int mask;
     if (strands) {
-        const float* e = layer + (long long)ENTRY * best;
-        const float over = 1.f / e[13], length = rsqrtf(e[7] * e[7] + e[8] * e[8] + e[9] * e[9] + 1e-20f);
+        const float* e = own.layer + (long long)ENTRY * best;
+        const float over = 1.f / e[13], length = 1.f / sqrtf(e[7] * e[7] + e[8] * e[8] + e[9] * e[9] + 1e-20f);
         for (int c = 0; c < 3; ++c) n[c] = e[7 + c] * length;
-        lo[5 * half + o] = (unsigned char)rintf(fminf(e[4] * over, 1.f) * 255.f);
-        mask[o] = (unsigned char)hair;
-        out_flow[o] = e[10] * over, out_flow[half + o] = e[11] * over;
-        before[o] = e[12] * over * nearest;
+        gloss = rounded(fminf(e[4] * over, 1.f) * 255.f);
+        mask = own.hair;
+        own.lead[o] = e[10] * over, own.lead[half + o] = e[11] * over;
+        own.before[o] = e[12] * over * nearest;
     } else {
         for (int c = 0; c < 3; ++c) n[c] = normal[c * size + best];
-        lo[5 * half + o] = gloss[best];
-        mask[o] = classes[region[best]];
-        out_flow[o] = flow[best], out_flow[half + o] = flow[size + best];
-        const float* p = plane + 3 * ROW * (long long)~(unsigned)buffer[best];
+        mask = own.classes[own.region[best]];
+        own.lead[o] = own.flow[best], own.lead[half + o] = own.flow[size + best];
+        const float* p = own.plane + 3 * ROW * (long long)~(unsigned)own.buffer[best];
         const float dx = best % W + 0.5f - p[9], dy = best / W + 0.5f - p[10];
-        before[o] = (p[8] + dx * p[ROW + 8] + dy * p[2 * ROW + 8]) * nearest;
+        own.before[o] = fmaf(dy, p[2 * ROW + 8], fmaf(dx, p[ROW + 8], p[8])) * nearest;
     }
-    for (int c = 0; c < 3; ++c)
-        lo[c * half + o] = signed_byte(rotation[c] * n[0] + rotation[3 + c] * n[1] + rotation[6 + c] * n[2]);
-    lo[3 * half + o] = (unsigned char)rintf(fminf(fmaxf(-n[2], 0.f), 1.f) * 255.f);
-    lo[4 * half + o] = (unsigned char)rintf(1.f + fminf(fmaxf((nearest - near) * steps, 0.f), 254.f));
-    lo[6 * half + o] = mask[o];
+    own.mask[o] = (unsigned char)mask;
+    for (int c = 0; c < 3; ++c) {
+        const float world = fmaf(n[2], look.rotation[6 + c], fmaf(n[1], look.rotation[3 + c], n[0] * look.rotation[c]));
+        own.lo[c * half + o] = (unsigned char)rounded(fmaf(world, 127.5f, 127.5f));
+    }
+    own.lo[3 * half + o] = (unsigned char)rounded(n[2] * -255.f);
+    own.lo[4 * half + o] = (unsigned char)rounded(1.f + fminf(fmaxf((nearest - look.near) * look.steps, 0.f), 254.f));
+    own.lo[5 * half + o] = (unsigned char)gloss;
+    own.lo[6 * half + o] = (unsigned char)mask;
 }
 
-// mask (h, w) -> row (h, w): the row of the nearest surface in the same column, the upper of equals; -1: none
-__global__ void columns(const unsigned char* __restrict__ mask, int* __restrict__ row, int h, int w) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x;
+struct Columns {
+    const unsigned char* mask;  // (h, w)
+    short* nearest;             // (h, w) row of the nearest surface in the same column, the upper of equals; -1: none
+};
+
+__global__ void columns(Rows<Columns> rows, int h, int w) {
+    if (rows.off()) return;
+    const unsigned char* __restrict__ mask = rows.own().mask;
+    short* __restrict__ nearest = rows.own().nearest;
+    __shared__ unsigned word[WIDEST / 32][32];  // a column's surfaces, 32 rows a word
+    const int lane = threadIdx.x, x = blockIdx.x * 32 + lane, words = (h + 31) / 32;
+    for (int s = threadIdx.y; s < words; s += blockDim.y) {
+        unsigned bits = 0;
+        for (int j = 0; j < 32; ++j)
+            if (x < w && 32 * s + j < h && mask[(32 * s + j) * w + x]) bits |= 1u << j;
+        word[s][lane] = bits;
+    }
+    __syncthreads();
     if (x >= w) return;
-    int last = -1;
-    for (int y = 0; y < h; ++y) {
-        if (mask[y * w + x]) last = y;
-        row[y * w + x] = last;
-    }
-    last = -1;
-    for (int y = h - 1; y >= 0; --y) {
-        const int i = y * w + x, above = row[i];
-        if (mask[i]) last = y;
-        if (last > y && (above < 0 || last - y < y - above)) row[i] = last;
+    for (int s = threadIdx.y; s < words; s += blockDim.y) {
+        int over = s - 1, under = s + 1;
+        while (over >= 0 && !word[over][lane]) --over;
+        while (under < words && !word[under][lane]) ++under;
+        int above = over >= 0 ? 32 * over + 31 - __clz(word[over][lane]) : -1;
+        const int next = under < words ? 32 * under + __ffs(word[under][lane]) - 1 : -1;
+        const unsigned bits = word[s][lane];
+        for (int j = 0; j < 32 && 32 * s + j < h; ++j) {
+            const int y = 32 * s + j, below = bits >> j ? y + __ffs(bits >> j) - 1 : next;
+            if (bits >> j & 1) above = y;
+            const bool upper = above >= 0 && (below < 0 || y - above <= below - y);
+            nearest[y * w + x] = (short)(upper ? above : below);
+        }
     }
 }
 
-// row of `columns`, stack (2, h, w) scratch -> flow (2, h, w) where mask is 0 (Meijster et al. 2000, second phase)
-__global__ void rows(const unsigned char* __restrict__ mask, const int* __restrict__ row, int* __restrict__ stack,
-                     float* __restrict__ flow, int h, int w) {
-    const int y = blockIdx.x * blockDim.x + threadIdx.x;
-    if (y >= h) return;
-    const int half = h * w, *own = row + y * w;
-    int *column = stack + y * w, *start = stack + half + y * w, count = 0;
-    for (int u = 0; u < w; ++u) {
-        if (own[u] < 0) continue;
-        const int far = (own[u] - y) * (own[u] - y);
-        int begin = 0;
-        while (count > 0) {
-            const int i = column[count - 1], t = start[count - 1], near = (own[i] - y) * (own[i] - y);
-            if ((t - i) * (t - i) + near <= (t - u) * (t - u) + far) {
-                begin = (u * u - i * i + far - near) / (2 * (u - i)) + 1;
-                break;
-            }
-            --count;
-        }
-        if (begin < w) column[count] = u, start[count] = begin, ++count;
+struct Lead {
+    const unsigned char* mask;      // (h, w)
+    const short* nearest;           // of columns
+    const float* before;            // of sample
+    float* lead;                    // (2, h, w): gets the flow where mask is 0
+    const float* old_depth;         // (h, w) what was `z` of the previous frame; null: there was none
+    const unsigned char* old_mask;  // (h, w) and `mask`
+    unsigned char* seen;            // (h, w)
+};
+
+// Whether the previous frame showed at (px, py) what is here, of class `own`, at depth `before` then: 255, else 0.
+__device__ __forceinline__ int trusted(const Lead& row, int own, float before, float px, float py, int h, int w) {
+    if (!(px >= 0.f && py >= 0.f && px < w && py < h)) return 0;
+    const int u = (int)floorf(px - 0.5f), v = (int)floorf(py - 0.5f);
+    const float fx = px - 0.5f - u, fy = py - 0.5f - v;
+    float alone = 0.f;
+    bool same = false;
+    for (int k = 0; k < 4; ++k) {
+        const int i = min(max(v + k / 2, 0), h - 1) * w + min(max(u + k % 2, 0), w - 1), then = row.old_mask[i];
+        const bool there = own == 0 || fabsf(row.old_depth[i] - before) <= TOLERANCE;
+        same |= there && then == own;
+        if (there || then == 0) alone += (k % 2 ? fx : 1.f - fx) * (k / 2 ? fy : 1.f - fy);
     }
-    for (int x = w - 1; x >= 0; --x) {
-        while (count > 1 && start[count - 1] > x) --count;
-        const int o = y * w + x;
-        if (mask[o]) continue;
-        const int from = count ? own[column[count - 1]] * w + column[count - 1] : -1;
-        flow[o] = from < 0 ? 0.f : flow[from];
-        flow[half + o] = from < 0 ? 0.f : flow[half + from];
-    }
+    return same && alone >= CLEAR_OF ? 255 : 0;
 }
 
-// mask, before, flow of this frame, old_depth and old_mask of the previous one -> seen (h, w)
-__global__ void trust(const unsigned char* __restrict__ mask, const float* __restrict__ before,
-                      const float* __restrict__ flow, const float* __restrict__ old_depth,
-                      const unsigned char* __restrict__ old_mask, unsigned char* __restrict__ seen, int h, int w) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= w || y >= h) return;
-    const int o = y * w + x, own = mask[o];
-    const float px = x + 0.5f + 0.5f * flow[o], py = y + 0.5f + 0.5f * flow[h * w + o];
-    unsigned char same = 0;
-    if (px >= 0.f && py >= 0.f && px < w && py < h) {
-        const int u = (int)floorf(px - 0.5f), v = (int)floorf(py - 0.5f);
-        const float fx = px - 0.5f - u, fy = py - 0.5f - v;
-        float alone = 0.f;
-        bool found = false;
-        for (int k = 0; k < 4; ++k) {
-            const int i = min(max(v + (k >> 1), 0), h - 1) * w + min(max(u + (k & 1), 0), w - 1);
-            const bool there = own == 0 || fabsf(old_depth[i] - before[o]) <= TOLERANCE;
-            found |= there && old_mask[i] == own;
-            if (there || old_mask[i] == 0) alone += (k & 1 ? fx : 1.f - fx) * (k >> 1 ? fy : 1.f - fy);
-        }
-        if (found && alone >= CLEAR_OF) same = 255;
+__global__ void lead(Rows<Lead> rows, int h, int w) {
+    if (rows.off()) return;
+    const Lead& own = rows.own();
+    __shared__ int far[WIDEST];  // squared distance to the nearest surface in each column
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y, half = h * w, o = y * w + x;
+    for (int u = threadIdx.x; u < w; u += blockDim.x) {
+        const int there = own.nearest[y * w + u];
+        far[u] = there < 0 ? NONE : (there - y) * (there - y);
     }
-    seen[o] = same;
+    __syncthreads();
+    if (x >= w) return;
+    const int mask = own.mask[o];
+    int from = o;
+    if (!mask) {  // columns ever farther away, until none can be nearer: of equals the leftmost
+        int best = NONE, column = -1;
+        for (int k = 0; k * k <= best && (x >= k || x + k < w); ++k) {
+            const int left = x >= k ? far[x - k] + k * k : NONE, right = x + k < w ? far[x + k] + k * k : NONE;
+            if (left <= best && left < NONE) best = left, column = x - k;
+            if (right < best) best = right, column = x + k;
+        }
+        from = column < 0 ? -1 : own.nearest[y * w + column] * w + column;
+    }
+    const float right = from < 0 ? 0.f : own.lead[from], down = from < 0 ? 0.f : own.lead[half + from];
+    if (!mask) own.lead[o] = right, own.lead[half + o] = down;
+    const float px = x + 0.5f + 0.5f * right, py = y + 0.5f + 0.5f * down;
+    own.seen[o] = (unsigned char)(own.old_depth ? trusted(own, mask, own.before[o], px, py, h, w) : 0);
 }
 
 }  // extern "C"
