@@ -197,7 +197,8 @@ def test_samples_are_covered_by_whole_numbers_alone(samples):
     draws, size = np.random.default_rng(3), (13, 11)
     ties = draws.integers(-4, 110, (60, 3, 2)) * 32  # multiples of the samples' grid
     ties[:20, 1, 1], ties[20:40, 1, 0] = ties[:20, 0, 1], ties[20:40, 0, 0]
-    ties[:20, :2, 1] |= 32  # an edge along samples
+    ties[:10, :2, 1] |= 32  # edges along samples, and along centres
+    ties[10:20, :2, 1], ties[30:40, :2, 0] = (draws.integers(0, 11, (2, 10, 1)) * 256 + 128).repeat(2, 2)
     fine = draws.integers(-300, 3600, (30, 3, 2))
     specks = draws.integers(0, 2800, (20, 1, 2)) + draws.integers(-90, 90, (20, 3, 2))
     far = draws.integers(-(2**28), 2**28, (60, 3, 2))
