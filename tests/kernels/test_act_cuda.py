@@ -7,7 +7,7 @@ import pytest
 
 from engine.motion import actor, blend, lips
 from engine.motion.actor import Actor, Places
-from engine.motion.frame import ACTIONS, HIGHEST, JOINT_INDEX, LOWEST, SIZE, Motion, numbers
+from engine.motion.frame import ACTION_INDEX, ACTIONS, HIGHEST, JOINT_INDEX, LOWEST, SIZE, Motion, numbers
 from engine.motion.manner import Manner
 from engine.render.picture import safe
 from kernels import layout, nvrtc
@@ -76,6 +76,10 @@ def frame(number: int) -> Frame:
     made = rng.normal(0, 0.4, (2, 96))
     outside = Motion.unpack(rng.normal(0, 0.8, SIZE).astype(np.float32)) if number % 4 > 1 else None
     own = number % 4 == 3
+    if own and number % 5 == 1:  # lips that are shut anyway, not on purpose
+        outside.face[:] = 0.0
+        outside.face[[ACTION_INDEX["mouthRollLower"], ACTION_INDEX["mouthClose"]]] = 0.2, 0.005
+        outside.face[ACTION_INDEX["mouthSmileLeft"]] = 0.1
     face, contact, made = (np.float32(a) for a in (face, contact, made))
     if number % 3 == 0:  # broken networks, broken sources
         face[:, rng.integers(52, size=3)] = np.float32([np.nan, np.inf, -np.inf])

@@ -28,9 +28,9 @@ def lids():
 def motions(count):
     rng = np.random.default_rng(3)
     whole = rng.normal(0, 0.6, (count, SIZE))
-    whole[0] = 0.0
-    whole[1, 62:] = rng.normal(0, 3, SIZE - 62)  # far over
-    whole[2, 68:] *= 1e-10
+    whole[:2] = 0.0
+    whole[2:4, 62:] = rng.normal(0, 3, (2, SIZE - 62))  # far over
+    whole[4:6, 68:] *= 1e-10
     return np.clip(whole, LOWEST, HIGHEST).astype(np.float32)
 
 
