@@ -22,7 +22,7 @@ OURS = set(MAY_IMPORT) | {"bench", "tests"}
 NOT_INSTALLED = {"torch", "scipy", "PIL", "matplotlib", "anny", "onnx", "cv2", "pocketsphinx", "piper"}
 TORCH_MODULES = {  # network definitions, for training and exporters alone
     *(f"engine/motion/{name}.py" for name in ("generator", "acoustic", "codec", "performer")),
-    *(f"engine/render/{name}.py" for name in ("denoiser", "layers", "identity", "painter", "sampler")),
+    *(f"engine/render/{name}.py" for name in ("denoiser", "fused", "layers", "identity", "painter", "sampler")),
 }
 EXTRAS = {"pyaudio", "pyvirtualcam", "cuda", "c2pa"}
 

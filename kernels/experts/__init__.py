@@ -24,9 +24,9 @@ Array = NDArray[Any]
 
 
 def pack(matrix: Array) -> Array:
-    """Weights (..., O, I), both multiples of 16, of two-byte numbers, in the order in which lanes read them: (..., O/16,
-    I/16, 8, 4, 2, 2, 2) as one run. Lane (g, t) multiplies outputs g and g + 8, of each the inputs 2t, 2t + 1, 2t + 8 and
-    2t + 9."""
+    """Weights (..., O, I), both multiples of 16, of two-byte numbers, in the order in which lanes read them:
+    (..., O/16, I/16, 8, 4, 2, 2, 2) as one run. Lane (g, t) multiplies outputs g and g + 8, of each the inputs 2t,
+    2t + 1, 2t + 8 and 2t + 9."""
     *more, outputs, inputs = matrix.shape
     if outputs % 16 or inputs % 16:
         raise ValueError(f"sides must be multiples of 16, got {outputs} x {inputs}")

@@ -3,8 +3,8 @@
 A Block in half precision, C channels on P pixels, inner R. After the 3 x 3 convolution, what a compiler fuses on its
 own is: scale and SiLU (read y, write), 1 x 1 (read, write), inward (read, write R), gate (read R, write R), outward
 (read R, write), the sums (read three, write): (10 + 4 R / C) C P numbers and six launches; eager torch, which fuses
-nothing, some 20 C P. `finish` moves 3 C P in one launch: 3.7 to 4.2 times less at base's sizes (C 192, 320, 448; R 128).
-The weights, C (C + 2 R) numbers, are read again for every 64 pixels (32 at C 448), from the second-level cache.
+nothing, some 20 C P. `finish` moves 3 C P in one launch: 3.7 to 4.2 times less at base's sizes (C 192, 320, 448;
+R 128). The weights, C (C + 2 R) numbers, are read again for every 64 pixels (32 at C 448), from the second-level cache.
 
 The convolution stays the library's: it has 9 C C products a pixel against C (C + 2 R) here, and no kernel of ours beats
 it. To write SiLU of the sum beside the sum, for the next Block's convolution, would save one read in four where another
