@@ -63,7 +63,7 @@ struct Drift {
 
 __global__ void drift(Rows<Drift> rows) {
     if (rows.off()) return;
-    const Drift& own = rows.own();
+    const Drift own = rows.own();  // a copy: no store can change it
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= own.count) return;
     const int face = own.blended[n], slot = own.owner[2 * face + 1] == face ? 2 * face + 1 : 2 * face;
@@ -105,9 +105,9 @@ struct Sample {
     unsigned char* mask;                             // (h, w)
 };
 
-__global__ void sample(Rows<Sample> rows, int H, int W) {
+__global__ void __launch_bounds__(256, 4) sample(Rows<Sample> rows, int H, int W) {
     if (rows.off()) return;
-    const Sample& own = rows.own();
+    const Sample own = rows.own();  // a copy: no store can change it
     __shared__ __align__(16) Look look;
     for (int k = threadIdx.y * blockDim.x + threadIdx.x; k < sizeof(Look) / 4; k += blockDim.x * blockDim.y)
         reinterpret_cast<float*>(&look)[k] = reinterpret_cast<const float*>(own.look)[k];
@@ -211,6 +211,7 @@ __global__ void columns(Rows<Columns> rows, int h, int w) {
     const int lane = threadIdx.x, x = blockIdx.x * 32 + lane, words = (h + 31) / 32;
     for (int s = threadIdx.y; s < words; s += blockDim.y) {
         unsigned bits = 0;
+#pragma unroll
         for (int j = 0; j < 32; ++j)
             if (x < w && 32 * s + j < h && mask[(32 * s + j) * w + x]) bits |= 1u << j;
         word[s][lane] = bits;
@@ -261,7 +262,7 @@ __device__ __forceinline__ int trusted(const Lead& row, int own, float before, f
 
 __global__ void lead(Rows<Lead> rows, int h, int w) {
     if (rows.off()) return;
-    const Lead& own = rows.own();
+    const Lead own = rows.own();  // a copy: no store can change it
     __shared__ int far[WIDEST];  // squared distance to the nearest surface in each column
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y, half = h * w, o = y * w + x;
     for (int u = threadIdx.x; u < w; u += blockDim.x) {
