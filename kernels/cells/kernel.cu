@@ -98,7 +98,7 @@ struct Pack {
 
 __global__ void pack(Rows<Pack> rows, int H, int W) {
     if (rows.off()) return;
-    const Pack own = rows.own();  // a copy: no store can change it
+    const Pack own = rows.own();
     __shared__ uint4 patches[RUN * PATCH / 16];
     const int tx = threadIdx.x, ty = threadIdx.y, x = blockIdx.x * 64 + tx, y = blockIdx.y * 4 + ty;
     if (2 * x < W) {
@@ -121,7 +121,7 @@ struct Follow {
 
 __global__ void follow(Rows<Follow> rows, int H, int W) {
     if (rows.off()) return;
-    const Follow own = rows.own();  // a copy: no store can change it
+    const Follow own = rows.own();
     __shared__ uint4 patches[RUN * PATCH / 16];
     const int tx = threadIdx.x, ty = threadIdx.y, x = blockIdx.x * 64 + tx, y = blockIdx.y * 4 + ty;
     if (2 * x < W) {
@@ -158,7 +158,7 @@ struct Paint {  // what a network answers
 
 __global__ void paint(Rows<Paint> rows, int H, int W) {
     if (rows.off()) return;
-    const Paint own = rows.own();  // a copy: no store can change it
+    const Paint own = rows.own();
     const int i = threadIdx.x % 16, cell = threadIdx.x / 16, cx = blockIdx.x * 16 + cell % 16, cy = 2 * blockIdx.y + cell / 16;
     if (4 * cx >= W) return;
     own.picture[(long long)(4 * cy + i / 4) * W + 4 * cx + i % 4] = painted(own, cy, cx, i, H, W);
@@ -177,7 +177,7 @@ struct Show {
 
 __global__ void __launch_bounds__(512, 2) show(Rows<Show> rows, int nv12, int H, int W) {
     if (rows.off()) return;
-    const Show own = rows.own();  // a copy: no store can change it
+    const Show own = rows.own();
     const int t = threadIdx.x, i = t % 16, cell = t / 16, cx = blockIdx.x * 16 + cell % 16, cy = 2 * blockIdx.y + cell / 16;
     const int x = 4 * (cell % 16) + i % 4, y = 4 * (cell / 16) + i / 4;  // in the block's 64 x 8 pixels
     const bool inside = 4 * cx < W;

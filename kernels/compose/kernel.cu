@@ -62,7 +62,7 @@ struct Finish {
 
 __global__ void finish(Rows<Finish> rows, int nv12, int H, int W) {
     if (rows.off()) return;
-    const Finish own = rows.own();  // a copy: no store can change it
+    const Finish own = rows.own();
     const uchar4* __restrict__ picture = own.picture;
     const unsigned char* __restrict__ background = own.background;
     const signed char* __restrict__ field = own.field;

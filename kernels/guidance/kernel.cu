@@ -63,7 +63,7 @@ struct Drift {
 
 __global__ void drift(Rows<Drift> rows) {
     if (rows.off()) return;
-    const Drift own = rows.own();  // a copy: no store can change it
+    const Drift own = rows.own();
     const int n = blockIdx.x * blockDim.x + threadIdx.x;
     if (n >= own.count) return;
     const int face = own.blended[n], slot = own.owner[2 * face + 1] == face ? 2 * face + 1 : 2 * face;
@@ -262,7 +262,7 @@ __device__ __forceinline__ int trusted(const Lead& row, int own, float before, f
 
 __global__ void lead(Rows<Lead> rows, int h, int w) {
     if (rows.off()) return;
-    const Lead own = rows.own();  // a copy: no store can change it
+    const Lead own = rows.own();
     __shared__ int far[WIDEST];  // squared distance to the nearest surface in each column
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y, half = h * w, o = y * w + x;
     for (int u = threadIdx.x; u < w; u += blockDim.x) {

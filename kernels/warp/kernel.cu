@@ -18,7 +18,7 @@ __global__ void warp(Rows<Warp> rows, int H, int W) {
     if (rows.off()) return;
     const int bx = blockIdx.x * blockDim.x + threadIdx.x, by = blockIdx.y * blockDim.y + threadIdx.y;
     if (2 * bx >= W || 2 * by >= H) return;
-    const Warp own = rows.own();  // a copy: no store can change it
+    const Warp own = rows.own();
     unsigned char* __restrict__ out = own.out;
     const int half = (H / 2) * (W / 2), block = by * (W / 2) + bx;
     unsigned pixel[4] = {0, 0, 0, 0};

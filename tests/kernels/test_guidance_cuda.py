@@ -77,7 +77,8 @@ def expected(f):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_planes_equal_the_reference(size):
-    frames = [frame(size, 0.1), frame(size, 0.4), frame(size, 0.2, blended=False)]
+    before = frame(size, 0.05).now  # two of them have moved
+    frames = [frame(size, 0.1, previous=before), frame(size, 0.4), frame(size, 0.2, blended=False, previous=before)]
     grid = (blocks(size[1] // 2, 32), blocks(size[0] // 2, 8))
     after = launch("guidance", "sample", "Sample", grid, (32, 8), [sampled(f) for f in frames], *size)
     for f, row in zip(frames, after, strict=True):
