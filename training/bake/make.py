@@ -58,12 +58,14 @@ def bake(
     return avatar
 
 
-def bake_both(identity: Identity, seed: int = 0, report: Report = lambda step: None) -> tuple[Avatar, Avatar, Array]:
-    """(pack, studio avatar, relief): the two share everything but their strands, vertex for vertex.
+def bake_both(
+    identity: Identity, seed: int = 0, report: Report = lambda step: None, sample: Sampler = original.sample
+) -> tuple[Avatar, Avatar, Array]:
+    """(pack, studio avatar, relief): the two share everything but their strands, vertex for vertex (``sample``: see bake).
 
     The relief is (S, S) float32 in metres, the fine bumps of skin and cloth over the atlas. No preview is made.
     """
-    (pack, fine), height = _bake(identity, seed, report, ("pack", "studio"), original.sample)
+    (pack, fine), height = _bake(identity, seed, report, ("pack", "studio"), sample)
     return pack, fine, height.astype(np.float16).astype(np.float32)  # as it is kept on disk
 
 

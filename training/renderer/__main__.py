@@ -27,6 +27,7 @@ from engine.render.denoiser import SIZES, DenoiserConfig, Renderer
 from training import perceptual
 from training.renderer import data_cli
 from training.renderer.data import Samples, held
+from training.renderer.everything import ENOUGH, everything, gather
 from training.renderer.loss import Weights
 from training.renderer.score import score
 from training.renderer.steps import Step, gap
@@ -47,6 +48,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on from the checkpoin
 Minutes = Annotated[float | None, typer.Option(min=0.1, help="how long it may take; decides the steps")]
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 Threads = Annotated[int, typer.Option(min=1, help="torch threads; the loader has a process of its own")]
+Clips = Annotated[int, typer.Option(min=1, help="to photograph at most")]
+Workers = Annotated[int, typer.Option(min=1, help="processes that photograph")]
+Lanes = Annotated[int, typer.Option(min=1, help="data sets made side by side, each with a cook of its own")]
+Enough = Annotated[int, typer.Option(min=1, help="cooked clips without which it stops")]
 Drop = Annotated[list[str] | None, typer.Option(help="ablation: a loss to leave out, or view_moe, mask_moe")]
 
 
@@ -146,15 +151,23 @@ def all_(
     folder: Annotated[Path, typer.Option("--data", help="folder for the data that it makes")], out: Out,
     speech: Annotated[Path, typer.Option(help="corpus of training.speech")] = Path("data/speech"),
     size: Annotated[str, typer.Option(help="lite or base")] = "base", device: Device = "cpu",
-    minutes: Annotated[float, typer.Option(min=1.0, help="for all of it")] = 28.0,
-    clips: Annotated[int, typer.Option(min=16, help="to photograph at most")] = 2000,
-    workers: Annotated[int, typer.Option(min=1, help="processes that photograph")] = 2,
+    minutes: Annotated[float, typer.Option(min=0.5, help="for all of it")] = 28.0,
+    clips: Clips = 2000, workers: Workers = 2, lanes: Lanes = 1, enough: Enough = ENOUGH,
     batch: Annotated[int, typer.Option(min=1)] = 8,
 ) -> None:  # fmt: skip
     """Makes its own data, teaches, tunes and exports, in a given time."""
-    from training.renderer.everything import everything
+    everything(folder, out, speech, size, device, minutes, clips, workers, batch, lanes, enough)
 
-    everything(folder, out, speech, size, device, minutes, clips, workers, batch, 512)
+
+@app.command("gather")
+def gather_(
+    folder: Annotated[Path, typer.Option("--data", help="folder for the data that it makes")],
+    speech: Annotated[Path, typer.Option(help="corpus of training.speech")] = Path("data/speech"),
+    minutes: Annotated[float, typer.Option(min=0.1, help="after which it stops")] = 10.0,
+    clips: Clips = 2000, workers: Workers = 2, lanes: Lanes = 1, enough: Enough = ENOUGH,
+) -> None:  # fmt: skip
+    """Photographs and cooks in a given time, the first part of `all`. The same command goes on."""
+    gather(folder, speech, 60.0 * minutes, clips, workers, lanes, enough)
 
 
 @app.command()

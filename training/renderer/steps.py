@@ -207,8 +207,8 @@ class Step:
 
     def _levels(self, count: int) -> Tensor:
         config = self.net.denoiser.config
-        sigma = torch.exp(LEVEL[0] + LEVEL[1] * torch.randn(count, generator=self.noise))
-        top = torch.rand(count, generator=self.noise) < AT_TOP
+        sigma = torch.exp(LEVEL[0] + LEVEL[1] * self._normal((count,)))
+        top = self._uniform(count) < AT_TOP
         return torch.where(
             top, torch.full_like(sigma, config.sigma_max), sigma.clamp(config.sigma_min, config.sigma_max)
         )
