@@ -61,7 +61,7 @@ def bake(
 def bake_both(
     identity: Identity, seed: int = 0, report: Report = lambda step: None, sample: Sampler = original.sample
 ) -> tuple[Avatar, Avatar, Array]:
-    """(pack, studio avatar, relief): the two share everything but their strands, vertex for vertex (``sample``: see bake).
+    """(pack, studio avatar, relief): the two share all but their strands, vertex for vertex. ``sample``: as for `bake`.
 
     The relief is (S, S) float32 in metres, the fine bumps of skin and cloth over the atlas. No preview is made.
     """
