@@ -193,11 +193,7 @@ class TorchNetworks:
         self._device, self._nets = device, {name: TorchNet(net, device, mode) for name, net in nets.items()}
         self.steps = tuple(steps for steps in (1, 2, 4) if f"painter{steps}" in nets)
         self._pool: list[Any] = []  # memory that all captured graphs share: they run one after the other
-
-    @property
-    def runs(self) -> str:
-        """What they run on."""
-        return next(iter(self._nets.values())).runs
+        self.runs = next(iter(self._nets.values())).runs
 
     def inputs(self, name: str) -> Shapes:
         """Shape of one row and type of every input."""
@@ -216,6 +212,7 @@ class TorchNetworks:
             if each in buffers:
                 context.bind(each, int(buffers[each].pointer), tuple(buffers[each].shape))
         context.warm()
+        self.runs = net.runs
         return lambda stream: context.enqueue(int(stream.handle))
 
     def capture(self, stream: Stream) -> AbstractContextManager[list[Any]]:

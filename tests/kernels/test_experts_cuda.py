@@ -28,10 +28,10 @@ def wide(bits, kind):
 
 
 class Case:
-    """Random layers of ``rows`` rows, as bits on the emulated device and as the numbers they are."""
+    """Random layers of ``rows`` rows, as bits on the device (an emulated one if none is given) and as numbers."""
 
-    def __init__(self, kind, rows, pixels, channels, inner, seed=0):
-        self.kind, self.rows, self.device = kind, rows, cuda.emulated()
+    def __init__(self, kind, rows, pixels, channels, inner, seed=0, device=None):
+        self.kind, self.rows, self.device = kind, rows, device or cuda.emulated()
         self.rng, self.kept, self.numbers = np.random.default_rng(seed), [], {}
         self.layer = {"pixels": pixels, "channels": channels, "inner": inner, "level": LEVEL}
         self.give("x", (rows, pixels, channels))
@@ -67,8 +67,9 @@ class Case:
         kernel(self.device, self.kind, self.rows, **self.layer)
         shape = self.numbers["out"].shape
         out = np.empty(shape, np.uint16)
-        self.device.driver.cuMemcpyDtoH(out.ctypes.data, self.layer["out"], out.nbytes)
-        self.device.driver.check_guards()
+        self.device.check(self.device.driver.cuMemcpyDtoH(out.ctypes.data, self.layer["out"], out.nbytes))
+        if self.device.name == "emulated":
+            self.device.driver.check_guards()
         return wide(out, self.kind)
 
     def masked(self):
@@ -112,6 +113,22 @@ def test_masked_experts_equal_their_reference(kind, pixels, channels, inner):
 def test_the_second_half_of_a_block_equals_its_reference(kind, pixels, channels, inner):
     case = Case(kind, 2, pixels, channels, inner, seed=pixels)
     case.give_gate(shared=False)
+    case.give_block()
+    np.testing.assert_allclose(case.run(experts.finish), case.finish(), atol=4 * ULP[kind], rtol=2 * ULP[kind])
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+@pytest.mark.parametrize("pixels, channels, inner", [(1000, 192, 128), (333, 320, 128), (250, 448, 128), (77, 80, 64)])
+def test_on_a_gpu_they_equal_their_reference_too(kind, pixels, channels, inner):
+    try:
+        device = cuda.Device()
+    except cuda.CudaError as error:
+        pytest.skip(f"no GPU to run on: {error}")
+    if experts.refused(kind, device.arch, channels, inner, 1):
+        pytest.skip(experts.refused(kind, device.arch, channels, inner, 1))
+    case = Case(kind, 3, pixels, channels, inner, seed=pixels, device=device)
+    case.give_gate(shared=False)
+    np.testing.assert_allclose(case.run(experts.masked), case.masked(), atol=4 * ULP[kind], rtol=2 * ULP[kind])
     case.give_block()
     np.testing.assert_allclose(case.run(experts.finish), case.finish(), atol=4 * ULP[kind], rtol=2 * ULP[kind])
 

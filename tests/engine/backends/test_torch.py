@@ -283,6 +283,39 @@ def test_on_a_gpu_torch_is_given_our_stream_and_our_memory(monkeypatch):
     assert place == {"shape": (2, 3), "typestr": "<f4", "data": (64, False), "version": 3}
 
 
+@pytest.mark.parametrize("kind", ["emulated", "real"])
+def test_a_captured_painter_equals_eager_float32(kind):
+    try:
+        device = cuda.emulated() if kind == "emulated" else cuda.Device()
+        backend.torch_for(device)
+    except cuda.CudaError as error:
+        pytest.skip(f"no GPU to run on: {error}")
+    from engine.render.painter import Painter
+    from exporters.painter import inputs_of
+    from exporters.render import OUTPUTS
+    from tests.engine.render.test_denoiser import SMALL, stirred
+
+    net = stirred(replace(SMALL, widths=(16, 32, 48), depths=(1, 1, 1)))
+    given = inputs_of(Painter(net, 2), SIZE, BATCH)
+    with torch.no_grad():
+        wanted = Painter(net, 2)(*given.values())
+    for precision, own in ((torch.float32, False), (torch.float16, False), (torch.float16, True)):
+        painter = Painter(net, 2, precision)
+        module = Net.of(backend.painter(painter, device) if own else painter, given, OUTPUTS)
+        nets, stream = TorchNetworks(device, {"painter2": module}, "eager"), device.stream()
+        shapes = nets.inputs("painter") | nets.outputs("painter")
+        buffers = {name: device.zeros((BATCH, *row), dtype) for name, (row, dtype) in shapes.items()}
+        enqueue = nets.bind("painter", BATCH, 2, buffers)
+        with nets.capture(stream) as graphs:
+            enqueue(stream)
+        for name, value in given.items():
+            buffers[name].put(value.numpy())
+        graphs[0].launch(stream)
+        stream.wait()
+        for name, value in zip(OUTPUTS[:3], wanted, strict=False):
+            np.testing.assert_allclose(buffers[name].get(), value.numpy(), atol=2e-2, err_msg=name)
+
+
 def test_importing_the_backend_does_not_import_torch():
     code = "import sys, engine.backends.torch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
