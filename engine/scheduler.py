@@ -35,7 +35,11 @@ class Tick(Protocol):
     """What paints a batch (engine/gpu/tick.py). ``buckets``: the numbers of rows it may be, ascending."""
 
     buckets: tuple[int, ...]
-    costs: Costs
+
+    @property
+    def costs(self) -> Costs:
+        """What a tick takes, measured at start-up."""
+        ...
 
     def submit(self, asks: Sequence[Ask], steps: int) -> Any:
         """Starts painting at most ``buckets[-1]`` asks, none of more than ``steps``; returns at once."""
@@ -60,7 +64,8 @@ class Load:
 
 
 class Scheduler:
-    """Runs a `Tick` on one thread for any number of sessions on theirs. ``close`` when done: who still waits is painted first."""
+    """Runs a `Tick` on one thread for any number of sessions on theirs. ``close`` when done; it paints for whoever still
+    waits first."""
 
     def __init__(self, tick: Tick) -> None:
         self._tick, self._asks = tick, deque[Ask]()

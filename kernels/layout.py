@@ -36,17 +36,24 @@ def struct(op: str, name: str) -> np.dtype[Any]:
 
 
 def table(op: str, name: str, rows: Sequence[Mapping[str, Any]]) -> Array:
-    """``rows`` as an array of ``struct name``. Values are numbers, arrays, records, anything with a ``pointer``, or
-    None for a null pointer. Raises ValueError for a row whose fields are not exactly the struct's."""
+    """``rows`` as an array of ``struct name``. Values are numbers, arrays, records or mappings for structs, anything
+    with a ``pointer``, or None for a null pointer. Raises ValueError for a row whose fields are not exactly the struct's."""
     dtype = struct(op, name)
     out = np.zeros(len(rows), dtype)
     for row, values in zip(out, rows, strict=True):
-        if values.keys() != set(dtype.names or ()):
-            odd = sorted(values.keys() ^ set(dtype.names or ()))
-            raise ValueError(f"{op}: struct {name} and the row given differ in: {', '.join(odd)}")
-        for field, value in values.items():
-            row[field] = plain(value)
+        _fill(f"{op}: struct {name}", row, values)
     return out
+
+
+def _fill(what: str, record: Any, values: Mapping[str, Any]) -> None:
+    names = set(record.dtype.names)
+    if values.keys() != names:
+        raise ValueError(f"{what} and the row given differ in: {', '.join(sorted(values.keys() ^ names))}")
+    for field, value in values.items():
+        if isinstance(value, Mapping):
+            _fill(f"{what}, {field},", record[field], value)
+        else:
+            record[field] = plain(value)
 
 
 def plain(value: Any) -> Any:

@@ -40,8 +40,7 @@ class Gpu(NamedTuple):
         return Gpu(device.name, f"{number[:-1]}.{number[-1]}", driver_version() or f"CUDA {device.driver_version()}")
 
 
-# An engine for all that TensorRT for RTX supports and that compute in every precision, which Turing does not.
-ANY: Final = Gpu("any", "8.6 8.9 12.0", "any")
+ANY: Final = Gpu("any", "8.6 8.9 12.0", "any")  # an engine for all of these, by TensorRT for RTX
 
 
 class Tensor(NamedTuple):

@@ -17,7 +17,9 @@ INSTALL: Final = {
     "libraries; a package registry has none)",
     "tensorrt_rtx": "pip install 'visavis[trt-rtx]'",
 }
-RTX: Final = ("7.5", "8.6", "8.9", "12.0", "12.1")  # compute capabilities that TensorRT for RTX supports
+# Compute capabilities that TensorRT for RTX supports; and 7.5, for which it cannot build lips and performer: they are
+# single precision, of which Turing's tensor cores know nothing.
+RTX: Final = ("8.6", "8.9", "12.0", "12.1")
 MOST: Final = 64  # frames of a batch
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 _log = logging.getLogger(__name__)
@@ -127,6 +129,7 @@ def build(
         config.num_compute_capabilities = len(targets)
         for index, target in enumerate(targets):
             config.set_compute_capability(known[target], index)
+    config.clear_flag(trt.BuilderFlag.TF32)  # float32 is what the file says and what parity is measured against
     if flavour.rtx:  # or its memory could be its own, and nothing captured
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     times = None if flavour.rtx else config.create_timing_cache(timings)

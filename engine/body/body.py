@@ -75,6 +75,10 @@ class Body:
             "eyes": self._eyes,
         }  # fmt: skip
 
+    def deltas(self) -> Float:
+        """(K + R, M, 3) metres that each action and lip residual at weight 1 moves the vertices that move."""
+        return self._deltas.reshape(K + R, -1, 3)
+
     def allocate(self) -> BodyPose:
         """A BodyPose at rest."""
         count, bones = len(self.rest), len(self.bones)

@@ -45,7 +45,7 @@ class Network:
             )
         height, width = size[0] // PATCH, size[1] // PATCH
         sides = {"rows": height, "columns": width, "cell_rows": 2 * height, "cell_columns": 2 * width}
-        heard = self._heard(size, sides, seed)
+        heard = self.heard(size, drawn(size, seed))
         inputs = {
             "cells": (1, height, width, 4, PACKED), "view": (1, VIEW), "motion": (1, SIZE), "code": (1, CODE),
             **{name: value.shape for name, value in heard.items()},
@@ -60,14 +60,15 @@ class Network:
         })  # fmt: skip
         return program
 
-    def _heard(self, size: tuple[int, int], sides: dict[str, int], seed: int) -> dict[str, F32]:
-        """What the first step hears of the noise of ``seed``, as inputs of the frame's graph."""
-        drawn = np.random.default_rng(seed).standard_normal((1, 3, *size), np.float32)
-        noise = self._load("_noise", {"normal": drawn.shape}, {"height": size[0], "width": size[1], **sides})
-        check(self._file("_noise"), noise.inputs(1), {"normal": drawn.shape})
-        noise.inputs(1)["normal"][:] = drawn
+    def heard(self, size: tuple[int, int], normal: F32) -> dict[str, F32]:
+        """What the first step hears of the noise ``normal`` (1,3,H,W), as inputs of the frame's graph."""
+        rows, columns = size[0] // PATCH, size[1] // PATCH
+        sides = {"rows": rows, "columns": columns, "cell_rows": 2 * rows, "cell_columns": 2 * columns}
+        noise = self._load("_noise", {"normal": normal.shape}, {"height": size[0], "width": size[1], **sides})
+        check(self._file("_noise"), noise.inputs(1), {"normal": normal.shape})
+        noise.inputs(1)["normal"][:] = normal
         heard = {name: np.array(value) for name, value in noise.run(1).items()}
-        wanted = {name: (1, sides["rows"], sides["columns"], value.shape[-1]) for name, value in heard.items()}
+        wanted = {name: (1, rows, columns, value.shape[-1]) for name, value in heard.items()}
         check(self._file("_noise"), heard, {name: wanted.get(name, ()) for name in ("noise", "noise_detail")})
         return heard
 
@@ -96,6 +97,11 @@ class Network:
         precision = "f32" if suffix else self.precision
         threads = self.threads or threads_of(openvino.cores())
         return openvino.load(path, (batch,), fixed, sides, threads=threads, precision=precision)
+
+
+def drawn(size: tuple[int, int], seed: int) -> F32:
+    """The noise (1,3,H,W) of a session: unit normal, the same for the same ``seed``."""
+    return np.random.default_rng(seed).standard_normal((1, 3, *size), np.float32)
 
 
 def find(name: str, threads: int = 0, precision: str = "auto") -> Network:

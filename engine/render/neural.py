@@ -98,10 +98,7 @@ class NeuralRenderer:
 
     def cutout(self) -> U8:
         """The last picture without its background, (H,W,4) sRGB with straight alpha; a new array."""
-        out = self._last.copy()
-        alpha = np.maximum(self._last[..., 3:], 1).astype(np.uint16)
-        out[..., :3] = np.minimum((self._last[..., :3].astype(np.uint16) * 255 + alpha // 2) // alpha, 255)
-        return out
+        return straight(self._last)
 
     def default_viewpoint(self) -> Viewpoint:
         """Where this framing is seen from unless told otherwise."""
@@ -136,6 +133,14 @@ class NeuralRenderer:
         stages.mark("composite")
         picture = NeuralPicture(self._rgb, self._alpha, self._last, answer["mask"][0])
         return picture, replace(state, previous=state.spare, spare=state.previous, view=view)
+
+
+def straight(picture: U8) -> U8:
+    """A premultiplied picture (H,W,4) with straight alpha; a new array."""
+    out = picture.copy()
+    alpha = np.maximum(picture[..., 3:], 1).astype(np.uint16)
+    out[..., :3] = np.minimum((picture[..., :3].astype(np.uint16) * 255 + alpha // 2) // alpha, 255)
+    return out
 
 
 def identity(avatar: Avatar, network: Network) -> tuple[Surface, F32]:

@@ -37,8 +37,8 @@ class Centred(nn.Module):
 
 
 class Exact(nn.Module):
-    """A folded linear layer as sums in single precision: tensor cores before Ampere know no such product of matrices,
-    and TensorRT for RTX then refuses the network."""
+    """A folded linear layer as sums in single precision: a product of matrices may be rounded to TF32 by default, and
+    TensorRT for RTX refuses one in single precision on tensor cores before Ampere's."""
 
     def __init__(self, layer: Conv) -> None:
         super().__init__()
