@@ -173,8 +173,10 @@ __global__ void __launch_bounds__(256, 4) sample(Rows<Sample> rows, int H, int W
     int mask;
     if (strands) {
         const float* e = own.layer + (long long)ENTRY * best;
-        const float over = 1.f / e[13], length = 1.f / sqrtf(e[7] * e[7] + e[8] * e[8] + e[9] * e[9] + 1e-20f);
-        for (int c = 0; c < 3; ++c) n[c] = e[7 + c] * length;
+        const float over = 1.f / e[13];  // first: the squares of what is weighed may be more than a float holds
+        for (int c = 0; c < 3; ++c) n[c] = e[7 + c] * over;
+        const float length = 1.f / sqrtf(n[0] * n[0] + n[1] * n[1] + n[2] * n[2] + 1e-20f);
+        for (int c = 0; c < 3; ++c) n[c] *= length;
         gloss = rounded(fminf(e[4] * over, 1.f) * 255.f);
         mask = own.hair;
         own.lead[o] = e[10] * over, own.lead[half + o] = e[11] * over;

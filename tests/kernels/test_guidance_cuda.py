@@ -96,6 +96,16 @@ def test_planes_equal_the_reference(size):
     assert len({row["hi"].tobytes() for row in after}) == 3
 
 
+def test_blended_faces_right_before_the_eye_whose_weights_are_enormous_have_a_normal():
+    row = sampled(frame((46, 62), 0.1))
+    near = {**row, "layer": row["layer"] * np.float32([1e19] * CLEAR + [1])}
+    plain, near = launch("guidance", "sample", "Sample", (1, 3), (32, 8), [row, near], 46, 62)
+    assert (row["layer"][..., CLEAR] < -1).any()
+    for name in ("hi", "lo"):
+        assert np.abs(plain[name].astype(int) - near[name]).max() <= 1
+    np.testing.assert_allclose(plain["lead"], near["lead"], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (5, 33), (23, 31), (70, 40), (3, 300)])
 def test_flow_beside_the_surface_is_that_of_the_nearest_surface(size):
     draws, rows, wanted = np.random.default_rng(0), [], []
