@@ -41,8 +41,9 @@ def rasterize(
 ) -> None:  # fmt: skip
     """Draws G-buffers: ``table`` of struct Raster; ``vertices`` and ``faces`` of its largest row."""
     (height, width), rows = size, len(table)
-    points, triangles = (blocks(max(vertices, 1), LINE), 1, rows), (blocks(max(faces, 1), FACES), 1, rows)
-    tiles = (blocks(width, 32), blocks(height, 8), rows)
+    # A thread of `project` empties eight samples of the buffer, so that a lone row keeps the whole GPU busy.
+    points = (blocks(max(vertices, samples * height * width // 8, 1), LINE), 1, rows)
+    triangles, tiles = (blocks(max(faces, 1), FACES), 1, rows), (blocks(width, 32), blocks(height, 8), rows)
     device.launch("rasterize", "project", points, (LINE,), table, samples, height, width, stream=stream)
     device.launch("rasterize", "setup", triangles, (FACES,), table, height, width, stream=stream)
     device.launch("rasterize", "fill", triangles, (FACES,), table, samples, height, width, stream=stream)

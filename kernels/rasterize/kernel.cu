@@ -1,8 +1,8 @@
 // Rasterizer: posed vertices to visibility buffer to G-buffer. The definition is reference.py; the arithmetic is
 // that of cpu.py and resolve.py, the layouts those of gbuffer.cuh. One frame, z of the grid being the row of the table:
-//   project     grid (ceil(V / 256)), 256     place, xy, record of the mesh's own vertices; empties the buffer
-//   setup       grid (ceil(F / 128)), 128     slots 2 f and 2 f + 1: the triangles face f is drawn as
-//   fill        grid (ceil(F / 128)), 128     a warp 32 faces, their pixels shared out among its lanes (cover.cuh)
+//   project     grid (ceil(V / 256) or more), 256    place, xy, record of the mesh's own vertices; empties the buffer
+//   setup       grid (ceil(F / 128)), 128            slots 2 f and 2 f + 1: the triangles face f is drawn as
+//   fill        grid (ceil(F / 128)), 128            a warp 32 faces, their pixels shared out among its lanes (cover.cuh)
 //   resolve     grid (ceil(W / 32), ceil(H / 8)), 32 x 8
 // V, F: of the largest row, at least 1. Scalars of a launch: S samples a pixel (1 or 4), H, W.
 // Nothing depends on the order in which threads run: a slot belongs to a face, and the nearest triangle wins a
@@ -68,6 +68,21 @@ __device__ void cut(const Raster& r, int a, int b, int out, float near) {
     for (int k = 1; k < 9; ++k) o[k] = (ra[k] / ra[0] + t * (rb[k] / rb[0] - ra[k] / ra[0])) * q;
 }
 
+// Twelve numbers to and from memory, four at a time.
+__device__ __forceinline__ void take(float* to, const float* from) {
+#pragma unroll
+    for (int k = 0; k < 12; k += 4) {
+        const float4 v = *reinterpret_cast<const float4*>(from + k);
+        to[k] = v.x, to[k + 1] = v.y, to[k + 2] = v.z, to[k + 3] = v.w;
+    }
+}
+
+__device__ __forceinline__ void give(float* to, const float* from) {
+#pragma unroll
+    for (int k = 0; k < 12; k += 4)
+        *reinterpret_cast<float4*>(to + k) = make_float4(from[k], from[k + 1], from[k + 2], from[k + 3]);
+}
+
 // Interpolation planes of a slot with corners a, b, c at the picture positions given.
 __device__ void planes(float* plane, const float* record, int a, int b, int c, int2 pa, int2 pb, int2 pc,
                        long long area) {
@@ -75,12 +90,9 @@ __device__ void planes(float* plane, const float* record, int a, int b, int c, i
     const float x1 = (pb.x - pa.x) * unit, y1 = (pb.y - pa.y) * unit;
     const float x2 = (pc.x - pa.x) * unit, y2 = (pc.y - pa.y) * unit;
     float va[RECORD], vb[RECORD], vc[RECORD], value[ROW], across[ROW], down[ROW];
-#pragma unroll
-    for (int k = 0; k < 3; ++k) {
-        reinterpret_cast<float4*>(va)[k] = reinterpret_cast<const float4*>(record + RECORD * a)[k];
-        reinterpret_cast<float4*>(vb)[k] = reinterpret_cast<const float4*>(record + RECORD * b)[k];
-        reinterpret_cast<float4*>(vc)[k] = reinterpret_cast<const float4*>(record + RECORD * c)[k];
-    }
+    take(va, record + RECORD * a);
+    take(vb, record + RECORD * b);
+    take(vc, record + RECORD * c);
     const float n0 = va[1] + vb[1] + vc[1], n1 = va[2] + vb[2] + vc[2], n2 = va[3] + vb[3] + vc[3];
     const float length = sqrtf(n0 * n0 + n1 * n1 + n2 * n2 + 1e-20f), even = EVEN * length;
     const bool bent = va[1] * n0 + va[2] * n1 + va[3] * n2 < even * va[0] ||
@@ -96,13 +108,9 @@ __device__ void planes(float* plane, const float* record, int a, int b, int c, i
     value[9] = pa.x * unit, value[10] = pa.y * unit, value[11] = bent ? 1.f : 0.f;
     across[9] = n0 / length, across[10] = n1 / length, across[11] = n2 / length;
     down[9] = down[10] = down[11] = 0.f;
-    float4* out = reinterpret_cast<float4*>(plane);
-#pragma unroll
-    for (int k = 0; k < 3; ++k) {
-        out[k] = reinterpret_cast<float4*>(value)[k];
-        out[3 + k] = reinterpret_cast<float4*>(across)[k];
-        out[6 + k] = reinterpret_cast<float4*>(down)[k];
-    }
+    give(plane, value);
+    give(plane + ROW, across);
+    give(plane + 2 * ROW, down);
 }
 
 // How much of a see-through triangle is seen: 0 edge-on, or on the far side of the volume its normals describe.

@@ -296,7 +296,7 @@ __global__ void map_blur(Rows<Shade> rows, int M, int R) {
     r.moment[y * M + x] = make_float2(mean * over, square * over);
 }
 
-__global__ void shade(Rows<Shade> rows, int M, int H, int W) {
+__global__ void __launch_bounds__(256, 2) shade(Rows<Shade> rows, int M, int H, int W) {
     __shared__ Scene scene;
     if (rows.off()) return;
     const Shade& r = rows.own();
