@@ -95,7 +95,8 @@ class Step:
                 one["mask"] = losses.mask_loss(painted.masks, conditions.shares, batch["region"][:, frame])
                 if self.perceptual is not None and self.weights.perceptual:
                     chosen = torch.arange(frame % LEARNT, len(truth), LEARNT, device=self.device)
-                    one["perceptual"] = self._look(painted, truth, weight, chosen)
+                    if len(chosen):  # a batch of one has none in every other frame
+                        one["perceptual"] = self._look(painted, truth, weight, chosen)
                 if before is not None and self.weights.still:
                     one["still"] = self._still(painted, truth, before, batch, frame, weight)
                 parts.append(one)
