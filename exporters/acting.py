@@ -136,7 +136,8 @@ class Draw(nn.Module):
         super().__init__()
         self.codes, self.books = net.config.codec.codes, net.codec.books
         self.settle, self.think, self.join, self.choose = net.settle, net.think, net.join, net.choose
-        self.tables = [table.detach() for table in net.prior.weight.split(self.codes)]
+        for book, table in enumerate(net.prior.weight.detach().split(self.codes)):
+            self.register_buffer(f"table{book}", table, persistent=False)
 
     def forward(self, mind: Tensor, noise: Tensor, temperature: Tensor) -> list[Tensor]:
         luck = torch.log(-torch.log(noise.clamp(EPSILON, 1.0 - EPSILON))).reshape(-1, self.books * self.codes)
@@ -144,12 +145,12 @@ class Draw(nn.Module):
         thoughts = self.think(self.settle(mind)).split(self.think.out_features // self.books, 1)
         codes: list[Tensor] = []
         so_far = mind  # replaced by the first code's entry
-        each = zip(thoughts, lucks, self.join, self.choose, self.tables, strict=True)
-        for book, (thought, fortune, join, choose, table) in enumerate(each):
+        each = zip(thoughts, lucks, self.join, self.choose, strict=True)
+        for book, (thought, fortune, join, choose) in enumerate(each):
             logits = choose(F.gelu(thought + join(so_far) if book else thought))
             rare = logits < logits.amax(1, keepdim=True) + math.log(RARE)
             codes.append(torch.where(rare, -torch.inf, logits + fortune).argmax(1))
-            entry = F.embedding(codes[-1], table)
+            entry = F.embedding(codes[-1], self.get_buffer(f"table{book}"))
             so_far = so_far + entry if book else entry
         return codes
 

@@ -118,7 +118,8 @@ class DeltaQuantizer(nn.Module):
     def _steps(self, codes: Tensor) -> Tensor:
         groups = self.books.shape[1]
         rows = self.books.flatten(0, 2)
-        first = torch.arange(groups)[:, None] * self.codes + torch.arange(self.levels) * (groups * self.codes)
+        group, level = (torch.arange(count, device=codes.device) for count in (groups, self.levels))
+        first = group[:, None] * self.codes + level * (groups * self.codes)
         return F.embedding(codes + first, rows).sum(-2)
 
     def start(self, wanted: Tensor) -> None:

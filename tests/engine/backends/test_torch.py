@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from engine.backends import torch as backend
 from engine.backends.torch import Net, TorchNet, TorchNetworks
@@ -163,14 +165,20 @@ def test_the_painter_equals_its_exported_file(tmp_path):
         np.testing.assert_allclose(found, np.concatenate(wanted), atol=1e-4, err_msg=name)
 
 
-def test_the_step_networks_of_lips_and_performer_run(monkeypatch):
+def steps():
     from engine.motion.generator import GeneratorConfig, LipGenerator
     from engine.motion.performer import Performer, PerformerConfig
-    from exporters import onnx, performer
     from exporters.acting import PerformerStep
     from exporters.lips import LipStep
 
-    lips, acts = LipStep(LipGenerator(GeneratorConfig()).eval()), PerformerStep(Performer(PerformerConfig()).eval())
+    lips, performer = LipGenerator(GeneratorConfig()), Performer(PerformerConfig())
+    return {"lips": LipStep(lips.eval()).eval(), "performer": PerformerStep(performer.eval()).eval()}
+
+
+def test_the_step_networks_of_lips_and_performer_run():
+    from exporters import onnx, performer
+
+    lips, acts = steps().values()
     for step, names, results in (
         (lips, onnx.LIP_INPUTS, onnx.LIP_OUTPUTS), (acts, performer.INPUTS, performer.OUTPUTS),
     ):  # fmt: skip
@@ -181,6 +189,43 @@ def test_the_step_networks_of_lips_and_performer_run(monkeypatch):
         found = bound.run(**{name: value.numpy() for name, value in zip(names, given, strict=True)})
         for name, value in zip(results, wanted, strict=True):
             np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+class Hosts(TorchDispatchMode):
+    """Writes down what touches the host's memory: a copy from there would end a capture, or not be in the graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **kwargs or {})
+        tensors = [x for x in tree_flatten((args, kwargs, out))[0] if isinstance(x, torch.Tensor)]
+        if any(x.device.type != "meta" for x in tensors):
+            self.found.append(str(func))
+        return out
+
+
+@pytest.mark.parametrize("name", ["painter", "fused", "lips", "performer"])
+def test_a_run_touches_nothing_that_is_not_on_the_device(name):
+    from engine.render.fused import fused
+    from engine.render.painter import Painter
+    from exporters.painter import inputs_of
+    from tests.engine.render.test_denoiser import SMALL, stirred
+
+    if name in ("lips", "performer"):
+        module = steps()[name]
+        given = module.example()
+    else:
+        net = stirred(replace(SMALL, widths=(16, 32, 48), depths=(1, 1, 1)))
+        module = Painter(net, 4, torch.float16)
+        given = inputs_of(module, SIZE, 2).values()
+        module = fused(module, "sm_90") if name == "fused" else module
+    there, hosts = module.to("meta"), Hosts()
+    given = [value.to("meta") for value in given]
+    with torch.no_grad(), hosts:
+        answers = there(*given)
+    assert len(answers) > 3 and hosts.found == []
 
 
 @pytest.mark.slow  # torch's compiler takes its time to start
