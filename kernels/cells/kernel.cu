@@ -3,7 +3,7 @@
 //   pack     grid (ceil(W / 128), H / 8, rows), 64 x 4: sixteen patches a block, 2 x 2 pixels a thread
 //   follow   the same grid: kernels/warp's warp and fade, then pack, in one
 //   paint    grid (ceil(W / 64), H / 8, rows), 512: one thread a pixel, sixteen threads a cell; confines where asked
-//   show     the same grid: paint, then kernels/compose's finish, in one
+//   show     grid (ceil(W / 32), H / 8, rows), 256, or as paint's: paint, then kernels/compose's finish, in one
 
 #include "rows.cuh"
 #include "picture.cuh"
@@ -14,6 +14,11 @@
 #define SHARES 32
 #define RUN 16      // patches a block packs
 #define PATCH 880   // bytes of a patch: four cells
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define AT_ONCE 2  // blocks of 512 that a multiprocessor must have room for: Turing has 1024 threads
+#else
+#define AT_ONCE 3
+#endif
 
 // A thread's place in its block's patches, and in its cell: byte offsets. tx: half-size columns, ty: half-size rows.
 __device__ __forceinline__ int cell_of(int tx, int ty) { return PATCH * (tx / 4) + PACKED * (2 * (ty / 2) + tx / 2 % 2); }
@@ -175,21 +180,27 @@ struct Show {
     unsigned char* out;               // (H * 3 / 2, W)
 };
 
-__global__ void __launch_bounds__(512, 2) show(Rows<Show> rows, int nv12, int H, int W) {
+__global__ void __launch_bounds__(512, AT_ONCE) show(Rows<Show> rows, int nv12, int H, int W) {
     if (rows.off()) return;
     const Show own = rows.own();
-    const int t = threadIdx.x, i = t % 16, cell = t / 16, cx = blockIdx.x * 16 + cell % 16, cy = 2 * blockIdx.y + cell / 16;
-    const int x = 4 * (cell % 16) + i % 4, y = 4 * (cell / 16) + i / 4;  // in the block's 64 x 8 pixels
-    const bool inside = 4 * cx < W;
-    __shared__ __align__(16) unsigned char luma[8][64], opacity[8][64], tone[2][4][32];
+    const int across = blockDim.x / 32, t = threadIdx.x, i = t % 16, low = t / 16 >= across, column = t / 16 - low * across;
+    const int left = 4 * across * blockIdx.x, top = 8 * blockIdx.y;                   // of the block's pixels
+    const int x = 4 * column + i % 4, y = 4 * low + i / 4;                            // the thread's among them
+    const long long at = (long long)(top + y) * W + left + x;
+    const bool inside = left + x < W;
+    __shared__ __align__(16) unsigned char luma[8][64];
+    __shared__ __align__(16) unsigned char opacity[8][64];
+    __shared__ __align__(16) unsigned char tone[2][4][32];
     __shared__ int active[2][16];
     unsigned sums = 0;
+    int field = 0;
     if (inside) {
-        const long long at = (long long)(8 * blockIdx.y + y) * W + blockIdx.x * 64 + x;
-        const unsigned word = painted(own, cy, cx, i, H, W);
         const unsigned char* __restrict__ behind = own.background + 3 * at;
-        const int clear = 255 - (word >> 24), r = lay(word & 255, clear, behind[0]), g = lay(word >> 8 & 255, clear, behind[1]);
-        const int b = lay(word >> 16 & 255, clear, behind[2]);
+        const int r0 = behind[0], g0 = behind[1], b0 = behind[2];
+        if (own.field) field = own.field[at];
+        const unsigned word = painted(own, top / 4 + low, left / 4 + column, i, H, W);
+        const int clear = 255 - (word >> 24), r = lay(word & 255, clear, r0), g = lay(word >> 8 & 255, clear, g0);
+        const int b = lay(word >> 16 & 255, clear, b0);
         own.picture[at] = word;
         luma[y][x] = (unsigned char)luma_of(r, g, b);
         opacity[y][x] = (unsigned char)(word >> 24);
@@ -204,32 +215,36 @@ __global__ void __launch_bounds__(512, 2) show(Rows<Show> rows, int nv12, int H,
     }
     __syncthreads();
     if (own.field) {
-        const int qx = 4 * (t % 16), qy = 4 * (t / 16);
-        if (t < 32) active[t / 16][t % 16] = activity(&luma[qy][qx], 64, W - blockIdx.x * 64 - qx, 4);
-        __syncthreads();
-        const int *upper = &active[0][x / 8 * 2], *lower = &active[1][x / 8 * 2];
-        if (inside) {
-            const int field = own.field[(long long)(8 * blockIdx.y + y) * W + blockIdx.x * 64 + x];
-            luma[y][x] = (unsigned char)marked(luma[y][x], field, upper, lower);
+        if (t < 2 * across) {
+            const int down = t >= across, beside = t - down * across;
+            active[down][beside] = activity(&luma[4 * down][4 * beside], 64, W - left - 4 * beside, 4);
         }
         __syncthreads();
+        luma[y][x] = (unsigned char)marked(luma[y][x], field, &active[0][x / 8 * 2], &active[1][x / 8 * 2]);
+        __syncthreads();
     }
-    // What lies together goes out as words: 128 of luma, 64 of chroma, 128 of alpha.
-    const int left = blockIdx.x * 64, part = t / 64, row = t % 128 / 16, column = 4 * (t % 16);
-    const long long at = (long long)(8 * blockIdx.y + row) * W + left + column;
-    if (part < 2 && left + column < W) {
-        *reinterpret_cast<unsigned*>(own.out + at) = *reinterpret_cast<const unsigned*>(&luma[row][column]);
-    } else if (part < 4 && own.alpha && left + column < W) {
-        *reinterpret_cast<unsigned*>(own.alpha + at) = *reinterpret_cast<const unsigned*>(&opacity[row][column]);
-    } else if (part == 4 && nv12 && left + column < W) {
-        const int k = t % 64 / 16, c = column / 2;
-        const unsigned one = tone[0][k][c] | tone[1][k][c] << 8, two = tone[0][k][c + 1] | tone[1][k][c + 1] << 8;
-        unsigned char* chroma = own.out + (long long)H * W + (4ll * blockIdx.y + k) * W + left + column;
-        *reinterpret_cast<unsigned*>(chroma) = one | two << 16;
-    } else if (part == 4 && !nv12 && left + 2 * (column % 32) < W) {
-        const int plane = t % 64 / 32, k = t % 32 / 8, c = column % 32;
-        unsigned char* chroma = own.out + (long long)H * W + (long long)plane * (H * W / 4) + (4ll * blockIdx.y + k) * (W / 2);
-        *reinterpret_cast<unsigned*>(chroma + left / 2 + c) = *reinterpret_cast<const unsigned*>(&tone[plane][k][c]);
+    // What lies together goes out as words: 8 rows of luma, 8 of alpha, 4 of chroma.
+    const int row = t / across, word = t % across;
+    const bool there = left + 4 * word < W;
+    if (row < 8) {
+        const long long to = (long long)(top + row) * W + left + 4 * word;
+        if (there) *reinterpret_cast<unsigned*>(own.out + to) = *reinterpret_cast<const unsigned*>(&luma[row][4 * word]);
+    } else if (row < 16) {
+        const long long to = (long long)(top + row - 8) * W + left + 4 * word;
+        if (there && own.alpha)
+            *reinterpret_cast<unsigned*>(own.alpha + to) = *reinterpret_cast<const unsigned*>(&opacity[row - 8][4 * word]);
+    } else if (row < 20) {
+        unsigned char* chroma = own.out + (long long)H * W;
+        if (nv12) {
+            const int k = row - 16, c = 2 * word;
+            const unsigned one = tone[0][k][c] | tone[1][k][c] << 8, two = tone[0][k][c + 1] | tone[1][k][c + 1] << 8;
+            if (there) *reinterpret_cast<unsigned*>(chroma + (top / 2 + k) * (long long)W + left + 4 * word) = one | two << 16;
+        } else {  // half a row of words is one of U's or V's
+            const int k = (row - 16) % 2 * 2 + word / (across / 2), plane = (row - 16) / 2, c = 4 * (word % (across / 2));
+            const long long to = (long long)plane * (H * W / 4) + (top / 2 + k) * (long long)(W / 2) + left / 2 + c;
+            if (left + 2 * c < W)
+                *reinterpret_cast<unsigned*>(chroma + to) = *reinterpret_cast<const unsigned*>(&tone[plane][k][c]);
+        }
     }
 }
 

@@ -74,4 +74,4 @@ def telling(size: tuple[int, int]) -> tuple[Call, ...]:
 def showing(size: tuple[int, int], nv12: bool = False) -> Call:
     """From the network's answer to the encoder's picture: I420, or NV12."""
     height, width = size
-    return Call("cells", "show", "Show", (blocks(width, 64), height // 8), (512, 1), (int(nv12), height, width))
+    return Call("cells", "show", "Show", (blocks(width, 32), height // 8), (256, 1), (int(nv12), height, width))

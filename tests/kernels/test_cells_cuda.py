@@ -107,9 +107,9 @@ def test_what_the_network_leaves_undefined_is_still_a_picture():
     assert (after["picture"][..., :3] <= after["picture"][..., 3:]).all()
 
 
-@pytest.mark.parametrize("nv12", TO_YUV)
+@pytest.mark.parametrize("nv12, threads", [(0, 256), (1, 256), (0, 512), (1, 512)])
 @pytest.mark.parametrize("size", SIZES)
-def test_showing_equals_painting_then_finishing(size, nv12):
+def test_showing_equals_painting_then_finishing(size, nv12, threads):
     draws, answers = np.random.default_rng(3), [answer(size, seed) for seed in range(3)]
     rows = []
     for k, one in enumerate(answers):
@@ -119,10 +119,10 @@ def test_showing_equals_painting_then_finishing(size, nv12):
             "alpha": np.full(size, 77, np.uint8), "out": np.full((size[0] * 3 // 2, size[1]), 77, np.uint8),
         })  # fmt: skip
     rows[1]["field"], rows[2]["alpha"] = None, None
-    grid = (blocks(size[1], 64), size[0] // 8)
-    after = launch("cells", "show", "Show", grid, (512,), rows, nv12, *size)
+    grid = (blocks(size[1], threads // 8), size[0] // 8)
+    after = launch("cells", "show", "Show", grid, (threads,), rows, nv12, *size)
     painted = [{**one, "confine": k % 2, "picture": np.full((*size, 4), 77, np.uint8)} for k, one in enumerate(answers)]
-    painted = launch("cells", "paint", "Paint", grid, (512,), painted, *size)
+    painted = launch("cells", "paint", "Paint", (blocks(size[1], 64), size[0] // 8), (512,), painted, *size)
     for k, row in enumerate(after):
         np.testing.assert_array_equal(row["picture"], painted[k]["picture"])
         expected = TO_YUV[nv12](compose_reference.over(row["picture"], row["background"]))
