@@ -7,7 +7,6 @@ the next tick, oldest first. A lone session never waits for company, and a full 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ class Ask:
     seat: Any
     wish: Any
     steps: int = 1
-    since: float = field(default_factory=time.perf_counter)
     answer: Any = None
     problem: BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
@@ -64,8 +62,8 @@ class Load:
 
 
 class Scheduler:
-    """Runs a `Tick` on one thread for any number of sessions on theirs. ``close`` when done; it paints for whoever still
-    waits first."""
+    """Runs a `Tick` on one thread for any number of sessions on theirs. ``close`` when done: it still paints for those
+    who wait."""
 
     def __init__(self, tick: Tick) -> None:
         self._tick, self._asks = tick, deque[Ask]()

@@ -40,7 +40,8 @@ class Gpu(NamedTuple):
         return Gpu(device.name, f"{number[:-1]}.{number[-1]}", driver_version() or f"CUDA {device.driver_version()}")
 
 
-ANY: Final = Gpu("any", "8.6 8.9 12.0", "any")  # an engine for all of these, by TensorRT for RTX
+# An engine that TensorRT for RTX has built for several GPUs, with none at hand: the runtime refuses it on others.
+ANY: Final = Gpu("any", "any", "any")
 
 
 class Tensor(NamedTuple):
@@ -201,7 +202,7 @@ def load(
     path = None if folder is None else kept.place(folder, key, ".engine")
     compiled = b"" if path is None else kept.read(path.with_suffix(".compiled"), key) or b""
     places = [] if path is None else [(path, key)]
-    if flavour.rtx and gpu.capability in ANY.capability.split():
+    if flavour.rtx:
         places.append((onnx.with_suffix(".engine"), key_of(flavour, ANY, profiles, source)))
     for place, made_for in places:
         plan = kept.read(place, made_for)
@@ -227,12 +228,14 @@ def keep_compiled(engine: Engine, onnx: Path, gpu: Gpu, *, most: int = MOST, cac
 
 def built(
     flavour: Flavour, name: str, source: bytes, gpu: Gpu, profiles: Sequence[Profile], folder: Path | None,
-    progress: Progress | None,
+    progress: Progress | None, targets: Sequence[str] | None = None,
 ) -> bytes:  # fmt: skip
-    """The engine of the file ``source`` for ``gpu``, with the timings kept in ``folder``. Raises ValueError."""
+    """The engine of the file ``source``, called ``name``, for ``gpu`` or the compute capabilities ``targets``, with the
+    timings kept in ``folder``. Raises ValueError."""
     key = {"of": "timings", **gpu._asdict(), "version": flavour.version}
     path = None if folder is None or flavour.rtx else kept.place(folder, key, ".timings")
-    targets = [capability for capability in gpu.capability.split() if capability in targets_of(flavour)]
+    if targets is None:
+        targets = [gpu.capability] if gpu.capability in targets_of(flavour) else []
     before = b"" if path is None else kept.read(path, key) or b""
     try:
         plan, timings = build(flavour, source, profiles, targets=targets, timings=before, progress=progress)

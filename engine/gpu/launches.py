@@ -128,7 +128,7 @@ def raster(sizes: Sizes) -> list[Launch | Step]:
             "uv_area": s.uv_area, "vertices": r.vertices, "normals": r.normals, "previous": s.was_place,
             "lens": r.lens, "place": s.now_place, "xy": r.xy, "record": r.record, "triangle": r.triangle,
             "owner": r.owner, "plane": r.plane, "detail": r.detail, "tangent": r.drift, "fade": r.fade,
-            "buffer": r.buffer, "depth": r.depth, "face": r.face_plane, "region": r.region, "normal": r.normal,
+            "buffer": r.buffer, "depth": r.depth, "face": r.face_plane, "region": r.region, "normal": r.normals_plane,
             "uv_plane": r.uv, "flow": r.flow, "vertex_count": s.V, "face_count": s.F,
         }  # fmt: skip
 
@@ -185,11 +185,11 @@ def guidance(sizes: Sizes) -> list[Launch | Step]:
         Launch("blend", "forget", "Blend", (blocks(4 * height * width, 256), 1), (256, 1), blend, (height, width)),
         Launch("blend", "accumulate", "Blend", faces, (128, 1), blend, (1, height, width)),
         Launch("guidance", "sample", "Sample", (blocks(w, 32), blocks(h, 8)), (32, 8), lambda s, r: {
-            "face": r.face_plane, "region": r.region, "depth": r.depth, "normal": r.normal, "uv": r.uv, "flow": r.flow,
-            "buffer": r.buffer, "plane": r.plane, "detail": r.detail, "layer": r.layer, "texels": s.texels,
-            "start": s.start, "levels": s.texture_levels, "side": s.texture_side, "classes": s.classes,
-            "kinds": s.kinds, "hair": s.hair, "look": r.look, "hi": r.hi, "lo": r.lo, "lead": r.half_flow,
-            "z": s.now_depth, "before": r.was, "mask": s.now_mask,
+            "face": r.face_plane, "region": r.region, "depth": r.depth, "normal": r.normals_plane, "uv": r.uv,
+            "flow": r.flow, "buffer": r.buffer, "plane": r.plane, "detail": r.detail, "layer": r.layer,
+            "texels": s.texels, "start": s.start, "levels": s.texture_levels, "side": s.texture_side,
+            "classes": s.classes, "kinds": s.kinds, "hair": s.hair, "look": r.look, "hi": r.hi, "lo": r.lo,
+            "lead": r.half_flow, "z": s.now_depth, "before": r.was, "mask": s.now_mask,
         }, (height, width)),
         Launch("guidance", "columns", "Columns", (blocks(w, 32), 1), (32, 8), lambda s, r: {
             "mask": s.now_mask, "nearest": r.nearest,
