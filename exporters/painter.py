@@ -28,23 +28,25 @@ from engine.render.denoiser import PACKED, PATCH, VIEW, Renderer
 from engine.render.identity import CODE
 from engine.render.network import SIDE
 from engine.render.painter import KINDS, Painter
+from exporters import float8
 from exporters.render import INPUTS, OUTPUTS
 
-__all__ = ["KINDS", "OPSET", "Painter", "export_painter", "inputs_of", "parity", "program", "tolerance"]
+__all__ = ["KINDS", "OPSET", "PRECISIONS", "Painter", "export_painter", "inputs_of", "parity", "program", "tolerance"]
 
+PRECISIONS: Final = (*KINDS, "fp8")
 OPSET: Final = 22
 FORMAT: Final = 1
-META: Final = (
-    "visavis.painter"  # of the file's metadata: format, steps, precision, size, weights, and the network's sizes
-)
+META: Final = "visavis.painter"  # in the file's metadata: format, steps, precision, size, weights, the network's sizes
 MOST: Final = 64  # frames of a batch
 MORE: Final = ("normal", "wanted")  # inputs of more than one step
 # Largest absolute difference to eager of the same precision, by output. Half precision: the same sums, rounded in
-# another order. bfloat16 no CPU runtime computes: weights as rounded, sums in float32, against eager bfloat16.
+# another order, which may fall on the other side of an edge between two eight-bit floats. bfloat16, which no CPU
+# runtime computes: weights as rounded, sums in float32, against eager bfloat16.
 TOLERANCES: Final[Mapping[str, Mapping[str, float]]] = {
     "fp32": {"residual": 1e-4, "shares": 1e-4, "gain": 1e-4},
     "fp16": {"residual": 1e-3, "shares": 1e-2, "gain": 1e-2},
     "bf16": {"residual": 1e-2, "shares": 6e-2, "gain": 6e-2},
+    "fp8": {"residual": 1e-2, "shares": 6e-2, "gain": 6e-2},
 }
 SAME_MASK: Final = 0.98  # share of patches whose likeliest class is the same
 Feed = dict[str, NDArray[Any]]
@@ -73,27 +75,35 @@ def program(painter: Painter, size: tuple[int, int], most: int = MOST) -> torch.
         raise ValueError(
             f"the neural renderer paints sides that are multiples of {SIDE} pixels, not {size[1]} x {size[0]}"
         )
-    given, batch = inputs_of(painter, size, 2), torch.export.Dim("batch", min=1, max=most)
+    device = next(painter.parameters()).device
+    given = tuple(value.to(device) for value in inputs_of(painter, size, 2).values())
+    batch = torch.export.Dim("batch", min=1, max=most)
     with _quiet(), torch.no_grad():
-        made = torch.export.export(painter, tuple(given.values()), dynamic_shapes=tuple({0: batch} for _ in given))
+        made = torch.export.export(painter, given, dynamic_shapes=tuple({0: batch} for _ in given))
         # The usual way to write x.lerp(y, share) is both of its formulas and a choice between them.
         return made.run_decompositions({torch.ops.aten.lerp.Scalar: lambda x, y, share: x * (1 - share) + y * share})
 
 
+def kind_of(precision: str) -> torch.dtype:
+    """What most is computed in. Raises ValueError for an unknown precision."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
+    return KINDS.get(precision, torch.float16)
+
+
 def export_painter(
     net: Renderer, path: Path, *, steps: int = 1, size: tuple[int, int] = (512, 512), precision: str = "fp32",
-    most: int = MOST,
+    most: int = MOST, largest: Mapping[str, float] | None = None,
 ) -> None:  # fmt: skip
-    """Writes the graph of Painter(net, steps) whole or not at all. ``precision``, a name of KINDS, is that of weights
-    and activations; inputs and outputs stay float32, bytes and integers.
+    """Writes the graph of Painter(net, steps) whole or not at all. ``precision``, one of PRECISIONS, is that of weights
+    and activations; inputs and outputs stay float32, bytes and integers. "fp8" is half precision but for the
+    convolutions of which ``largest`` tells the range (exporters.float8.calibrate).
 
     Raises ValueError for another precision or number of steps, or a size that no network paints.
     """
     import onnx
 
-    if precision not in KINDS:
-        raise ValueError(f"precision must be one of {', '.join(KINDS)}; got {precision!r}")
-    painter = Painter(net, steps, KINDS[precision])
+    painter = Painter(net, steps, kind_of(precision))
     traced, names = program(painter, size, most), [*inputs_of(painter, size, 1)]
     with _quiet(), torch.no_grad():
         made = torch.onnx.export(
@@ -102,6 +112,9 @@ def export_painter(
     assert made is not None
     model = made.model_proto
     _tidy(model)
+    if precision == "fp8":
+        assert largest, "eight-bit floats need ranges"
+        float8.rewrite(model, largest)
     entry = model.metadata_props.add()
     about = {"format": FORMAT, "steps": steps, "precision": precision, "size": size, "most": most}
     entry.key, entry.value = META, json.dumps({**about, "weights": digest(net), **asdict(net.denoiser.config)})

@@ -43,6 +43,7 @@ def package(
     fake.TensorIOMode = enum.Enum("TensorIOMode", "INPUT OUTPUT")
     fake.ExecutionContextAllocationStrategy = enum.Enum("Strategy", "STATIC USER_MANAGED")
     fake.nptype = np.dtype
+    fake.BuilderFlag = enum.Enum("BuilderFlag", "TF32 REQUIRE_USER_ALLOCATION")
     rtx = name == "tensorrt_rtx"
     if rtx:
         fake.ComputeCapability = enum.IntEnum(
@@ -50,7 +51,6 @@ def package(
         )
         fake.DynamicShapesKernelSpecializationStrategy = enum.Enum("Specialization", "LAZY EAGER")
         fake.CudaGraphStrategy = enum.Enum("CudaGraphStrategy", "DISABLED WHOLE_GRAPH_CAPTURE")
-        fake.BuilderFlag = enum.Enum("BuilderFlag", "REQUIRE_USER_ALLOCATION")
 
     class Tensor:
         def __init__(self, name: str, shape: tuple[int, ...]) -> None:
@@ -93,6 +93,9 @@ def package(
         def set_compute_capability(self, value: Any, index: int) -> None:
             assert index == len(self.targets) < self.num_compute_capabilities
             self.targets.append(int(value))
+
+        def clear_flag(self, flag: Any) -> None:
+            fake.calls.append(("no", flag.name))
 
         def set_flag(self, flag: Any) -> None:
             fake.calls.append(("flag", flag.name))

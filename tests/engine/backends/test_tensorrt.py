@@ -75,6 +75,7 @@ def test_profiles_cover_every_batch_and_both_packages_ask_for_strong_types(
     load(network, gpu_of(trt), Room(), flavour=flavour, cache=tmp_path / "cache")
     _, shapes, targets = built(trt)[0]
     assert shapes[0]["cells"][0] == [1, 4, 220] and shapes[-1]["cells"][-1] == [64, 4, 220]
+    assert ("no", "TF32") in trt.calls
     if flavour.rtx:
         assert (len(shapes), targets) == (1, [89]) and ("flag", "REQUIRE_USER_ALLOCATION") in trt.calls
     else:
@@ -231,14 +232,16 @@ def test_an_engine_beside_the_network_for_several_gpus_will_do(
     trt = fake_trt.package("tensorrt_rtx", *SHAPES)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", trt)
     flavour = Flavour("tensorrt_rtx")
-    plan, _ = build(flavour, b"onnx", flavour.profiles(), targets=ANY.capability.split())
+    plan, _ = build(flavour, b"onnx", flavour.profiles(), targets=["8.6", "8.9", "12.0"])
     assert built(trt)[0][2] == [86, 89, 120]
     key = key_of(flavour, ANY, flavour.profiles(), network.read_bytes())
     kept.write(network.with_suffix(".engine"), key, plan)
-    load(network, L4, Room(), flavour=flavour, cache=tmp_path)
+    load(network, L4, Room(), flavour=flavour, cache=tmp_path / "cache")
     assert len(built(trt)) == 1
-    load(network, L4._replace(capability="7.5"), Room(), flavour=flavour, cache=tmp_path)
-    assert len(built(trt)) == 2 and built(trt)[1][2] == [75]
+    trt.bad = plan  # of other GPUs than this
+    with pytest.raises(ValueError, match="does not run this engine"):  # nor what is built again: it is the same here
+        load(network, L4, Room(), flavour=flavour, cache=tmp_path / "cache")
+    assert len(built(trt)) == 2
 
 
 def test_the_package_is_chosen_by_what_supports_the_gpu(
@@ -247,6 +250,7 @@ def test_the_package_is_chosen_by_what_supports_the_gpu(
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, fake_trt.package(name, *SHAPES))
     assert find(None, "9.0").name == "tensorrt" and find(None, "8.9").name == "tensorrt_rtx"
+    assert find(None, "7.5").name == "tensorrt"
     assert find("tensorrt", "8.9").runs == "TensorRT 10.15.1" and not caplog.text
     assert find("tensorrt_rtx", "9.0").rtx and "does not officially support" in caplog.text
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
