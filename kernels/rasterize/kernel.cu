@@ -369,7 +369,8 @@ __global__ void fill(Rows<Raster> rows, int S, int H, int W) {
                 const float q = nearness(shape, X, Y);
                 if (!(q > 0.f) || !covers(shape, X, Y)) continue;
                 const unsigned long long mine = (unsigned long long)__float_as_uint(q) << 32 | ~(unsigned)shape.slot;
-                atomicMax(buffer + (y * S + k) * W + x, mine);
+                unsigned long long* best = buffer + (y * S + k) * W + x;
+                if (*best < mine) atomicMax(best, mine);  // what is read may be old, and then is less: a test too many
             }
         });
     }
