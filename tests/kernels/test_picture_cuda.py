@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
 from kernels import compose, watermark, yuv
 from kernels.compose import reference as compose_reference
 from kernels.cuda import blocks
-from kernels.nvrtc import ARCHITECTURES
+from kernels.emulator import build
+from kernels.nvrtc import ARCHITECTURES, ROOT
 from kernels.watermark import reference as watermark_reference
 from kernels.yuv import reference as yuv_reference
 from tests.kernels.batch import compiles, emulated, launch
@@ -34,6 +37,15 @@ def drawn(size, seed):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_compiles(op, arch):
     compiles(op, arch)
+
+
+@pytest.mark.parametrize("op", ["cells", "compose", "guidance", "warp", "watermark", "yuv"])
+def test_every_kernel_says_what_it_costs(op):
+    cost = importlib.import_module(f"kernels.{op}.cost")
+    for name in build.kernels(ROOT / op / "kernel.cu"):
+        sizes = {"drift": (100,), "fade": (4096,), "over": (4096,)}.get(name, (64, 64))
+        moved, done = getattr(cost, name)(3, *sizes)
+        assert moved == 3 * getattr(cost, name)(1, *sizes)[0] > 0 and done > 0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (7, 9), (46, 62)])
