@@ -24,7 +24,8 @@ struct Raster {
     const float* uv;
     const unsigned char *layer, *face_region, *face_group, *wanted;
     const float* uv_area;
-    // The frame: vertices, normals (V, 3); previous: `place` of the frame before, null where nothing moved.
+    // The frame: vertices, normals (V, 3); previous: `place` of the frame before, which may be this one's room, or null
+    // where nothing moved.
     const float *vertices, *normals, *previous;
     const Lens* lens;
     // Scratch that later kernels read, see gbuffer.cuh; tangent (F, 3), written where wanted. plane and record lie on 16

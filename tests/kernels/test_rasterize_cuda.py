@@ -137,6 +137,43 @@ def test_rows_of_different_people_and_cameras_are_drawn_as_each_alone_and_paddin
 
 
 @emulated
+def test_one_captured_graph_draws_whoever_is_in_the_table_when_it_is_replayed():
+    device = cuda.emulated()
+    made = [(ball(7), look(0.8)), (soup(4, count=11), look(1.2))]
+    first, second = ([Scene(device, *mesh, camera) for mesh, camera in order] for order in (made, made[::-1]))
+    tables = [device.rows("rasterize", "Raster", [scene.row() for scene in scenes]) for scenes in (first, second)]
+    most = max(len(scene.points) for scene in first), max(scene.drawn.faces for scene in first)
+    stream = device.stream()
+    with stream.capture() as kept:
+        rasterize(device, tables[0], *most, 4, (47, 61), stream)
+    kept[0].launch(stream)
+    stream.wait()
+    host = device.pinned(tables[1].host.nbytes, np.uint8)
+    host[:] = tables[1].host.view(np.uint8)
+    stream.upload(tables[0]._base, host)
+    kept[0].launch(stream)
+    stream.wait()
+    for one, other in zip(first, second[::-1], strict=True):
+        assert one.differing() <= 0.01 * 47 * 61
+        for name, plane in other.planes().items():
+            np.testing.assert_array_equal(plane, one.planes()[name], err_msg=name)
+
+
+@emulated
+def test_the_places_of_the_frame_before_may_be_overwritten_by_this_ones():
+    device, (mesh, points, normals) = cuda.emulated(), ball(16)
+    (scene,) = draw(device, [Scene(device, mesh, points, normals, look())])
+    before, moved = scene.place(), points + np.float32([0.05, 0, 0])
+    (apart,) = draw(device, [Scene(device, mesh, moved, normals, look(), previous=before)])
+    scene.drawn.posed.put(moved)
+    scene.before = scene.drawn.scratch["place"]
+    draw(device, [scene])
+    for name, plane in apart.drawn.planes.items():
+        np.testing.assert_array_equal(scene.drawn.planes[name].get(), plane.get(), err_msg=name)
+    np.testing.assert_array_equal(scene.place(), apart.place())
+
+
+@emulated
 def test_an_empty_mesh_is_all_background():
     device, points = cuda.emulated(), np.zeros((0, 3), np.float32)
     mesh = soup(0, count=0)[0]
