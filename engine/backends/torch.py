@@ -11,7 +11,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -89,7 +89,7 @@ class TorchNet:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
         self._torch, self._device, self.emulated = torch_for(device), device, emulated(device)
-        self._where = "cpu" if self.emulated else f"cuda:{self._torch.cuda.current_device()}"
+        self._where = place(self._torch, device)
         self._module = self._on_device(net.module)
         self._call: Callable[..., Any] = self._module
         self.inputs: Shapes = {name: (tuple(row), np.dtype(kind)) for name, (row, kind) in net.inputs.items()}
@@ -187,9 +187,12 @@ class TorchNetworks:
     """The networks of a GPU's tick (engine.gpu.networks.Networks), all captured into the tick's own graph.
 
     ``nets``: "lips", "performer", and the painter for each number of steps as "painter1", "painter2", "painter4".
+    ``own``: whether painters get the experts' own kernels; by default they do on a GPU.
     """
 
-    def __init__(self, device: Device, nets: Mapping[str, Net], mode: str = "compile") -> None:
+    def __init__(self, device: Device, nets: Mapping[str, Net], mode: str = "compile", own: bool | None = None) -> None:
+        if own or (own is None and not emulated(device)):
+            nets = {name: own_kernels(net, device) for name, net in nets.items()}
         self._device, self._nets = device, {name: TorchNet(net, device, mode) for name, net in nets.items()}
         self.steps = tuple(steps for steps in (1, 2, 4) if f"painter{steps}" in nets)
         self._pool: list[Any] = []  # memory that all captured graphs share: they run one after the other
@@ -289,16 +292,19 @@ def load(net: Net, batch_sizes: Sequence[int], device: Device, mode: str = "eage
     return HostProgram(TorchNet(net, device, mode), device, batch_sizes)
 
 
-def painter(module: Any, device: Device) -> Any:
-    """A painter (engine.render.painter) with the experts' own kernels in it where they run; else as it is, and the
-    reason is logged."""
-    torch_for(device)
-    fused = importlib.import_module("engine.render.fused")
+def own_kernels(net: Net, device: Device) -> Net:
+    """A painter (engine.render.painter) with the experts' own kernels in it, where they run and answer as torch's
+    layers do; else, and for any other network, ``net`` as it is, and the reason is logged."""
+    torch = torch_for(device)
+    painter, fused = (importlib.import_module(f"engine.render.{name}") for name in ("painter", "fused"))
+    if not isinstance(net.module, painter.Painter):
+        return net
     try:
-        return fused.fused(module, device.arch)
-    except ValueError as error:
-        _log.info("the painter keeps torch's layers: %s", error)
-        return module
+        with memory_of(torch, 0):
+            return replace(net, module=fused.tried(net.module.to(place(torch, device)), device.arch))
+    except (ValueError, CudaError) as error:
+        _log.warning("the painter keeps torch's layers: %s", error)
+        return net
 
 
 @contextmanager
@@ -352,6 +358,11 @@ def torch_for(device: Device) -> Any:
             f"{device.name}'s is for CUDA {version // 1000}.{version % 1000 // 10}"
         )
     return torch
+
+
+def place(torch: Any, device: Device) -> str:
+    """What torch calls ``device``."""
+    return "cpu" if emulated(device) else f"cuda:{torch.cuda.current_device()}"
 
 
 def emulated(device: Device) -> bool:

@@ -94,6 +94,29 @@ def fused(painter: Module, arch: str) -> Module:
     return own
 
 
+def tried(painter: Module, arch: str) -> Module:
+    """`fused`, its Blocks tried beside the painter's own, where the painter is. Raises ValueError as `fused` does
+    and when two do not agree within TOLERANCES, CudaError when the kernels do not run."""
+    own: Any = fused(painter, arch)
+    blocks = [part for part in painter.modules() if isinstance(part, Block)]
+    twins = [part for part in own.modules() if isinstance(part, FusedBlock)]
+    draw = torch.Generator().manual_seed(0)
+    for number, (block, twin) in enumerate(zip(blocks, twins, strict=True)):
+        like = block.view.weight
+        (count, channels, _), embed = like.shape, block.scale.weight.shape[1]
+        shapes = (2, channels, 5, 7), (2, embed), (2, count), (2, MASKS, 5, 7)
+        x, told, share, gate = (torch.randn(shape, generator=draw).to(like.device) for shape in shapes)
+        share, gate = torch.softmax(share, 1), torch.softmax(gate, 1).to(like.dtype)
+        x, told = x.to(like.dtype), told.to(like.dtype)
+        with torch.no_grad():
+            usual = block(x, told, share.to(like.dtype), gate).float()
+            ours = twin(x, told, torch.ops.visavis.mix(share, own.net.gate.experts), gate).float()
+        away = float((ours - usual).abs().max() / usual.abs().max())
+        if not away <= TOLERANCES[NAMES[like.dtype]]:
+            raise ValueError(f"the experts' kernels are {away:.2g} away from torch's layers in block {number}")
+    return own  # type: ignore[no-any-return]
+
+
 def _packed(matrix: Tensor) -> Tensor:
     """kernels.experts.pack of two-byte numbers."""
     bits = experts.pack(matrix.detach().cpu().contiguous().view(torch.int16).numpy().view(np.uint16))

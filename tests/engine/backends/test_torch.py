@@ -255,6 +255,24 @@ def test_what_cannot_be_compiled_runs_eagerly_and_says_so(caplog, monkeypatch):
     same(bound.run(**numbers(8)), answer(numbers(8)))
 
 
+def test_kernels_that_cannot_run_or_answer_otherwise_are_not_used(caplog, monkeypatch):
+    from engine.render.painter import Painter
+    from exporters.painter import inputs_of
+    from exporters.render import OUTPUTS
+    from kernels import experts
+    from tests.engine.render.test_denoiser import SMALL, stirred
+
+    device, net = cuda.emulated(), stirred(replace(SMALL, widths=(16, 32, 48), depths=(1, 1, 1)))
+    assert backend.own_kernels(ADDS, device) is ADDS
+    single = Net.of(Painter(net), inputs_of(Painter(net), (32, 32), 1), OUTPUTS)
+    assert backend.own_kernels(single, device) is single and "fp16 and bf16, not fp32" in caplog.text
+    half = replace(single, module=Painter(net, 1, torch.float16))
+    assert backend.own_kernels(half, device) is not half
+    true = experts.finish
+    monkeypatch.setattr(experts, "finish", lambda *a, **layer: true(*a, **layer | {"take": 0.0}))
+    assert backend.own_kernels(half, device) is half and "away from torch's layers in block 0" in caplog.text
+
+
 class Fills(torch.nn.Module):
     """Has no room for more than one row."""
 
@@ -335,6 +353,7 @@ def test_a_captured_painter_equals_eager_float32(kind):
         backend.torch_for(device)
     except cuda.CudaError as error:
         pytest.skip(f"no GPU to run on: {error}")
+    from engine.render.fused import MixedGate
     from engine.render.painter import Painter
     from exporters.painter import inputs_of
     from exporters.render import OUTPUTS
@@ -346,8 +365,9 @@ def test_a_captured_painter_equals_eager_float32(kind):
         wanted = Painter(net, 2)(*given.values())
     for precision, own in ((torch.float32, False), (torch.float16, False), (torch.float16, True)):
         painter = Painter(net, 2, precision)
-        module = Net.of(backend.painter(painter, device) if own else painter, given, OUTPUTS)
-        nets, stream = TorchNetworks(device, {"painter2": module}, "eager"), device.stream()
+        nets = TorchNetworks(device, {"painter2": Net.of(painter, given, OUTPUTS)}, "eager", own)
+        assert isinstance(nets._nets["painter2"]._module.net.gate, MixedGate) == own
+        stream = device.stream()
         shapes = nets.inputs("painter") | nets.outputs("painter")
         buffers = {name: device.zeros((BATCH, *row), dtype) for name, (row, dtype) in shapes.items()}
         enqueue = nets.bind("painter", BATCH, 2, buffers)
