@@ -38,3 +38,18 @@ __device__ __forceinline__ float cross(float a, float b, float c, float d) {
     const float w = __fmul_rn(c, d);
     return fmaf(a, b, -w) + fmaf(-c, d, w);
 }
+
+// Twelve numbers to and from memory, four at a time.
+__device__ __forceinline__ void take(float* to, const float* from) {
+#pragma unroll
+    for (int k = 0; k < 12; k += 4) {
+        const float4 v = *reinterpret_cast<const float4*>(from + k);
+        to[k] = v.x, to[k + 1] = v.y, to[k + 2] = v.z, to[k + 3] = v.w;
+    }
+}
+
+__device__ __forceinline__ void give(float* to, const float* from) {
+#pragma unroll
+    for (int k = 0; k < 12; k += 4)
+        *reinterpret_cast<float4*>(to + k) = make_float4(from[k], from[k + 1], from[k + 2], from[k + 3]);
+}

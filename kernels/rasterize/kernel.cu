@@ -69,21 +69,6 @@ __device__ void cut(const Raster& r, int a, int b, int out, float near) {
     for (int k = 1; k < 9; ++k) o[k] = (ra[k] / ra[0] + t * (rb[k] / rb[0] - ra[k] / ra[0])) * q;
 }
 
-// Twelve numbers to and from memory, four at a time.
-__device__ __forceinline__ void take(float* to, const float* from) {
-#pragma unroll
-    for (int k = 0; k < 12; k += 4) {
-        const float4 v = *reinterpret_cast<const float4*>(from + k);
-        to[k] = v.x, to[k + 1] = v.y, to[k + 2] = v.z, to[k + 3] = v.w;
-    }
-}
-
-__device__ __forceinline__ void give(float* to, const float* from) {
-#pragma unroll
-    for (int k = 0; k < 12; k += 4)
-        *reinterpret_cast<float4*>(to + k) = make_float4(from[k], from[k + 1], from[k + 2], from[k + 3]);
-}
-
 // Interpolation planes of a slot with corners a, b, c at the picture positions given.
 __device__ void planes(float* plane, const float* record, int a, int b, int c, int2 pa, int2 pb, int2 pc,
                        long long area) {
