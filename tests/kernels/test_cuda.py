@@ -1,5 +1,5 @@
-"""CUDA: every source compiles for the oldest and the newest architecture wherever a compiler is found; the pictures equal
-the CPU's, on the emulated device always and on a GPU where there is one."""
+"""CUDA: every source compiles for the oldest and the newest architecture wherever a compiler is found; the pictures
+equal the CPU's, on the emulated device always and on a GPU where there is one."""
 
 from __future__ import annotations
 
