@@ -1,4 +1,4 @@
-"""Suite ``kernels``: time of each kernel on one core, on a real avatar at 512 x 512. ``python -m bench.kernels``.
+"""Suite ``kernels``: each kernel on a GPU, or on one core, on a real avatar at 512 x 512. ``python -m bench.kernels``.
 
 Each kernel is first checked against its reference (the kernel tests); a figure is printed only when that passed.
 """
@@ -40,7 +40,21 @@ AIM: Final = np.array([0.0, -0.08, -0.06], np.float32)
 TESTS: Final = tuple(f"test_{name}.py" for name in ("rasterize", "shade", "yuv", "skin", "guidance", "cells"))
 
 
-def run(*, quick: bool, log: Console, avatar: str = "ada") -> Measured:
+def run(*, quick: bool, log: Console, rehearse: bool = False, card: str | None = None) -> Measured:
+    """The CUDA kernels where there is a GPU or with ``rehearse`` (bench/kernels_gpu.py), the processor's else."""
+    from bench import kernels_gpu
+    from bench.gpu_rig import open_device
+
+    if not rehearse:
+        try:
+            open_device(rehearse=False)
+        except ValueError as error:
+            log.print(f"the processor's kernels alone: {error}", markup=False)
+            return on_cpu(quick=quick, log=log)
+    return kernels_gpu.run(quick=quick, log=log, rehearse=rehearse, card=card)
+
+
+def on_cpu(*, quick: bool, log: Console, avatar: str = "ada") -> Measured:
     """A talking, turning head for 300 frames (quick: 60), for both framings. Milliseconds of CPU time of one
     thread: what a core of its own would take, whatever else this machine is doing."""
     check_correct()
@@ -164,7 +178,7 @@ def main() -> None:
     parser.add_argument("--avatar", default="ada", help="avatar to draw (default: ada)")
     arguments, log = parser.parse_args(), Console()
     try:
-        measured = run(quick=arguments.quick, log=log, avatar=arguments.avatar)
+        measured = on_cpu(quick=arguments.quick, log=log, avatar=arguments.avatar)
     except ValueError as error:
         log.print(f"[red]{escape(str(error))}")
         sys.exit(1)

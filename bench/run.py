@@ -6,9 +6,10 @@ A speed is printed only after the correctness check that belongs to it has passe
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -27,8 +28,8 @@ SUITES: Final = {
     "precision": "the renderer's network in float32, bfloat16 and eight bits, on both runtimes: time and error",
     "watermark": "how often the mark is read after coding, and where there is none; what it costs",
     "portrait": "one photograph to an avatar: identity, error from other sides, closures, watermark, time",
-    "kernels": "each kernel against its reference, then its time",
-    "gpu": "the CUDA kernels on this machine's GPU, checked against the CPU's picture",
+    "kernels": "each kernel against its reference, then its time: CUDA's on a GPU, else the processor's",
+    "gpu": "the whole tick on this machine's GPU: stages, batches, streams, backends, power, start-up",
 }
 
 
@@ -37,13 +38,24 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer samples; done within 60 s.")] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures here as well.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the samples into this folder.")] = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="gpu, kernels: all of it once without a GPU, no times.")
+    ] = False,
+    card: Annotated[
+        str | None, typer.Option("--card", help="kernels, rehearsed: whose roof; h200, rtx4090 or l4.")
+    ] = None,
+    network: Annotated[Path | None, typer.Option("--network", help="gpu: the painter's .safetensors.")] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="gpu: only tensorrt, torch-compile or torch-eager.")
+    ] = None,
 ) -> None:
     """Measures one suite on this machine."""
     err = Console(stderr=True)
     out = Console() if sys.stdout.isatty() else Console(width=140)  # tables fold where nobody's window is known
     if suite not in SUITES:
         raise ValueError(f"suites are {', '.join(SUITES)}; got {suite!r}")
-    measured = importlib.import_module(f"bench.{suite}").run(quick=quick, log=err)
+    told = {"rehearse": rehearse or None, "card": card, "network": network, "backend": backend}
+    measured = importlib.import_module(f"bench.{suite}").run(quick=quick, log=err, **given(suite, told))
     result = report.document(suite, measured.metrics)
     if measured.tables:
         out.print(report.heading(result), *measured.tables, sep="\n")
@@ -55,6 +67,16 @@ def main(
     if plot is not None:
         drawn = measured.draw(plot) if measured.draw else report.plot(plot, suite, measured.series, measured.unit)
         err.print(f"wrote {drawn}")
+
+
+def given(suite: str, told: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``told`` that were given. Raises ValueError for one that the suite does not take."""
+    options = {name: value for name, value in told.items() if value is not None}
+    taken = inspect.signature(importlib.import_module(f"bench.{suite}").run).parameters
+    for name in options:
+        if name not in taken:
+            raise ValueError(f"suite {suite} takes no --{name}")
+    return options
 
 
 if __name__ == "__main__":

