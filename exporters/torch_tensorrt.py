@@ -26,12 +26,17 @@ def find() -> Any:
     except Exception as error:  # it raises its own, AssertionError and bare Exception too, for what it does not find
         told = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"torch_tensorrt cannot be used ({told}): {INSTALL}") from error
-    if not torch.cuda.is_available():
+    if not has_gpu():
         raise ValueError(
             "torch_tensorrt compiles on the GPU that will run it, and torch finds none here; "
             "--backend onnx exports without one"
         )
     return found
+
+
+def has_gpu() -> bool:
+    """Whether torch can use a GPU."""
+    return torch.cuda.is_available()
 
 
 def export_program(

@@ -17,7 +17,11 @@ MAY_IMPORT = {
     "training": {"engine", "kernels", "exporters"},
 }
 # Commands that need an extra, and import what comes with it when they run: never at the top.
-COMMANDS = {"visavis/cli_portrait.py": {"training"}, "visavis/cli_dub.py": {"training"}}
+COMMANDS = {
+    "visavis/cli_portrait.py": {"training"},
+    "visavis/cli_dub.py": {"training"},
+    "visavis/cli_export.py": {"exporters"},
+}
 OURS = set(MAY_IMPORT) | {"bench", "tests"}
 NOT_INSTALLED = {"torch", "scipy", "PIL", "matplotlib", "anny", "onnx", "cv2", "pocketsphinx", "piper"}
 TORCH_MODULES = {  # network definitions, for training and exporters alone

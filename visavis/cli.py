@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visavis import __version__, cli_dub, cli_motion, cli_portrait
+from visavis import __version__, cli_dub, cli_export, cli_motion, cli_portrait
 from visavis.options import (
     FRONT,
     BackgroundOption,
@@ -51,6 +51,7 @@ app.add_typer(avatar_app, name="avatar")
 app.add_typer(cli_motion.app, name="motion")
 app.command()(cli_portrait.enroll)
 app.command()(cli_dub.dub)
+app.command()(cli_export.export)
 out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]

@@ -77,6 +77,7 @@ def write(path: Path, key: Key, payload: bytes) -> None:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
+        temporary.chmod(0o644)  # the writer makes it private
         os.replace(temporary, path)
     except OSError as error:
         _log.warning("%s cannot be kept (%s); it will be made again next time", path, error.strerror or error)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +23,18 @@ from exporters.painter import (
     tolerance,
 )
 from exporters.render import INPUTS, OUTPUTS
-from tests.engine.render.test_denoiser import SMALL, stirred
-
-SIZE = (64, 96)
-WAYS = [("fp32", 1), ("fp16", 2), ("bf16", 1)]  # each precision, and more than one step
+from tests.exporters import graphs
+from tests.exporters.graphs import SIZE, WAYS, graph
 
 
 @pytest.fixture(scope="module")
 def net() -> Renderer:
-    return stirred(replace(SMALL, depths=(1, 1, 1)))
+    return graphs.net()
 
 
 @pytest.fixture(scope="module")
-def files(net: Renderer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder, made = tmp_path_factory.mktemp("painter"), {}
-    for precision, steps in WAYS:
-        made[precision] = folder / f"{precision}.onnx"
-        export_painter(net, made[precision], steps=steps, size=SIZE, precision=precision)
-    assert sorted(path.name for path in folder.iterdir()) == ["bf16.onnx", "fp16.onnx", "fp32.onnx"]
-    return made
+def files() -> dict[str, Path]:
+    return {precision: graph(precision) for precision, _ in WAYS}
 
 
 @pytest.mark.parametrize(("precision", "steps"), WAYS)
@@ -54,7 +46,7 @@ def test_the_graph_equals_eager_at_any_batch(
     feed = {name: value.numpy() for name, value in inputs_of(painter, SIZE, batch).items()}
     if steps > 1:
         feed["wanted"][0] = 1
-    found = parity(painter, files[precision], feed)
+    found = parity(painter, files[precision], [feed])
     assert found.keys() == set(OUTPUTS) and tolerance(precision, found) == []
 
 
@@ -62,6 +54,13 @@ def test_what_is_beyond_its_tolerance_is_said() -> None:
     found = {"residual": 0.5, "shares": 0.0, "gain": float("nan"), "mask": 0.5}
     said = tolerance("fp32", found)
     assert len(said) == 3 and said[0].startswith("residual is off by 0.5") and "mask: 0.500" in said[2]
+
+
+def test_what_is_not_a_number_is_beyond_every_tolerance(net: Renderer, files: dict[str, Path]) -> None:
+    painter = Painter(net)
+    feed = {name: value.numpy() for name, value in inputs_of(painter, SIZE, 1).items()}
+    broken = {**feed, "code": np.full_like(feed["code"], np.nan)}
+    assert len(tolerance("fp32", parity(painter, files["fp32"], [broken, feed]))) >= 3
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("fp16", "FLOAT16"), ("bf16", "BFLOAT16")])
@@ -113,7 +112,7 @@ def test_the_same_program_runs_any_batch_in_torch(net: Renderer, steps: int) -> 
 
 
 def test_what_cannot_be_exported_is_refused_by_name(net: Renderer, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"precision must be one of fp32, fp16, bf16; got 'int4'"):
+    with pytest.raises(ValueError, match=r"precision must be one of fp32, fp16, bf16, fp8; got 'int4'"):
         export_painter(net, tmp_path / "x.onnx", precision="int4")
     with pytest.raises(ValueError, match="multiples of 32 pixels, not 100 x 64"):
         export_painter(net, tmp_path / "x.onnx", size=(64, 100))
