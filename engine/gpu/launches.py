@@ -156,7 +156,7 @@ def painting(sizes: Sizes, network: Step, steps: int) -> list[Launch | Step]:
         }, (height, width)),
         *gathered,
         network,
-        Launch("cells", "show", "Show", (blocks(width, 64), height // 8), (512, 1), lambda s, r: {
+        Launch("cells", "show", "Show", (blocks(width, 32), height // 8), (256, 1), lambda s, r: {
             "residual": r.residual, "shares": r.shares, "gain": r.gain, "cells": r.cells, "confine": s.confine,
             "background": s.background, "field": s.field, "picture": s.now_picture, "alpha": 0, "out": r.picture,
         }, (0, height, width)),

@@ -82,16 +82,17 @@ class Plan:
                 self._device.function(one.op, one.kernel)
 
     def enqueue(
-        self, table: int, live: int, batch: int, stream: Stream, mark: Callable[[str], None] | None = None
-    ) -> None:
-        """Puts all of it on ``stream`` for ``batch`` rows. ``table``, ``live``: where the records begin, and how many
-        of them are somebody's. ``mark`` hears the name of each part when it has been put there."""
+        self, table: int, stride: int, live: int, batch: int, stream: Stream,
+        mark: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Puts all of it on ``stream`` for ``batch`` rows. ``table``: where the records begin, ``stride`` bytes apart;
+        ``live``: where the number of those that are somebody's is. ``mark`` hears of each part that has been put."""
         for number, one in enumerate(self.work):
             if isinstance(one, Step):
                 one.enqueue(batch, stream)
                 name = one.name
             else:
-                rows = rows_record(table + self._places[number][1], live, self.stride)
+                rows = rows_record(table + self._places[number][1], live, stride)
                 self._device.launch(
                     one.op, one.kernel, (*one.grid, batch), one.block, rows, *one.shared, stream=stream
                 )  # fmt: skip

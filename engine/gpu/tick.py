@@ -231,7 +231,8 @@ class Tick:
 
     def _enqueue(self, batch: Batch, steps: int, mark: Callable[[str], None] | None = None) -> None:
         block, plan = batch.block, batch.plans[steps]
-        plan.enqueue(block.pointer("table"), block.pointer("live"), block.layout.batch, self.stream, mark)
+        stride = block.layout.offset("table", 1) - block.layout.offset("table")
+        plan.enqueue(block.pointer("table"), stride, block.pointer("live"), block.layout.batch, self.stream, mark)
 
     # Getting ready.
 

@@ -21,8 +21,7 @@ from engine.render.neural import angles, jumped, within_reach
 from engine.session import Heard, Session
 from engine.viewpoint import Viewpoint
 from kernels import layout
-from kernels.guidance import DEPTH
-from kernels.guidance.shine import turn
+from kernels.guidance import device as told
 from kernels.rasterize import NEAR
 
 F32 = NDArray[np.float32]
@@ -93,10 +92,7 @@ def look(
     frame["lens"]["r"], frame["lens"]["t"] = lens.rotation.ravel(), lens.translation
     frame["lens"]["focal"], frame["lens"]["near"], frame["lens"]["distance"] = lens.focal, NEAR, view.distance
     frame["lens"]["cx"], frame["lens"]["cy"] = lens.centre
-    seen = frame["look"]
-    turn(worn.light, lens.rotation, seen["light"])
-    seen["rotation"], seen["bias"] = lens.rotation.ravel(), worn.fields["bias"]
-    seen["near"], seen["steps"] = view.distance - DEPTH, 254.0 / (2 * DEPTH)
+    told.look(worn.light, lens, view.distance, worn.side, frame["look"])
     return view, angles(view, framing)
 
 

@@ -47,7 +47,7 @@ class Worn:
             "skeleton": skeleton, "own_code": code, "blended": blended, "texels": texture.texels,
             "start": texture.start, "classes": MASK_OF_REGION, "kinds": KINDS,
         }  # fmt: skip
-        self.avatar, self.light = avatar, surface.light
+        self.avatar, self.light, self.side = avatar, surface.light, texture.side
         self.fields: dict[str, DeviceArray | int | float] = {
             name: device.array(np.ascontiguousarray(value)) for name, value in arrays.items()
         }
