@@ -14,26 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.render.denoiser import CELL, HI, PATCH, Answer, Noisy, Renderer, assemble
-from engine.render.layers import Bytes, Conv
+from engine.render.layers import Conv
 from engine.render.sampler import MULTISTEP
 
 KINDS: Final = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # Tiny layers on numbers of which every bit shows: a camera that turns by half a degree must not be rounded.
 WHOLE: Final = ("from_view", "from_motion", "from_code", "from_sigma", "mix_embed", "gate")
-
-
-class Centred(nn.Module):
-    """A folded layer on bytes (engine.render.layers.Bytes) whose bytes are told as -1 to 1: exact in half precision and
-    in bfloat16, where a sum of bytes would be large before the bias takes it back."""
-
-    def __init__(self, layer: Bytes) -> None:
-        super().__init__()
-        assert layer.folded and layer.bias is not None
-        self.weight = nn.Parameter(layer.weight.data * 128, False)
-        self.bias = nn.Parameter(layer.bias.data + 127.5 * layer.weight.data.sum(1), False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear((x - 127.5) / 128, self.weight, self.bias)
 
 
 class Exact(nn.Module):
@@ -77,9 +63,7 @@ class Painter(nn.Module):
         for step, level in enumerate(self._levels()):
             self.register_buffer(f"dial{step}", level, persistent=False)
         for name, part in list(self.net.named_children()):
-            if isinstance(part, Bytes):
-                setattr(self.net, name, Centred(part).to(kind))
-            elif name not in WHOLE:
+            if name not in WHOLE:
                 part.to(kind)
             elif isinstance(part, Conv):
                 setattr(self.net, name, Exact(part))
