@@ -11,6 +11,8 @@ from engine.watermark.code import PUBLIC_KEY
 
 RENDERERS = ("geometric", "neural")
 PRECISIONS = ("auto", "bf16", "f32")
+BACKENDS = ("auto", "tensorrt", "torch", "onnxruntime-cuda", "openvino", "onnxruntime")
+STEPS = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class RenderConfig:
     framing: str = "upper"  # upper | head
     renderer: str = "neural"  # "neural" has a network paint, "geometric" rasterizes and lights
     network: str = "lite"  # of the neural renderer: a shipped one, or the path of your own .onnx file
-    precision: str = "auto"  # of the network: "auto" (bf16 where the processor has it), "bf16" or "f32"
+    backend: str = "auto"  # what runs the network: "auto" (the best that is there), or one of BACKENDS
+    precision: str = "auto"  # of the network: "auto" (bf16 where the processor has it, fp16 on a GPU), "bf16" or "f32"
     threads: int = 0  # for the network; 0: all cores but one, and both of two
     background: str = "avatar"  # "avatar" (its own), "blur", "transparent", "#rrggbb", or an image file
 
@@ -71,12 +74,28 @@ class RenderConfig:
                 raise ValueError(f"{name} must be an even number from 64 to 2048, got {side}")
         if self.renderer not in RENDERERS:
             raise ValueError(f'renderer must be "neural" or "geometric", got "{self.renderer}"')
+        if self.backend not in BACKENDS:
+            raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got "{self.backend}"')
         if self.precision not in PRECISIONS:
             raise ValueError(f'precision must be one of {", ".join(PRECISIONS)}, got "{self.precision}"')
         if not 0 <= self.threads <= 256:
             raise ValueError(f"threads must be from 0 (automatic) to 256, got {self.threads}")
         if self.framing not in ("upper", "head"):
             raise ValueError(f'framing must be "upper" or "head", got "{self.framing}"')
+
+
+@dataclass(frozen=True, slots=True)
+class GpuConfig:
+    """Painting on a GPU, many sessions at a time; nothing of it matters on a CPU."""
+
+    sessions: int = 16  # painted at a time, at most; some 45 MB each at 512 x 512. Fewer where the memory is full
+    steps: int = 1  # of denoising: 1, 2 or 4
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sessions <= 64:
+            raise ValueError(f"sessions must be from 1 to 64, got {self.sessions}")
+        if self.steps not in STEPS:
+            raise ValueError(f"steps must be one of {', '.join(map(str, STEPS))}, got {self.steps}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +128,5 @@ class EngineConfig:
     manner: MannerConfig = MannerConfig()
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()
+    gpu: GpuConfig = GpuConfig()
     watermark: WatermarkConfig = WatermarkConfig()

@@ -33,6 +33,7 @@ from engine.watermark import Mark, Payload
 from kernels.yuv import to_i420
 
 if TYPE_CHECKING:
+    from engine.gpu.gpu import Gpu
     from engine.motion.semantics import SemanticEncoder
 
 HIDDEN_ID: Final = re.compile(r"[a-z]+-[0-9a-f]{32}")  # of avatars that are found by their id alone
@@ -40,10 +41,14 @@ HIDDEN_KEPT: Final = 4  # unlisted avatars kept in memory: anybody may bring one
 
 
 class Engine:
-    """Thread-safe: sessions may be opened from any thread; each is then stepped by one."""
+    """Thread-safe: sessions may be opened from any thread; each is then stepped by one.
 
-    def __init__(self, config: EngineConfig | None = None) -> None:
-        self.config = config or EngineConfig()
+    ``gpu``: where all of them are painted, together, when there is one; else each is painted on the processor. The
+    engine closes it. ``backend``: what runs the renderer's network on the host, one of `network.BACKENDS`.
+    """
+
+    def __init__(self, config: EngineConfig | None = None, gpu: Gpu | None = None, backend: str = "openvino") -> None:
+        self.config, self.gpu, self._backend = config or EngineConfig(), gpu, backend
         self._folders = tuple(Path(folder) for folder in self.config.avatar.folders)
         for folder in self._folders:
             if not folder.is_dir():
@@ -119,9 +124,11 @@ class Engine:
         """The configured renderer for ``avatar``, with buffers of its own. ``seed`` draws a neural renderer's noise."""
         render, worn = self.config.render, self.avatar(avatar)
         size, framing, backdrop = (render.height, render.width), framing or render.framing, backdrop or self.backdrop
+        if self.gpu is not None:
+            return self.gpu.renderer(worn, framing, background=backdrop, seed=seed, steps=self.config.gpu.steps)
         if render.renderer == "geometric":
             return GeometricRenderer(worn, size, framing, background=backdrop)
-        found = network.find(render.network, render.threads, render.precision)
+        found = network.find(render.network, render.threads, render.precision, self._backend)
         return neural.NeuralRenderer(worn, found, size, framing, background=backdrop, seed=seed)
 
     def mark(self, avatar: str, seed: int = 0) -> Mark | None:
@@ -159,11 +166,17 @@ class Engine:
             config.view.eye_contact,
             self.mark(avatar or self.default_avatar, seed),
         )
-        return Session(parts, seed=seed, manner=manner or config.manner.manner())
+        manner = manner or config.manner.manner()
+        return Session(parts, seed=seed, manner=manner) if self.gpu is None else self.gpu.session(parts, seed, manner)
 
     def _performer(self) -> Performer:
         learned = self.config.behaviour.performer == "learned"
         return LearnedPerformer() if learned else RulesPerformer(self.config.behaviour)
+
+    def close(self) -> None:
+        """Gives the GPU back. Sessions that go on after that end with an error."""
+        if self.gpu is not None:
+            self.gpu.close()
 
     def warm_up(self) -> None:
         """Compiles the kernels and runs every network once, so that no viewer waits for it."""

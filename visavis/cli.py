@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from visavis import __version__, cli_dub, cli_export, cli_motion, cli_portrait
+from visavis.gpu import open_engine
 from visavis.options import (
     FRONT,
     BackgroundOption,
@@ -84,7 +85,6 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say when sessions come and go.")] = False,
 ) -> None:
     """Serve the page: talk in the browser, and the avatar talks with you."""
-    from engine.engine import Engine
     from engine.render.composite import parse
     from streaming.server import check_port
     from streaming.server import serve as run
@@ -100,10 +100,13 @@ def serve(
     check_port(settings.server)
     if parse(settings.render.background).transparent:
         raise ValueError("a video call has no transparency: choose another background, or a colour to key out")
+    engine = open_engine(settings.engine, err, sessions=settings.server.max_sessions)
     with err.status("Loading avatars and compiling kernels (about half a minute the first time, then seconds)"):
-        engine = Engine(settings.engine)
         engine.warm_up()
-    run(settings, engine, open_browser=open_page)
+    try:
+        run(settings, engine, open_browser=open_page)
+    finally:
+        engine.close()
 
 
 @app.command()
@@ -135,7 +138,6 @@ def render(
 ) -> None:
     """Paint a voice file into a video file."""
     from engine.clock import FPS
-    from engine.engine import Engine
     from engine.motion import tape
     from engine.session import Source
     from visavis.config import load
@@ -147,7 +149,7 @@ def render(
         raise ValueError(f'--lips is file or voice, got "{lips}"')
     info = probe(voice)
     settings = load(config)
-    engine = Engine(configured(settings, renderer, background, watermark))
+    engine = open_engine(configured(settings, renderer, background, watermark), err, sessions=1, quiet=True)
     format_of(output, engine.backdrop.transparent)
     manner = manner_of(engine, emotion, intensity, gaze, text, head, gesture)
     session = engine.open(avatar, seed=seed, framing=framing, manner=manner)
@@ -188,7 +190,6 @@ def drive(
     The calmest pictures of it are taken for its neutral face, so an expression that never changes does not show.
     """
     from engine.clock import FPS
-    from engine.engine import Engine
     from engine.motion import tape
     from visavis import drive as driving
     from visavis.config import load
@@ -203,7 +204,7 @@ def drive(
     if lips == "voice" and webcam is not None:
         raise ValueError("a camera has no voice; use --lips video")
     limit, settings = 60 * max_minutes, load(config)
-    engine = Engine(configured(settings, renderer, background, watermark))
+    engine = open_engine(configured(settings, renderer, background, watermark), err, sessions=1, quiet=True)
     format_of(output, engine.backdrop.transparent)
     provenance = Provenance.of(engine, avatar, 0, settings.provenance)
     session = engine.open(avatar, framing=framing)

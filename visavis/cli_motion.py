@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from visavis.gpu import open_engine
 from visavis.options import (
     FRONT,
     BackgroundOption,
@@ -120,14 +121,13 @@ def play(
 ) -> None:
     """Paint a motion file into a video file."""
     from engine.clock import FPS
-    from engine.engine import Engine
     from engine.motion.tape import read
     from visavis.config import load
     from visavis.provenance import Provenance
 
     tape = read(path)
     settings = load(config)
-    engine = Engine(configured(settings, renderer, background, watermark))
+    engine = open_engine(configured(settings, renderer, background, watermark), err, sessions=1, quiet=True)
     session = engine.open(avatar, framing=framing)
     seen = camera_of(viewpoint, orbit, camera, session.parts.renderer.default_viewpoint(), tape.seconds)
     provenance = Provenance.of(engine, avatar, 0, settings.provenance)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from engine.config import (
     AvatarConfig,
     EngineConfig,
+    GpuConfig,
     MannerConfig,
     MotionConfig,
     RenderConfig,
@@ -39,6 +40,7 @@ class Config:
     manner: MannerConfig = MannerConfig()
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()
+    gpu: GpuConfig = GpuConfig()
     watermark: WatermarkConfig = WatermarkConfig()
     server: ServerConfig = ServerConfig()
     stream: StreamConfig = StreamConfig()
@@ -49,7 +51,7 @@ class Config:
     def engine(self) -> EngineConfig:
         """The sections that the engine reads."""
         return EngineConfig(
-            self.avatar, self.motion, self.behaviour, self.manner, self.view, self.render, self.watermark
+            self.avatar, self.motion, self.behaviour, self.manner, self.view, self.render, self.gpu, self.watermark
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8)": np.uint8}
 Buffers = dict[str, NDArray[Any]]
 NETWORKS: Final = 8  # that stay loaded
+CUDA: Final = "CUDAExecutionProvider"
 
 
 class OrtProgram:
@@ -26,10 +27,10 @@ class OrtProgram:
 
     def __init__(
         self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], sides: Mapping[str, int],
-        threads: int,
+        threads: int, cuda: bool = False,
     ) -> None:  # fmt: skip
-        self.runs = f"ONNX Runtime, f32, {threads} thread{'s' * (threads > 1)}"
-        self._session = _network(path, stamp(path), tuple(sorted(sides.items())), threads)
+        self.runs = f"ONNX Runtime, f32, {'CUDA' if cuda else f'{threads} thread' + 's' * (threads > 1)}"
+        self._session = _network(path, stamp(path), tuple(sorted(sides.items())), threads, cuda)
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._fixed, self._sides = fixed, sides
         self._bound = {batch: self._bind(batch) for batch in batch_sizes}
@@ -76,7 +77,7 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(NETWORKS)
-def _network(path: Path, stamp: tuple[int, int], sides: tuple[tuple[str, int], ...], threads: int) -> Any:
+def _network(path: Path, stamp: tuple[int, int], sides: tuple[tuple[str, int], ...], threads: int, cuda: bool) -> Any:
     """A loaded network: an InferenceSession may be run by many threads at a time. ``stamp`` tells versions apart."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -85,18 +86,25 @@ def _network(path: Path, stamp: tuple[int, int], sides: tuple[tuple[str, int], .
     for name, side in sides:
         options.add_free_dimension_override_by_name(name, side)
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=[CUDA] * cuda + ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own unexported types
         raise ValueError(f"{path}: not a network ONNX Runtime can load ({error}); reinstall visavis") from error
+    if cuda and CUDA not in session.get_providers():  # which it only logs
+        raise ValueError(
+            "ONNX Runtime does not get CUDA to work: pip install onnxruntime-gpu in place of onnxruntime, with CUDA 13 "
+            'and cuDNN 9 on this machine, or set [render] backend = "auto"'
+        )
+    return session
 
 
 def load(
     path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None,
-    sides: Mapping[str, int] | None = None, *, threads: int = 1,
+    sides: Mapping[str, int] | None = None, *, threads: int = 1, cuda: bool = False,
 ) -> OrtProgram:  # fmt: skip
     """Loads ``path`` for the given batch sizes. ``fixed`` gives shapes that the file leaves open (-1 = batch),
     ``sides`` dimensions that it names: what follows from them is then worked out once.
 
     One thread unless told otherwise: for a small network a second doubles the CPU burnt and helps nobody else.
+    ``cuda``: on a GPU, with buffers on the host all the same. Raises ValueError where that does not work.
     """
-    return OrtProgram(path, batch_sizes, fixed or {}, sides or {}, threads)
+    return OrtProgram(path, batch_sizes, fixed or {}, sides or {}, threads, cuda)

@@ -16,12 +16,15 @@ from engine.gpu.worn import Worn
 from engine.motion.condition import CONDITION
 from engine.motion.emotion import LIP_ACTIONS
 from engine.motion.frame import Motion
+from engine.motion.manner import Manner
+from engine.parts import Parts
 from engine.render import camera, composite, neural
 from engine.render.composite import Backdrop
 from engine.render.network import Network, drawn
 from engine.render.neural import NeuralPicture
 from engine.render.picture import safe
 from engine.scheduler import Ask, Scheduler
+from engine.session import Session
 from engine.stages import Stages
 from engine.viewpoint import Viewpoint
 from kernels.compose import over
@@ -54,6 +57,17 @@ class Gpu:
             while len(self._worn) > KEPT:
                 del self._worn[next(iter(self._worn))]
         return self._worn[id(avatar)]
+
+    def renderer(self, avatar: Avatar, framing: str = "upper", *, background: Backdrop | None = None, seed: int = 0,
+                 steps: int = 1) -> GpuRenderer:  # fmt: skip
+        """A renderer of ``avatar`` here; see `GpuRenderer`."""
+        return GpuRenderer(self, avatar, framing, background=background, seed=seed, steps=steps)
+
+    def session(self, parts: Parts, seed: int, manner: Manner) -> Session:
+        """A session of ``parts``, whose renderer is one of ours."""
+        from engine.gpu.session import GpuSession
+
+        return GpuSession(parts, seed=seed, manner=manner)
 
     def close(self) -> None:
         """Ends the GPU's thread."""

@@ -15,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends import Program, openvino
+from engine.backends import Program, openvino, ort
 from engine.motion.frame import SIZE
 from kernels.cells import PACKED, PATCH, RESIDUAL, SHARES
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
+BACKENDS: Final = ("openvino", "onnxruntime", "onnxruntime-cuda")
 CODE, VIEW = 128, 4
 SIDE: Final = 4 * PATCH  # pixels; the network halves its grid twice
 F32 = NDArray[np.float32]
@@ -27,11 +28,13 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Where a renderer's three files are, and how to run them. ``threads`` 0: what `threads_of` says."""
+    """Where a renderer's three files are, and how to run them. ``threads`` 0: what `threads_of` says; ``backend``: one
+    of `BACKENDS`."""
 
     path: Path
     threads: int = 0
     precision: str = "auto"
+    backend: str = "openvino"
 
     def program(self, size: tuple[int, int], seed: int) -> Program:
         """The frame's graph for pictures of ``size`` (H, W), with buffers of its own and the noise of a session in
@@ -96,6 +99,8 @@ class Network:
         # Identities and noise are worth full precision: they are computed once and seen in every frame.
         precision = "f32" if suffix else self.precision
         threads = self.threads or threads_of(openvino.cores())
+        if self.backend != "openvino":
+            return ort.load(path, (batch,), fixed, sides, threads=threads, cuda=self.backend == "onnxruntime-cuda")
         return openvino.load(path, (batch,), fixed, sides, threads=threads, precision=precision)
 
 
@@ -104,10 +109,10 @@ def drawn(size: tuple[int, int], seed: int) -> F32:
     return np.random.default_rng(seed).standard_normal((1, 3, *size), np.float32)
 
 
-def find(name: str, threads: int = 0, precision: str = "auto") -> Network:
+def find(name: str, threads: int = 0, precision: str = "auto", backend: str = "openvino") -> Network:
     """The network called ``name``: a size that is shipped ("lite"), or the path of an ONNX file."""
     path = Path(name) if name.endswith(".onnx") else ASSETS / f"renderer_{name}.onnx"
-    return Network(path, threads, precision)
+    return Network(path, threads, precision, backend)
 
 
 def threads_of(cores: int) -> int:
