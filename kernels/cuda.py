@@ -66,6 +66,7 @@ class DeviceArray:
 
     def __del__(self) -> None:
         if hasattr(self, "pointer"):
+            self._device.use()  # whichever thread lets go of it last
             self._device.driver.cuMemFree(self.pointer)
 
 

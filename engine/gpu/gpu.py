@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +44,7 @@ class Gpu:
         self.tick, self.network = tick, network
         self.scheduler = Scheduler(tick)
         self._worn: dict[int, Worn] = {}
+        self._lock = threading.Lock()
 
     @property
     def runs(self) -> str:
@@ -51,12 +53,13 @@ class Gpu:
 
     def worn(self, avatar: Avatar) -> Worn:
         """``avatar`` on the GPU, brought there once. Raises ValueError for one that is too large."""
-        if id(avatar) not in self._worn:
-            surface, code = neural.identity(avatar, self.network)
-            self._worn[id(avatar)] = self.tick.worn(lambda device: Worn(device, avatar, surface, code))
-            while len(self._worn) > KEPT:
-                del self._worn[next(iter(self._worn))]
-        return self._worn[id(avatar)]
+        with self._lock:
+            if id(avatar) not in self._worn:  # which stays its own while it is worn
+                surface, code = neural.identity(avatar, self.network)
+                self._worn[id(avatar)] = self.tick.worn(lambda device: Worn(device, avatar, surface, code))
+                while len(self._worn) > KEPT:
+                    del self._worn[next(iter(self._worn))]
+            return self._worn[id(avatar)]
 
     def renderer(self, avatar: Avatar, framing: str = "upper", *, background: Backdrop | None = None, seed: int = 0,
                  steps: int = 1) -> GpuRenderer:  # fmt: skip

@@ -134,7 +134,9 @@ def raster(sizes: Sizes) -> list[Launch | Step]:
 
     faces = (blocks(sizes.triangles, 128), 1)
     return [
-        Launch("rasterize", "project", "Raster", (blocks(sizes.vertices, 256), 1), (256, 1), bind, (1, height, width)),
+        # It empties the buffer too, and enough threads for that fill a GPU even for one session.
+        Launch("rasterize", "project", "Raster", (blocks(max(sizes.vertices, height * width // 8), 256), 1), (256, 1),
+               bind, (1, height, width)),
         Launch("rasterize", "setup", "Raster", faces, (128, 1), bind, (height, width)),
         Launch("rasterize", "fill", "Raster", faces, (128, 1), bind, (1, height, width)),
         Launch("rasterize", "resolve", "Raster", (blocks(width, 32), blocks(height, 8)), (32, 8), bind,
