@@ -30,7 +30,8 @@ Say = Callable[[str, int, int], None]  # what is being done, steps done, steps i
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to export. ``network``: a shipped size, or the path of a .safetensors file; ``out``: a folder."""
+    """What to export. ``network``: a shipped size, or the path of a .safetensors file; ``out``: a folder; ``most``:
+    frames of a batch, of engines for a GPU that is there and of programs."""
 
     backend: str = "onnx"
     precision: str = "fp16"
@@ -88,16 +89,14 @@ def export(wish: Wish, flavour: Flavour | None = None, gpu: Gpu | None = None, s
     feeds = list(draw(net, wish.size, PEOPLE, RANGES if wish.precision == "fp8" else FRAMES))
     painter, largest, quality = _painter(net, wish, feeds, say)
     say("exporting the graph", 0, 0)
-    export_painter(
-        net, path, steps=wish.steps, size=wish.size, precision=wish.precision, most=wish.most, largest=largest
-    )
+    export_painter(net, path, steps=wish.steps, size=wish.size, precision=wish.precision, largest=largest)
     say("comparing it with torch", 0, 0)
     found = parity(painter, path, [{**feed, "wanted": np.full(1, wish.steps, np.int32)} for feed in feeds[1::2]])
     wrong = tolerance(wish.precision, found)
     if wrong:
         path.unlink()
         raise ValueError(f"the graph is not the network: {'; '.join(wrong)}; nothing was written")
-    yield f"wrote {_told(path)}, opset {OPSET}, for batches of 1 to {wish.most}"
+    yield f"wrote {_told(path)}, opset {OPSET}, for batches of 1 to {MOST}"
     off = ", ".join(f"{name} {found[name]:.1e}" for name in found if name != "mask")
     yield f"  largest difference to torch on {len(feeds[1::2])} frames: {off}; same masks {found['mask']:.1%}"
     yield f"  its pictures to those in float32: {quality:.1f} dB (PSNR)"
@@ -105,7 +104,11 @@ def export(wish: Wish, flavour: Flavour | None = None, gpu: Gpu | None = None, s
         assert flavour is not None
         targets = tensorrt.EIGHT if wish.precision == "fp8" else tensorrt.PORTABLE
         built = tensorrt.export_engine(path, flavour, gpu, targets=targets, most=wish.most, progress=say)
-        where = f"{gpu.name}, driver {gpu.driver}" if gpu else f"GPUs of compute capability {', '.join(targets)}"
+        where = (
+            f"{gpu.name}, driver {gpu.driver}, batches of 1 to {wish.most}"
+            if gpu
+            else f"GPUs of compute capability {', '.join(targets)}"
+        )
         yield f"wrote {_told(built)}: {flavour.runs}, for {where}"
         for name in OTHERS if gpu is not None else ():
             built = tensorrt.export_engine(ASSETS / name, flavour, gpu, most=wish.most, progress=say)

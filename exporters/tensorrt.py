@@ -21,13 +21,13 @@ def export_engine(
     onnx: Path, flavour: Flavour, gpu: Gpu | None, *, targets: tuple[str, ...] = PORTABLE, most: int = MOST,
     cache: Path | None = None, progress: Progress | None = None,
 ) -> Path:  # fmt: skip
-    """Builds the engine of ``onnx`` and returns its file: in ``cache`` (by default this user's) for ``gpu``, or without
-    a GPU beside ``onnx`` for ``targets``.
+    """Builds the engine of ``onnx`` and returns its file: in ``cache`` (by default this user's) for ``gpu`` and batches
+    of 1 to ``most``, or without a GPU beside ``onnx`` for ``targets`` and any batch.
 
     Raises ValueError when the graph cannot be read or built, for full TensorRT without a GPU, and OSError when the
     engine cannot be written.
     """
-    source, profiles = read_network(onnx), flavour.profiles(most)
+    source, profiles = read_network(onnx), flavour.profiles(most if gpu is not None else MOST)
     if gpu is None:
         if not flavour.rtx:
             raise ValueError(

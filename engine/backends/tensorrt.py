@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -196,15 +196,12 @@ def load(
     Raises ValueError when the file cannot be read, or the package is missing, or cannot build or run it.
     """
     flavour = flavour or find(None, gpu.capability)
-    source = read_network(onnx)
+    source, folder = read_network(onnx), cache or kept.folder("tensorrt")
     profiles = flavour.profiles(most)
-    key, folder = key_of(flavour, gpu, profiles, source), cache or kept.folder("tensorrt")
+    key = key_of(flavour, gpu, profiles, source)
     path = None if folder is None else kept.place(folder, key, ".engine")
     compiled = b"" if path is None else kept.read(path.with_suffix(".compiled"), key) or b""
-    places = [] if path is None else [(path, key)]
-    if flavour.rtx:
-        places.append((onnx.with_suffix(".engine"), key_of(flavour, ANY, profiles, source)))
-    for place, made_for in places:
+    for place, made_for in _places(onnx, flavour, gpu, source, most, folder):
         plan = kept.read(place, made_for)
         if plan is not None:
             try:
@@ -216,6 +213,17 @@ def load(
     if path is not None:
         kept.write(path, key, plan)
     return engine
+
+
+def _places(
+    onnx: Path, flavour: Flavour, gpu: Gpu, source: bytes, most: int, folder: Path | None
+) -> Iterator[tuple[Path, dict[str, str]]]:  # fmt: skip
+    """Where an engine may lie, and what it must have been made for: one for larger batches will do too."""
+    keys = [key_of(flavour, gpu, flavour.profiles(count), source) for count in dict.fromkeys((most, MOST))]
+    if folder is not None:
+        yield from ((kept.place(folder, key, ".engine"), key) for key in keys)
+    if flavour.rtx:
+        yield onnx.with_suffix(".engine"), key_of(flavour, ANY, flavour.profiles(MOST), source)
 
 
 def keep_compiled(engine: Engine, onnx: Path, gpu: Gpu, *, most: int = MOST, cache: Path | None = None) -> None:

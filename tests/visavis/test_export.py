@@ -109,7 +109,7 @@ def test_for_the_gpu_that_is_there_all_networks_of_a_tick_are_built(
     done = runner.invoke(app, [*asked, "--backend", "tensorrt", "--steps", "2"])
     assert done.exit_code == 0, done.output
     assert built == ["small_96x64_2steps_fp16.onnx", "motion_v2.onnx", "performer_v1.onnx"]
-    assert "TensorRT 11, for NVIDIA H200, driver 580.82.07" in done.stdout
+    assert "TensorRT 11, for NVIDIA H200, driver 580.82.07, batches of 1 to 64" in done.stdout
 
 
 def test_eight_bit_floats_are_refused_where_they_cost_too_much(

@@ -87,23 +87,29 @@ def test_profiles_cover_every_batch_and_both_packages_ask_for_strong_types(
         assert all(p.least <= p.usual <= p.most for p in profiles)
 
 
-@pytest.mark.parametrize("change", ["gpu", "capability", "driver", "version", "most", "weights"])
-def test_another_gpu_driver_version_profile_or_network_is_another_engine(
+@pytest.mark.parametrize("change", ["name", "capability", "driver", "version", "weights"])
+def test_another_gpu_driver_version_or_network_is_another_engine(
     trt: Any, network: Path, tmp_path: Path, change: str
 ) -> None:
-    gpu, ask = gpu_of(trt), {"cache": tmp_path / "cache"}
-    load(network, gpu, Room(), flavour=Flavour(trt.__name__), **ask)
-    most = 64
+    gpu, cache = gpu_of(trt), tmp_path / "cache"
+    load(network, gpu, Room(), flavour=Flavour(trt.__name__), cache=cache)
     if change == "version":
         trt.__version__ = "10.16"
     elif change == "weights":
         network.write_bytes(b"onnx of another painter")
-    elif change == "most":
-        most = 8
     else:
-        gpu = gpu._replace(**{"name" if change == "gpu" else change: "12.0"})
-    load(network, gpu, Room(), flavour=Flavour(trt.__name__), most=most, **ask)
+        gpu = gpu._replace(**{change: "12.0"})
+    load(network, gpu, Room(), flavour=Flavour(trt.__name__), cache=cache)
     assert len(built(trt)) == 2
+
+
+def test_an_engine_for_larger_batches_will_do_and_one_for_smaller_will_not(
+    trt: Any, network: Path, tmp_path: Path
+) -> None:
+    flavour, gpu, cache = Flavour(trt.__name__), gpu_of(trt), tmp_path / "cache"
+    for most, times in ((8, 1), (64, 2), (16, 2), (8, 2)):
+        load(network, gpu, Room(), flavour=flavour, most=most, cache=cache).program(most)
+        assert len(built(trt)) == times
 
 
 @pytest.mark.parametrize("harm", ["cut", "foreign", "refused"])
