@@ -21,6 +21,7 @@ people = other.people
 ROUNDED = 2e-3  # the lips' weights are single precision in their ONNX file, and half in what torch reads
 
 
+@pytest.mark.slow
 def test_sessions_get_what_the_cpu_gives_each(people, tmp_path):
     from engine.render.denoiser import DenoiserConfig, Renderer
     from exporters.nets import nets
