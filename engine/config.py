@@ -88,7 +88,7 @@ class RenderConfig:
 class GpuConfig:
     """Painting on a GPU, many sessions at a time; nothing of it matters on a CPU."""
 
-    sessions: int = 16  # painted at a time, at most; some 45 MB each at 512 x 512. Fewer where the memory is full
+    sessions: int = 16  # painted at a time, at most; some 60 MB each at 512 x 512. Fewer where the memory is full
     steps: int = 1  # of denoising: 1, 2 or 4
 
     def __post_init__(self) -> None:

@@ -248,7 +248,7 @@ class EmulatedDriver:
 
     def check_guards(self) -> None:
         """Raises RuntimeError when something was written behind an array."""
-        for pointer, room in self._held.items():
+        for pointer, room in list(self._held.items()):
             start = pointer - room.ctypes.data
             size = room.nbytes - 256 - GUARD
             if (room[start + size : start + size + GUARD] != _MARK).any():
