@@ -82,7 +82,7 @@ def program(painter: Painter, size: tuple[int, int], most: int = MOST) -> torch.
     check_size(size)
     device = next(painter.parameters()).device
     given = tuple(value.to(device) for value in inputs_of(painter, size, 2).values())
-    batch = torch.export.Dim("batch", min=1, max=most)
+    batch = torch.export.Dim("batch", min=1, max=max(most, 2))  # one alone would be no free side
     with _quiet(), torch.no_grad():
         made = torch.export.export(painter, given, dynamic_shapes=tuple({0: batch} for _ in given))
         # The usual way to write x.lerp(y, share) is both of its formulas and a choice between them.

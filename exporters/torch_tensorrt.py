@@ -69,7 +69,7 @@ def export_program(
         )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        batch = torch.export.Dim("batch", min=1, max=most)
+        batch = torch.export.Dim("batch", min=1, max=max(most, 2))
         package.save(
             compiled, str(temporary), output_format="exported_program", arg_inputs=list(given.values()),
             dynamic_shapes=tuple({0: batch} for _ in given),

@@ -45,7 +45,7 @@ def export(
             if gpu
             else f"no GPU here: {missing}"
         )
-        err.print(f"{flavour.runs}; {on}", highlight=False, markup=False)
+        err.print(f"{flavour.runs}; {on}", highlight=False, markup=False, soft_wrap=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=err, transient=True) as progress:
         bar = progress.add_task("starting", total=None)

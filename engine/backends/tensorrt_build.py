@@ -78,7 +78,10 @@ def find(name: str | None = None, capability: str | None = None) -> Flavour:
     if name is not None:
         flavour = Flavour(name)
         if flavour.rtx and capability is not None and capability not in RTX:
-            _log.warning("%s does not officially support GPUs of compute capability %s", flavour.runs, capability)
+            _log.warning(
+                "%s does not officially support GPUs of compute capability %s; should it fail: %s",
+                flavour.runs, capability, INSTALL["tensorrt"],
+            )  # fmt: skip
         return flavour
     order = PACKAGES[::-1] if capability is None or capability in RTX else PACKAGES[:1]
     missing = []

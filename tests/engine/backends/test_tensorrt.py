@@ -259,6 +259,7 @@ def test_the_package_is_chosen_by_what_supports_the_gpu(
     assert find(None, "7.5").name == "tensorrt"
     assert find("tensorrt", "8.9").runs == "TensorRT 10.15.1" and not caplog.text
     assert find("tensorrt_rtx", "9.0").rtx and "does not officially support" in caplog.text
+    assert "pypi.nvidia.com" in caplog.text
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     assert find(None, "8.9").name == "tensorrt"
 
