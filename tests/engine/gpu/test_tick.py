@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -39,10 +40,9 @@ NEAR = 1.0  # mean difference of 255: reference and half a dozen kernels round e
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A small network with random weights: the CPU's graph, and the GPU's for one and two steps."""
+    """A small network with random weights, and the CPU's graphs of it."""
     from engine.render.denoiser import DenoiserConfig, Renderer
-    from exporters.painter import export_painter
-    from exporters.render import export_encoder, export_frame
+    from exporters.render import export_encoder, export_frame, save_weights
 
     folder = tmp_path_factory.mktemp("small")
     torch.manual_seed(3)
@@ -50,8 +50,7 @@ def files(tmp_path_factory):
     net = Renderer(config).eval()
     export_frame(net, folder / "small.onnx")
     export_encoder(net, folder / "small_identity.onnx")
-    for steps in (1, 2):
-        export_painter(net, folder / f"painter{steps}.onnx", steps=steps, size=SIZE, most=4)
+    save_weights(net, folder / "small.safetensors")
     return folder
 
 
@@ -82,18 +81,39 @@ def engine(files, people):
     return engine_of(files, people)
 
 
-def networks(device, files):
-    return Rehearsal(device, {
-        "lips": lips.MODEL, "performer": perform.MODEL,
-        **{f"painter{steps}": files / f"painter{steps}.onnx" for steps in (1, 2)},
-    })  # fmt: skip
+class Both:
+    """Lips and performer as the CPU runs them, the painter by torch: exporting it would take longer than all else."""
+
+    steps, runs = (1, 2), "both"
+
+    def __init__(self, device, files):
+        from engine.backends.torch import Net, TorchNetworks
+        from engine.render.painter import Painter
+        from exporters.painter import inputs_of
+        from exporters.render import OUTPUTS, load_weights
+
+        painters = {count: Painter(load_weights(files / "small.safetensors"), count) for count in self.steps}
+        nets = {f"painter{n}": Net.of(p, inputs_of(p, SIZE, 1), OUTPUTS) for n, p in painters.items()}
+        painter = TorchNetworks(device, nets, "eager")
+        files = {"lips": lips.MODEL, "performer": perform.MODEL, "painter1": lips.MODEL}
+        self.by_name = {**dict.fromkeys(files, Rehearsal(device, files)), "painter": painter}
+        self.capture = painter.capture
+
+    def inputs(self, name):
+        return self.by_name[name].inputs(name)
+
+    def outputs(self, name):
+        return self.by_name[name].outputs(name)
+
+    def bind(self, name, *more):
+        return self.by_name[name].bind(name, *more)
 
 
 @pytest.fixture(scope="module")
 def gpu(files):
     device = cuda.emulated()
     made = Gpu(
-        Tick(device, networks(device, files), SIZE, most=4, **ROOM), network.find(str(files / "small.onnx"), 1, "f32")
+        Tick(device, Both(device, files), SIZE, most=4, **ROOM), network.find(str(files / "small.onnx"), 1, "f32")
     )
     yield made
     made.close()
@@ -128,6 +148,13 @@ def together(tick, sessions):
     return frames
 
 
+def film(session, frames, seed):
+    """So many frames of a session, one by one."""
+    for i in range(frames):
+        session.push_voice(voice(frames, seed)[i * VOICE_FRAME : (i + 1) * VOICE_FRAME])
+        yield session.step()
+
+
 def same(mine, theirs, about=""):
     np.testing.assert_allclose(mine.motion.pack(), theirs.motion.pack(), atol=1e-5, err_msg=about)
     np.testing.assert_allclose(mine.viseme, theirs.viseme, atol=1e-5, err_msg=about)
@@ -157,7 +184,7 @@ def test_sessions_of_other_avatars_views_and_manners_in_one_batch_get_what_the_c
 
 def test_the_graph_gives_what_the_same_work_gives_one_by_one(engine, files, gpu):
     device = cuda.emulated()
-    eager = Gpu(Tick(device, networks(device, files), SIZE, most=1, eager=True, **ROOM), gpu.network)
+    eager = Gpu(Tick(device, Both(device, files), SIZE, most=1, eager=True, **ROOM), gpu.network)
     pictures = []
     for one in (gpu, eager):
         session = seated(engine, one, "one", 1)
@@ -182,6 +209,25 @@ def test_rows_of_fewer_steps_in_a_batch_of_more_get_their_own_picture(engine, gp
     assert not np.array_equal(wanted[0].i420, wanted[1].i420)
 
 
+def test_sessions_on_threads_of_their_own_are_painted_together_as_each_alone(engine, gpu):
+    count, frames = 3, 3
+    alone = [[frame.i420.copy() for frame in film(seated(engine, gpu, "two", k), frames, k)] for k in range(count)]
+    sessions, films = [seated(engine, gpu, "two", k) for k in range(count)], {}
+    before = gpu.scheduler.load.ticks
+    threads = [
+        threading.Thread(target=lambda k=k: films.update({k: [f.i420.copy() for f in film(sessions[k], frames, k)]}))
+        for k in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert gpu.scheduler.load.ticks - before < count * frames, "some were painted together"
+    for k in range(count):
+        for one, other in zip(films[k], alone[k], strict=True):
+            assert np.abs(one.astype(int) - other).max() <= 2
+
+
 @pytest.mark.parametrize("chunk", [1111, 4000])
 def test_frames_do_not_depend_on_how_the_voice_was_cut(engine, gpu, chunk):
     samples, films = voice(3), []
@@ -200,7 +246,7 @@ def test_frames_do_not_depend_on_how_the_voice_was_cut(engine, gpu, chunk):
 def test_the_lookahead_delays_frames_as_on_the_cpu(files, people):
     engine, device = engine_of(files, people, lookahead=1), cuda.emulated()
     ahead = Gpu(
-        Tick(device, networks(device, files), SIZE, most=1, lookahead=1, **ROOM),
+        Tick(device, Both(device, files), SIZE, most=1, lookahead=1, **ROOM),
         network.find(str(files / "small.onnx"), 1, "f32"),
     )
     mine, theirs = seated(engine, ahead, "two", 1), engine.open("two", seed=1)
@@ -267,24 +313,25 @@ def test_a_motion_can_be_painted_without_a_voice(engine, gpu):
 
 def test_a_gpu_with_little_memory_takes_fewer_at_a_time_and_says_so(files):
     device = cuda.emulated(64 << 20)
-    tick = Tick(device, networks(device, files), SIZE, most=8, **ROOM)
+    tick = Tick(device, Both(device, files), SIZE, most=8, **ROOM)
     assert tick.buckets in ((1,), (1, 2), (1, 2, 4)) and "not 8" in tick.reduced and "memory is full" in tick.reduced
     assert set(tick.costs) == {(size, steps) for size in tick.buckets for steps in (1, 2)}
     with pytest.raises(cuda.OutOfMemory):
-        Tick(cuda.emulated(1 << 20), networks(device, files), SIZE, most=8, **ROOM)
+        Tick(cuda.emulated(1 << 20), Both(device, files), SIZE, most=8, **ROOM)
 
 
 def test_what_does_not_fit_is_refused_in_words(engine, files, gpu):
     device = cuda.emulated()
     with pytest.raises(ValueError, match="multiples of 32 pixels, not 70 x 64"):
-        Tick(device, networks(device, files), (64, 70))
-    small = Tick(device, networks(device, files), SIZE, most=1, vertices=64, triangles=64, blended=64)
+        Tick(device, Both(device, files), (64, 70))
+    small = Tick(device, Both(device, files), SIZE, most=1, vertices=64, triangles=64, blended=64)
     with pytest.raises(ValueError, match='the GPU has room for 64, 64 and 64: set .render. device = "cpu"'):
         GpuRenderer(Gpu(small, gpu.network), engine.avatar("one"))
     with pytest.raises(ValueError, match="paints in 1, 2 steps, not 4"):
         GpuRenderer(gpu, engine.avatar("one"), steps=4)
-    wrong = networks(device, files)
-    wrong._sessions["lips"] = wrong._sessions["performer"]
+    wrong = Both(device, files)
+    sessions = wrong.by_name["lips"]._sessions
+    sessions["lips"] = sessions["performer"]
     with pytest.raises(ValueError, match="lips network is not of this version: it has no gain"):
         Tick(device, wrong, SIZE, most=1, **ROOM)
 
