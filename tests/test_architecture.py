@@ -21,6 +21,7 @@ COMMANDS = {
     "visavis/cli_portrait.py": {"training"},
     "visavis/cli_dub.py": {"training"},
     "visavis/cli_export.py": {"exporters"},
+    "visavis/gpu.py": {"exporters"},
 }
 OURS = set(MAY_IMPORT) | {"bench", "tests"}
 NOT_INSTALLED = {"torch", "scipy", "PIL", "matplotlib", "anny", "onnx", "cv2", "pocketsphinx", "piper"}
