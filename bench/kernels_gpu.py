@@ -126,7 +126,7 @@ def tick_facts(tick: Tick, made: Sequence[Any], size: tuple[int, int]) -> dict[s
     for one in plan.work:
         if getattr(one, "op", "") == "move":
             moves += 1
-            count = one.bind(_Zero(), _Zero(one=1))["count"]  # type: ignore[union-attr]
+            count = sum(part["count"] for part in one.bind(_Zero(), _Zero(one=1))["part"])  # type: ignore[union-attr]
             facts["move.move" if moves == 1 else f"move.move#{moves}"] = {"counts": [count] * len(made)}
     return facts
 

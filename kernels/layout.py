@@ -37,7 +37,7 @@ def struct(op: str, name: str) -> np.dtype[Any]:
 
 def table(op: str, name: str, rows: Sequence[Mapping[str, Any]]) -> Array:
     """``rows`` as an array of ``struct name``. Values are numbers, arrays, records or mappings for structs, anything
-    with a ``pointer``, or None for a null pointer. Raises ValueError for a row whose fields are not exactly the struct's."""
+    with a ``pointer``, or None for a null pointer. Raises ValueError for a row whose fields are not the struct's."""
     dtype = struct(op, name)
     out = np.zeros(len(rows), dtype)
     for row, values in zip(out, rows, strict=True):
@@ -52,6 +52,9 @@ def _fill(what: str, record: Any, values: Mapping[str, Any]) -> None:
     for field, value in values.items():
         if isinstance(value, Mapping):
             _fill(f"{what}, {field},", record[field], value)
+        elif record.dtype[field].subdtype and record.dtype[field].base.names and not isinstance(value, int):
+            for one, values in zip(record[field], value, strict=True):  # an array of structs
+                _fill(f"{what}, {field},", one, values)
         else:
             record[field] = plain(value)
 

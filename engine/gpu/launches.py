@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,9 +19,11 @@ from engine.motion.perform import SILENT
 from engine.motion.performance import PERFORMANCE
 from kernels import logmel
 from kernels.cuda import Device, DeviceArray, blocks
+from kernels.move import moves
 
 MEL: Final = HOPS_PER_FRAME * BINS  # numbers of a frame's log-mel
 ROWS: Final = (1, 1)
+ACROSS: Final = 128  # blocks of a move: enough for one session's noise, and little to start for the rest
 
 
 class Sizes(NamedTuple):
@@ -47,46 +49,48 @@ def shared(device: Device) -> dict[str, DeviceArray]:
     return {name: device.array(value) for name, value in arrays.items()}
 
 
-def move(source: Callable[[Any, Any], Any], target: Callable[[Any, Any], Any], count: int,
-         when: Callable[[Any, Any], Any] = lambda s, r: 0, otherwise: Callable[[Any, Any], Any] = lambda s, r: 0,
-         ) -> Launch:  # fmt: skip
-    """``count`` numbers from one place to another."""
-
-    def bind(s: Any, r: Any) -> dict[str, Any]:
-        own = {"source": source(s, r), "target": target(s, r), "when": when(s, r), "otherwise": otherwise(s, r)}
-        return {**own, "count": r.one * count}
-
-    return Launch("move", "move", "Move", (blocks(count, 1024), 1), (256, 1), bind)
+def move(*parts: Callable[[Any, Any], dict[str, Any]]) -> Launch:
+    """Moves at the same time, each a struct Move of kernels/move."""
+    return Launch("move", "move", "Moves", (ACROSS, len(parts)), (256, 1), lambda s, r: moves([p(s, r) for p in parts]))
 
 
-def lips(tables: Mapping[str, DeviceArray], sizes: Sizes, network: Step) -> list[Launch | Step]:
-    """Sound to the lips of all heads, `r.face`, `r.contact` and `r.viseme`."""
+def copy(r: Any, source: Any, target: Any, count: int, when: Any = 0, otherwise: Any = 0) -> dict[str, Any]:
+    """``count`` numbers from one place to another; where ``when`` is 0, ``otherwise`` (null: nothing)."""
+    return {"source": source, "target": target, "count": r.one * count, "when": when, "otherwise": otherwise}
+
+
+def voice(tables: Mapping[str, DeviceArray], sizes: Sizes, lips: Step, performer: Step, told: Sequence[str]
+          ) -> list[Launch | Step]:  # fmt: skip
+    """Sound to the lips of all heads, `r.face`, `r.contact` and `r.viseme`, and to everything else, `s.made`: two
+    frames of the performer every other frame, or a row of the host's. ``told``: what the painter is told of a session.
+    """
     listened = tuple(tables[name] for name in ("window", "twiddle", "first", "begin", "weight"))
-    memory = sizes.counts["lips"]
+    counts, silence = sizes.counts, tables["silence"].pointer
     return [
         Launch("logmel", "logmel", "LogMel", ROWS, (256, 1),
                lambda s, r: {"sound": r.sound, "tail": s.tail, "mel": r.mel}, (*listened, float(FLOOR))),
-        move(lambda s, r: s.lips, lambda s, r: r.lips, memory),
-        network,
-        move(lambda s, r: r.next_lips, lambda s, r: s.lips, memory),
+        move(
+            lambda s, r: copy(r, s.lips, r.lips, counts["lips"]),
+            lambda s, r: copy(r, s.performer, r.performer, counts["performer"]),
+            lambda s, r: copy(r, s.before, r.heard, MEL),
+            # An avatar that was interrupted hears nothing.
+            lambda s, r: copy(r, r.mel, r.heard_now, MEL, r.open, r.one * silence),
+            *[_tell(name, counts[name]) for name in told],
+        ),
+        lips,
+        performer,
+        move(
+            lambda s, r: copy(r, r.next_lips, s.lips, counts["lips"]),
+            lambda s, r: copy(r, r.heard_now, s.before, MEL),
+            lambda s, r: copy(r, r.next_performer, s.performer, counts["performer"], r.perform),
+            lambda s, r: copy(r, r.performance, s.made, 2 * PERFORMANCE, r.perform),
+            lambda s, r: copy(r, r.performed, s.made, PERFORMANCE, r.ruled),
+        ),
     ]  # fmt: skip
 
 
-def performance(tables: Mapping[str, DeviceArray], sizes: Sizes, network: Step) -> list[Launch | Step]:
-    """Everything but the lips, `s.made`: two frames from the network every other frame, or a row of the host's."""
-    memory, silence = sizes.counts["performer"], tables["silence"].pointer
-    due: Callable[[Any, Any], Any] = lambda s, r: r.perform  # noqa: E731
-    return [
-        move(lambda s, r: s.before, lambda s, r: r.heard, MEL),
-        # An avatar that was interrupted hears nothing.
-        move(lambda s, r: r.mel, lambda s, r: r.heard_now, MEL, lambda s, r: r.open, lambda s, r: r.one * silence),
-        move(lambda s, r: r.heard_now, lambda s, r: s.before, MEL),
-        move(lambda s, r: s.performer, lambda s, r: r.performer, memory),
-        network,
-        move(lambda s, r: r.next_performer, lambda s, r: s.performer, memory, due),
-        move(lambda s, r: r.performance, lambda s, r: s.made, 2 * PERFORMANCE, due),
-        move(lambda s, r: r.performed, lambda s, r: s.made, PERFORMANCE, lambda s, r: r.ruled),
-    ]
+def _tell(name: str, count: int) -> Callable[[Any, Any], dict[str, Any]]:
+    return lambda s, r: copy(r, getattr(s, f"own_{name}"), getattr(r, name), count)
 
 
 def body(tables: Mapping[str, DeviceArray], sizes: Sizes, lookahead: int) -> list[Launch | Step]:
@@ -144,19 +148,13 @@ def raster(sizes: Sizes) -> list[Launch | Step]:
     ]  # fmt: skip
 
 
-def painting(sizes: Sizes, network: Step, steps: int) -> list[Launch | Step]:
+def painting(sizes: Sizes, network: Step) -> list[Launch | Step]:
     """Cells to a picture over its background, I420 and marked: `s.now_picture` and `r.picture`."""
-    height, width, counts = sizes.height, sizes.width, sizes.counts
-    told = ("code", "noise", "noise_detail", *(("normal",) if steps > 1 else ()))
-    gathered = [
-        move(lambda s, r, name=name: getattr(s, f"own_{name}"), lambda s, r, name=name: getattr(r, name), counts[name])  # type: ignore[misc]
-        for name in told
-    ]
+    height, width = sizes.height, sizes.width
     return [
         Launch("cells", "follow", "Follow", (blocks(width, 128), height // 8), (64, 4), lambda s, r: {
             "previous": s.was_picture, "flow": r.half_flow, "hi": r.hi, "lo": r.lo, "seen": r.seen, "out": r.cells,
         }, (height, width)),
-        *gathered,
         network,
         Launch("cells", "show", "Show", (blocks(width, 32), height // 8), (256, 1), lambda s, r: {
             "residual": r.residual, "shares": r.shares, "gain": r.gain, "cells": r.cells, "confine": s.confine,

@@ -75,6 +75,10 @@ class Rooms:
         by = 4 if tensor in ("residual", "shares") else 8
         return (height // by, width // by, *shape[2:])
 
+    def told(self, steps: int) -> tuple[str, ...]:
+        """What the painter is told of a session in every frame."""
+        return ("code", "noise", "noise_detail", *(("normal",) if steps > 1 else ()))
+
     def inputs(self, batch: int, stride: int) -> Layout:
         """What a tick is told of ``batch`` rows; ``stride``: bytes of a plan's record."""
         performer = self._inputs["performer"]

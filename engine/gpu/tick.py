@@ -265,12 +265,11 @@ class Tick:
     def _plan(self, networks: dict[str, Step], steps: int) -> Plan:
         tables, sizes = self._tables, self._rooms.sizes
         work: list[Launch | Step] = [
-            *launches.lips(tables, sizes, networks["lips"]),
-            *launches.performance(tables, sizes, networks["performer"]),
+            *launches.voice(tables, sizes, networks["lips"], networks["performer"], self._rooms.told(steps)),
             *launches.body(tables, sizes, self.lookahead),
             *launches.raster(sizes),
             *launches.guidance(sizes),
-            *launches.painting(sizes, networks["painter"], steps),
+            *launches.painting(sizes, networks["painter"]),
         ]
         return Plan(self.device, work)
 

@@ -1,8 +1,10 @@
 // Moving rows of numbers: what the networks remember and are told, between sessions' own memory and the contiguous
 // buffers of a batch. The definition is reference.py.
-//   move   grid (ceil(largest count / 1024), 1, rows), 256: any x is right, this one gives a thread one float4
+//   move   grid (x, parts, rows), 256: any x is right, ceil(largest count / 1024) gives a thread one float4
 
 #include "rows.cuh"
+
+#define PARTS 8
 
 extern "C" {
 
@@ -15,9 +17,14 @@ struct Move {
     int count;
 };
 
-__global__ void move(Rows<Move> rows) {
+// Moves that do not touch each other's memory, done at the same time; what is not used has a count of 0.
+struct Moves {
+    Move part[PARTS];
+};
+
+__global__ void move(Rows<Moves> rows) {
     if (rows.off()) return;
-    const Move& r = rows.own();
+    const Move& r = rows.own().part[blockIdx.y];
     const float* __restrict__ s = !r.when || *r.when ? r.source : r.otherwise;
     float* __restrict__ t = r.target;
     if (!s) return;

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kernels import nvrtc
-from kernels.move import cost, reference
+from kernels.move import NOTHING, cost, moves, reference
 from tests.kernels.batch import compiles
 from tests.kernels.conftest import unwritten
 
@@ -34,10 +34,16 @@ def test_moves_what_the_reference_moves(device):
         })  # fmt: skip
         wanted.append(target)
         kept.append(arrays)
-    table = device.rows("move", "Move", rows)
-    device.launch("move", "move", (2, 1, len(table) + 1), (256,), table)
+    several = [moves(rows[i : i + 3]) for i in range(0, len(rows), 3)]
+    table = device.rows("move", "Moves", several)
+    device.launch("move", "move", (2, 3, len(table) + 1), (256,), table)
     for (_, _, moved), target in zip(kept, wanted, strict=True):
         np.testing.assert_array_equal(moved.get(), target)
+
+
+def test_there_is_a_most_of_moves():
+    with pytest.raises(ValueError, match="8 moves at most, got 9"):
+        moves([NOTHING] * 9)
 
 
 def test_cost_is_what_is_read_and_written():
