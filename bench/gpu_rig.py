@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from rich.console import Console
 
+from engine.backends import tensorrt
+from engine.backends.tensorrt_build import find
 from engine.clock import VOICE_FRAME
 from engine.config import AvatarConfig, EngineConfig, RenderConfig
 from engine.engine import Engine
-from engine.gpu import wish
+from engine.gpu import tick, wish
 from engine.gpu.gpu import Gpu, GpuRenderer
 from engine.gpu.networks import Buffer, Networks, Rehearsal
 from engine.gpu.session import GpuSession
@@ -33,7 +36,7 @@ WHO: Final = ("ada", "omar", "mei", "leo", "maya", "kofi", "nora", "zoe")  # shi
 BACKENDS: Final = ("tensorrt", "torch-compile", "torch-eager")
 GROUPS: Final = {
     "sound": ("logmel", "lips"), "performance": ("performer",), "body": ("act", "bones", "skin"),
-    "drawing": ("rasterize", "blend"), "guidance": ("guidance",), "network": ("painter",), "picture": ("cells",),
+    "raster": ("rasterize",), "guidance": ("blend", "guidance"), "network": ("painter",), "picture": ("cells",),
     "moves": ("move",),
 }  # fmt: skip
 
@@ -55,14 +58,14 @@ class OnGpu(Engine):
         height, width = gpu.tick.size
         render = RenderConfig(width=width, height=height, network=str(gpu.network.path), threads=1)
         super().__init__(EngineConfig(AvatarConfig(avatar), render=render))
-        self.gpu, self.steps = gpu, steps
+        self._own, self.steps = gpu, steps
 
     def renderer(
         self, avatar: str, framing: str | None = None, *, seed: int = 0, backdrop: Backdrop | None = None
     ) -> GpuRenderer:
         """As Engine.renderer."""
         framing = framing or self.config.render.framing
-        return GpuRenderer(self.gpu, self.avatar(avatar), framing, background=backdrop or self.backdrop, seed=seed,
+        return GpuRenderer(self._own, self.avatar(avatar), framing, background=backdrop or self.backdrop, seed=seed,
                            steps=self.steps)  # fmt: skip
 
     def open(
@@ -164,21 +167,38 @@ def networks_of(
 ) -> Networks:  # fmt: skip
     """The real networks on one of BACKENDS, painting with ``weights`` (.safetensors). Raises ValueError, with what is
     missing, where that backend cannot be had."""
-    if backend == "tensorrt":
-        from engine.gpu import engines  # type: ignore[attr-defined]
-
-        made: Networks = engines.networks(device, weights, size=size, steps=steps, precision=precision, most=most)
-        return made
     if backend not in BACKENDS:
         raise ValueError(f"--backend knows {', '.join(BACKENDS)}; got {backend!r}")
+    if backend == "tensorrt":
+        from engine.gpu.engines import EngineNetworks
+
+        find(None, tensorrt.Gpu.of(device).capability)  # before minutes go into exporting
+        built: Networks = EngineNetworks(device, exported(weights, size, steps, precision, most), most=most)
+        return built
     try:
         from engine.backends.torch import TorchNetworks
         from exporters.nets import nets
     except ImportError as error:
         raise ValueError(f"{backend} needs torch: pip install 'visavis[gpu]' ({error})") from error
     modules = nets(weights, size=size, steps=steps, precision=precision)
-    found: Networks = TorchNetworks(device, modules, backend.removeprefix("torch-"))
-    return found
+    made: Networks = TorchNetworks(device, modules, backend.removeprefix("torch-"))
+    return made
+
+
+def exported(
+    weights: Path, size: tuple[int, int], steps: Sequence[int], precision: str, most: int
+) -> dict[str, Path]:  # fmt: skip
+    """The ONNX files of a tick's networks: the shipped ones, and the painters of ``weights`` beside it."""
+    from exporters.painter import export_painter
+    from exporters.render import load_weights
+
+    paths = {"lips": lips.MODEL, "performer": perform.MODEL}
+    for count in steps:
+        path = weights.with_name(f"{weights.stem}_{size[0]}_{count}_{precision}_{most}.onnx")
+        if not path.exists():
+            export_painter(load_weights(weights), path, steps=count, size=size, precision=precision, most=most)
+        paths[f"painter{count}"] = path
+    return paths
 
 
 @contextmanager
@@ -202,18 +222,27 @@ def untrained(size: str = "base") -> Iterator[Path]:
 
 def rehearsed(device: Device, weights: Path, size: tuple[int, int], steps: Sequence[int]) -> Networks:
     """The networks on the processor, for the emulated device."""
-    from exporters.painter import export_painter
-    from exporters.render import load_weights
-
-    net = load_weights(weights)
-    paths = {"lips": lips.MODEL, "performer": perform.MODEL}
-    for count in steps:
-        paths[f"painter{count}"] = weights.with_name(f"painter{count}.onnx")
-        export_painter(net, paths[f"painter{count}"], steps=count, size=size, most=4)
-    return Rehearsal(device, paths)
+    return Rehearsal(device, exported(weights, size, steps, "fp32", 4))
 
 
-def tick_of(device: Device, networks: Networks, size: tuple[int, int], most: int, weights: Path) -> Gpu:
-    """A tick, and the thread that runs it."""
+@contextmanager
+def opened(
+    device: Device, networks: Networks, size: tuple[int, int], buckets: Sequence[int], weights: Path, log: Console
+) -> Iterator[Gpu]:
+    """A tick that is readied for these numbers of rows alone, and the thread that runs it."""
     found = network.find(str(weights.with_suffix(".onnx")), 1, "f32")
-    return Gpu(Tick(device, networks, size, most=most), found)
+    all_of_them = tick.BUCKETS
+    setattr(tick, "BUCKETS", tuple(buckets))  # noqa: B010  fewer take less of a lent machine's time
+    try:
+        made = Tick(
+            device, networks, size, most=max(buckets), progress=lambda what, share: log.print(what, style="dim")
+        )
+    finally:
+        setattr(tick, "BUCKETS", all_of_them)  # noqa: B010
+    if made.reduced:
+        log.print(made.reduced)
+    gpu = Gpu(made, found)
+    try:
+        yield gpu
+    finally:
+        gpu.close()

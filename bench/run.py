@@ -48,13 +48,22 @@ def main(
     backend: Annotated[
         str | None, typer.Option("--backend", help="gpu: only tensorrt, torch-compile or torch-eager.")
     ] = None,
+    until: Annotated[
+        float | None, typer.Option("--until", help="gpu: begin nothing more after so many seconds.")
+    ] = None,
 ) -> None:
     """Measures one suite on this machine."""
     err = Console(stderr=True)
     out = Console() if sys.stdout.isatty() else Console(width=140)  # tables fold where nobody's window is known
     if suite not in SUITES:
         raise ValueError(f"suites are {', '.join(SUITES)}; got {suite!r}")
-    told = {"rehearse": rehearse or None, "card": card, "network": network, "backend": backend}
+    told: dict[str, Any] = {
+        "rehearse": rehearse or None,
+        "card": card,
+        "network": network,
+        "backend": backend,
+        "until": until,
+    }
     measured = importlib.import_module(f"bench.{suite}").run(quick=quick, log=err, **given(suite, told))
     result = report.document(suite, measured.metrics)
     if measured.tables:

@@ -317,12 +317,14 @@ def kernels(machine: Machine) -> None:
 
 def gpu(machine: Machine) -> None:
     """The whole tick, with the network that was trained here, an untrained one of the same size else."""
-    _bench(machine, "gpu", "gpu", *_network(machine))
+    _bench(machine, "gpu", "gpu", *_network(machine), "--until", int(machine.left() - 90))
 
 
 def tensorrt(machine: Machine) -> None:
     """The tick on TensorRT alone, if it takes this GPU."""
-    _bench(machine, "gpu", "gpu_tensorrt", *_network(machine), "--backend", "tensorrt")
+    _bench(
+        machine, "gpu", "gpu_tensorrt", *_network(machine), "--backend", "tensorrt", "--until", int(machine.left() - 90)
+    )
 
 
 def _network(machine: Machine) -> list[object]:
