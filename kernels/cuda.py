@@ -65,9 +65,15 @@ class DeviceArray:
         return self.pointer + index * (self.nbytes // self.shape[0])
 
     def __del__(self) -> None:
-        if hasattr(self, "pointer"):
-            self._device.use()  # whichever thread lets go of it last
-            self._device.driver.cuMemFree(self.pointer)
+        if not hasattr(self, "pointer"):
+            return
+        device, driver = self._device, self._device.driver
+        device.use()  # whichever thread lets go of it last
+        # That thread may be capturing, which a free of other memory would spoil.
+        relaxed = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        before = device.check(driver.cuThreadExchangeStreamCaptureMode(relaxed))
+        driver.cuMemFree(self.pointer)
+        driver.cuThreadExchangeStreamCaptureMode(before)
 
 
 class Rows:
@@ -236,7 +242,7 @@ class Device:
         if int(status) == OUT_OF_MEMORY:
             raise OutOfMemory("the GPU's memory is full: end other programs on it, or lower [server] max_sessions")
         if int(status) != 0:
-            raise CudaError(f"the CUDA driver answered {status}")
+            raise CudaError(f"the CUDA driver answered {getattr(status, 'name', 'error')} ({int(status)})")
         return values[0] if len(values) == 1 else tuple(values)
 
     def array(self, host: Array) -> DeviceArray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class CUstreamCaptureMode(IntEnum):
 
     CU_STREAM_CAPTURE_MODE_GLOBAL = 0
     CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1
+    CU_STREAM_CAPTURE_MODE_RELAXED = 2
 
 
 NOT_READY: Final = 600
@@ -45,6 +47,8 @@ OUT_OF_MEMORY: Final = 2
 INVALID: Final = 1
 NOT_FOUND: Final = 500
 CAPTURE_UNSUPPORTED: Final = 900
+CAPTURE_INVALIDATED: Final = 901
+RELAXED: Final = CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
 
 
 class EmulatedDriver:
@@ -63,6 +67,9 @@ class EmulatedDriver:
         self._number = itertools.count(1)
         self._queues: dict[int, deque[Work]] = {0: deque()}
         self._captured: dict[int, list[Work]] = {}  # by stream, while it is captured
+        self._capturing: dict[int, int] = {}  # the stream a thread captures and wants guarded
+        self._modes: dict[int, int] = {}  # of threads
+        self._spoilt: set[int] = set()  # streams whose capture saw what no capture may
         self._graphs: dict[int, list[Work]] = {}
         self._events: dict[int, float | None] = {}
         self._functions: dict[int, Any] = {}
@@ -98,24 +105,32 @@ class EmulatedDriver:
 
     # Memory.
     def cuMemAlloc(self, size: int) -> tuple[int, int]:
+        if self._unsafe():
+            return CAPTURE_UNSUPPORTED, 0
         if size > self.left:
             return OUT_OF_MEMORY, 0
         self.left -= size
         return 0, self._room(size)
 
     def cuMemHostAlloc(self, size: int, flags: int) -> tuple[int, int]:
-        return 0, self._room(size)
+        return (CAPTURE_UNSUPPORTED, 0) if self._unsafe() else (0, self._room(size))
 
     def cuMemFree(self, pointer: int) -> tuple[int]:
+        if self._unsafe():
+            return (CAPTURE_UNSUPPORTED,)
         room = self._held.pop(int(pointer))
         self.left += room.nbytes - GUARD - 256
         return (0,)
 
     def cuMemFreeHost(self, pointer: int) -> tuple[int]:
+        if self._unsafe():
+            return (CAPTURE_UNSUPPORTED,)
         del self._held[int(pointer)]
         return (0,)
 
     def cuMemcpyHtoD(self, target: int, source: int, size: int) -> tuple[int]:
+        if self._unsafe():
+            return (CAPTURE_UNSUPPORTED,)
         ctypes.memmove(int(target), int(source), size)
         return (0,)
 
@@ -134,6 +149,8 @@ class EmulatedDriver:
 
     # Kernels.
     def cuModuleLoadData(self, cubin: bytes) -> tuple[int, int]:
+        if self._unsafe():
+            return CAPTURE_UNSUPPORTED, 0
         number = next(self._number)
         self._modules[number] = build.library(Path(cubin.decode()))
         return 0, number
@@ -185,6 +202,7 @@ class EmulatedDriver:
 
     def cuStreamSynchronize(self, stream: int) -> tuple[int]:
         if int(stream) in self._captured:
+            self._spoilt.add(int(stream))
             return (CAPTURE_UNSUPPORTED,)
         queue = self._queues[int(stream)]
         while queue:
@@ -194,12 +212,23 @@ class EmulatedDriver:
 
     def cuStreamBeginCapture(self, stream: int, mode: int) -> tuple[int]:
         self._captured[int(stream)] = []
+        if mode != RELAXED:
+            self._capturing[threading.get_ident()] = int(stream)
         return (0,)
 
     def cuStreamEndCapture(self, stream: int) -> tuple[int, int]:
         number = next(self._number)
         self._graphs[number] = self._captured.pop(int(stream))
+        self._capturing.pop(threading.get_ident(), None)
+        if int(stream) in self._spoilt:
+            self._spoilt.remove(int(stream))
+            return CAPTURE_INVALIDATED, 0
         return 0, number
+
+    def cuThreadExchangeStreamCaptureMode(self, mode: int) -> tuple[int, int]:
+        thread = threading.get_ident()
+        before, self._modes[thread] = self._modes.get(thread, 0), int(mode)
+        return 0, before
 
     def cuGraphInstantiate(self, graph: int, flags: int) -> tuple[int, int]:
         return 0, graph
@@ -253,6 +282,14 @@ class EmulatedDriver:
             size = room.nbytes - 256 - GUARD
             if (room[start + size : start + size + GUARD] != _MARK).any():
                 raise RuntimeError(f"something was written behind an array of {size} bytes")
+
+    def _unsafe(self) -> bool:
+        """Whether a call that is not put on a stream spoils what this thread captures."""
+        thread = threading.get_ident()
+        if thread not in self._capturing or self._modes.get(thread) == RELAXED:
+            return False
+        self._spoilt.add(self._capturing[thread])
+        return True
 
     def _room(self, size: int) -> int:
         room = np.full(size + GUARD + 256, 0xFF, np.uint8)  # as float32: NaN

@@ -52,6 +52,23 @@ def test_waiting_inside_a_capture_is_an_error():
         stream.wait()
 
 
+def test_asking_for_memory_inside_a_capture_spoils_it_and_freeing_does_not():
+    device = cuda.emulated()
+    stream, room, box = device.stream(), device.zeros(4, np.uint8), [device.empty(4, np.uint8)]
+    before = device.memory()[0]
+    with stream.capture() as kept:
+        stream.clear(room, 3)
+        box.clear()
+    assert device.memory()[0] == before + 4
+    kept[0].launch(stream)
+    stream.wait()
+    assert (room.get() == 3).all()
+    with pytest.raises(cuda.CudaError, match="900"), stream.capture():
+        device.empty(4, np.uint8)
+    with pytest.raises(cuda.CudaError, match="901"), stream.capture():
+        device.driver.cuMemAlloc(4)
+
+
 def test_writing_behind_an_array_is_found():
     device = cuda.emulated()
     source, target, stream = device.pinned(8, np.uint8), device.empty(4, np.uint8), device.stream()
