@@ -14,6 +14,7 @@ CARRY = ".carry"
 SELF = "python3 tools/gpu/session.py"
 OVERHEAD = 5.0  # minutes of a session that go into starting, sending and unpacking
 BENCH = 8.0  # minutes of measuring
+LONGEST = 8.4  # minutes of one phase, so that a call ends well within its limit
 SHARES = {"data": 0.40, "teach": 0.35, "tune": 0.25}  # of the minutes that are left, for training
 
 
@@ -45,7 +46,7 @@ def calls(minutes: float, parts: dict[str, int], train: bool = True) -> list[Cal
     left = minutes - OVERHEAD - BENCH
     if train and left < 8:
         raise ValueError(f"training needs 21 minutes at least, measuring included; got {minutes:g} (--no-train?)")
-    spent = {name: min(round(share * left, 1), 9.0) for name, share in SHARES.items()}
+    spent = {name: min(round(share * left, 1), LONGEST) for name, share in SHARES.items()}
     made = [_part(BASE, number, parts[BASE]) for number in range(parts[BASE])]
     if train:
         made += [

@@ -131,7 +131,7 @@ def thin(root: Path = ROOT) -> None:
                              check=True).stdout.strip()  # fmt: skip
     if changed:
         raise ValueError(f"these differ from the last commit; commit or undo them first:\n{changed}")
-    _exclude(root, add=heavy)
+    exclude(root, add=heavy)
     subprocess.run(["git", "rm", "-r", "-q", "--cached", "--", *heavy], cwd=root, check=True)
 
 
@@ -139,10 +139,11 @@ def thicken(root: Path = ROOT) -> None:
     """Undoes `thin`."""
     heavy = [*PACKED, *LEFT]
     subprocess.run(["git", "reset", "-q", "HEAD", "--", *heavy], cwd=root, check=True)
-    _exclude(root, remove=heavy)
+    exclude(root, remove=heavy)
 
 
-def _exclude(root: Path, add: list[str] | None = None, remove: list[str] | None = None) -> None:
+def exclude(root: Path, add: list[str] | None = None, remove: list[str] | None = None) -> None:
+    """Has git ignore folders in this clone alone, or no longer."""
     folder = subprocess.run(["git", "rev-parse", "--git-common-dir"], cwd=root, capture_output=True, text=True,
                             check=True).stdout.strip()  # fmt: skip
     path = root / folder / "info" / "exclude"

@@ -250,7 +250,7 @@ def tune(machine: Machine) -> None:
 
 def _learn(machine: Machine, command: str, more: list[str], batch: int) -> None:
     cooked, run = machine.work / "data" / "cooked", machine.work / "run"
-    brought = machine.work / "trees" / "weights" / "tree" / "teacher.pt"
+    brought = machine.work / "trees" / "weights" / "weights" / "teacher.pt"
     if command == "tune" and not (run / "teacher.pt").exists() and brought.exists():
         more = [*more, "--init", str(brought)]
     machine.python(

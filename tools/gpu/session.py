@@ -83,10 +83,10 @@ def pack(arguments: argparse.Namespace) -> int:
     """Packs the parcels."""
     out = ROOT / planned.CARRY
     fetched = out / "fetched"
+    parcels.exclude(ROOT, add=[planned.CARRY])  # first: what git does not ignore counts as part of the tree
     made = parcels.pack_base(out, arguments.speech, arguments.speech_mib << 20, arguments.python, fetched)
     if arguments.rtx:
         made += parcels.pack_rtx(out, arguments.python, fetched)
-    parcels._exclude(ROOT, add=[planned.CARRY])
     for part in made:
         print(f"{part.relative_to(ROOT)}: {sum(p.stat().st_size for p in part.iterdir()) / 2**20:.1f} MiB")
     return 0
@@ -94,7 +94,7 @@ def pack(arguments: argparse.Namespace) -> int:
 
 def weights(arguments: argparse.Namespace) -> int:
     """Packs a teacher that came back, so that a later session can go on from it."""
-    made = carry.pack("weights", [(arguments.file, "tree/teacher.pt")], ROOT / planned.CARRY, parcels.limit(ROOT), 0)
+    made = carry.pack("weights", [(arguments.file, "weights/teacher.pt")], ROOT / planned.CARRY, parcels.limit(ROOT), 0)
     print("\n".join(str(part.relative_to(ROOT)) for part in made))
     return 0
 
