@@ -339,5 +339,6 @@ def test_what_does_not_fit_is_refused_in_words(engine, files, gpu):
 def test_every_part_of_a_tick_is_timed_in_order(gpu):
     names = [name for name, _ in gpu.tick.trace(1)]
     order = ["logmel.logmel", "move.move", "lips", "performer", "move.move", "act.act", "bones.bones", "skin.skin",
-             "rasterize.fill", "blend.accumulate", "guidance.sample", "cells.follow", "painter", "cells.show"]  # fmt: skip
+             "rasterize.fill", "blend.accumulate", "guidance.sample", "cells.follow", "painter",
+             "cells.show"]  # fmt: skip
     assert [name for name in names if name in order] == order
