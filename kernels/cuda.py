@@ -45,12 +45,14 @@ class DeviceArray:
         return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.pointer, False), "version": 3}
 
     def put(self, host: Array) -> DeviceArray:
-        """Copies ``host`` (same shape and type) to the device; returns itself."""
+        """Copies ``host`` (same shape and type) to the device, for every stream; returns itself."""
         if host.shape != self.shape or host.dtype != self.dtype:
             raise ValueError(f"device array is {self.shape} {self.dtype}, got {host.shape} {host.dtype}")
         host = np.ascontiguousarray(host)
         if host.nbytes:
             self._device.check(self._device.driver.cuMemcpyHtoD(self.pointer, host.ctypes.data, host.nbytes))
+            # It has been read, but may not have arrived, and our streams do not wait for the default one.
+            self._device.check(self._device.driver.cuStreamSynchronize(0))
         return self
 
     def get(self) -> Array:

@@ -2,7 +2,8 @@
 
 Kernels are compiled by g++ and run thread by thread. What may go wrong on a GPU goes wrong here too: memory is NaN
 until it is written, a copy takes place when its stream is waited for and not before, what lies behind an array is
-watched, and a captured graph runs with the arguments it was captured with.
+watched, a captured graph runs with the arguments it was captured with, and a thread that was not told of the GPU has
+none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class CUstreamCaptureMode(IntEnum):
 NOT_READY: Final = 600
 OUT_OF_MEMORY: Final = 2
 INVALID: Final = 1
+NO_CONTEXT: Final = 201
 NOT_FOUND: Final = 500
 CAPTURE_UNSUPPORTED: Final = 900
 CAPTURE_INVALIDATED: Final = 901
@@ -64,6 +66,7 @@ class EmulatedDriver:
         self.left = memory
         self.launches = 0  # of kernels, graphs' included
         self._held: dict[int, np.ndarray] = {}
+        self._here = threading.local()  # whether this thread has the GPU, and its copies that are on their way
         self._number = itertools.count(1)
         self._queues: dict[int, deque[Work]] = {0: deque()}
         self._captured: dict[int, list[Work]] = {}  # by stream, while it is captured
@@ -95,6 +98,7 @@ class EmulatedDriver:
         return 0, 1
 
     def cuCtxSetCurrent(self, context: int) -> tuple[int]:
+        self._here.context = context
         return (0,)
 
     def cuDeviceGetAttribute(self, attribute: int, device: int) -> tuple[int, int]:
@@ -105,38 +109,48 @@ class EmulatedDriver:
 
     # Memory.
     def cuMemAlloc(self, size: int) -> tuple[int, int]:
-        if self._unsafe():
-            return CAPTURE_UNSUPPORTED, 0
+        if problem := self._problem():
+            return problem, 0
         if size > self.left:
             return OUT_OF_MEMORY, 0
         self.left -= size
         return 0, self._room(size)
 
     def cuMemHostAlloc(self, size: int, flags: int) -> tuple[int, int]:
-        return (CAPTURE_UNSUPPORTED, 0) if self._unsafe() else (0, self._room(size))
+        return (problem, 0) if (problem := self._problem()) else (0, self._room(size))
 
     def cuMemFree(self, pointer: int) -> tuple[int]:
-        if self._unsafe():
-            return (CAPTURE_UNSUPPORTED,)
+        if problem := self._problem():
+            return (problem,)
         room = self._held.pop(int(pointer))
         self.left += room.nbytes - GUARD - 256
         return (0,)
 
     def cuMemFreeHost(self, pointer: int) -> tuple[int]:
-        if self._unsafe():
-            return (CAPTURE_UNSUPPORTED,)
+        if problem := self._problem():
+            return (problem,)
         del self._held[int(pointer)]
         return (0,)
 
     def cuMemcpyHtoD(self, target: int, source: int, size: int) -> tuple[int]:
-        if self._unsafe():
-            return (CAPTURE_UNSUPPORTED,)
+        """Returns when the source has been read: it may arrive later, and only the default stream waits for it (CUDA
+        Driver API, API synchronization behavior)."""
+        if problem := self._problem():
+            return (problem,)
+        read = ctypes.string_at(int(source), size)
+        self._on_the_way().append(lambda: ctypes.memmove(int(target), read, size))
+        return (0,)
+
+    def cuMemcpyDtoH(self, target: int, source: int, size: int) -> tuple[int]:
+        if problem := self._problem():
+            return (problem,)
+        self._arrive()
         ctypes.memmove(int(target), int(source), size)
         return (0,)
 
-    cuMemcpyDtoH = cuMemcpyHtoD
-
     def cuMemcpyHtoDAsync(self, target: int, source: int, size: int, stream: int) -> tuple[int]:
+        if not self._has_context():
+            return (NO_CONTEXT,)
         self._do(stream, lambda: ctypes.memmove(int(target), int(source), size))
         return (0,)
 
@@ -144,13 +158,15 @@ class EmulatedDriver:
     cuMemcpyDtoDAsync = cuMemcpyHtoDAsync
 
     def cuMemsetD8Async(self, target: int, value: int, size: int, stream: int) -> tuple[int]:
+        if not self._has_context():
+            return (NO_CONTEXT,)
         self._do(stream, lambda: ctypes.memset(int(target), value, size))
         return (0,)
 
     # Kernels.
     def cuModuleLoadData(self, cubin: bytes) -> tuple[int, int]:
-        if self._unsafe():
-            return CAPTURE_UNSUPPORTED, 0
+        if problem := self._problem():
+            return problem, 0
         number = next(self._number)
         self._modules[number] = build.library(Path(cubin.decode()))
         return 0, number
@@ -171,6 +187,8 @@ class EmulatedDriver:
         self, function: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int,
         parameters: int, extra: int,
     ) -> tuple[int]:  # fmt: skip
+        if not self._has_context():
+            return (NO_CONTEXT,)
         if min(gx, gy, gz, bx, by, bz) < 1 or max(gy, gz) > 65535 or bx * by * bz > 1024:
             return (INVALID,)
         entry, name, sizes = self._functions[function]
@@ -196,6 +214,8 @@ class EmulatedDriver:
 
     # Streams, events, graphs.
     def cuStreamCreate(self, flags: int) -> tuple[int, int]:
+        if not self._has_context():
+            return NO_CONTEXT, 0
         number = next(self._number)
         self._queues[number] = deque()
         return 0, number
@@ -204,6 +224,8 @@ class EmulatedDriver:
         if int(stream) in self._captured:
             self._spoilt.add(int(stream))
             return (CAPTURE_UNSUPPORTED,)
+        if int(stream) == 0:
+            self._arrive()
         queue = self._queues[int(stream)]
         while queue:
             queue.popleft()()
@@ -234,6 +256,8 @@ class EmulatedDriver:
         return 0, graph
 
     def cuGraphLaunch(self, graph: int, stream: int) -> tuple[int]:
+        if not self._has_context():
+            return (NO_CONTEXT,)
         for work in self._graphs[int(graph)]:
             self._do(stream, work)
         return (0,)
@@ -246,6 +270,8 @@ class EmulatedDriver:
         return (0,)
 
     def cuEventCreate(self, flags: int) -> tuple[int, int]:
+        if not self._has_context():
+            return NO_CONTEXT, 0
         number = next(self._number)
         self._events[number] = 0.0
         return 0, number
@@ -282,6 +308,24 @@ class EmulatedDriver:
             size = room.nbytes - 256 - GUARD
             if (room[start + size : start + size + GUARD] != _MARK).any():
                 raise RuntimeError(f"something was written behind an array of {size} bytes")
+
+    def _problem(self) -> int:
+        """What a call answers that is not put on a stream: 0 where nothing is wrong with it."""
+        return NO_CONTEXT if not self._has_context() else CAPTURE_UNSUPPORTED if self._unsafe() else 0
+
+    def _has_context(self) -> bool:
+        return hasattr(self._here, "context")
+
+    def _on_the_way(self) -> list[Work]:
+        """This thread's copies that have not arrived."""
+        if not hasattr(self._here, "copies"):
+            self._here.copies = []
+        return cast(list[Work], self._here.copies)
+
+    def _arrive(self) -> None:
+        copies = self._on_the_way()
+        while copies:
+            copies.pop(0)()
 
     def _unsafe(self) -> bool:
         """Whether a call that is not put on a stream spoils what this thread captures."""

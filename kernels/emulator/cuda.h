@@ -1,5 +1,7 @@
 // CUDA C++ on a processor, for tests: what the package's kernels use of the language, in plain C++. One block runs after
-// the other; its threads run one after the other or, where they wait for each other, as coroutines.
+// the other; its threads run one after the other or, where they wait for each other, as coroutines. A GPU keeps no such
+// order: with VISAVIS_EMULATE=reversed in the environment blocks and threads run from the last to the first. Shared memory
+// is NaN when a block begins.
 
 #pragma once
 #include <ucontext.h>
@@ -20,7 +22,7 @@
 #define __device__
 #define __host__
 #define __constant__ static
-#define __shared__ static
+#define __shared__ static __attribute__((section("shared_memory")))
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
@@ -125,6 +127,9 @@ static inline T atomicCAS(T* p, V expected, W v) { const T old = *p; if (old == 
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 
+// Where the linker puts shared memory, if there is any.
+extern "C" __attribute__((weak, visibility("hidden"))) char __start_shared_memory[], __stop_shared_memory[];
+
 // Threads that wait for each other.
 namespace emulate {
 
@@ -138,6 +143,9 @@ static const char* trouble = nullptr;
 static void (*body)(void**) = nullptr;
 static void** arguments = nullptr;
 static unsigned long long given[THREADS];  // what a thread offers to its warp
+
+static bool reversed = false;
+static int nth(int n) { return reversed ? count - 1 - n : n; }  // which thread runs as the n-th
 
 static void place(int t) {
     now = t;
@@ -175,7 +183,8 @@ static void block_of_coroutines() {
     }
     for (;;) {
         bool ran = false;
-        for (int t = 0; t < count; ++t) {
+        for (int n = 0; n < count; ++n) {
+            const int t = nth(n);
             if (state[t] != RUNS) continue;
             place(t);
             swapcontext(&home, &thread[t]);
@@ -196,16 +205,20 @@ static void run(void (*f)(void**), bool coroutines, dim3 grid, dim3 size, void**
     gridDim = grid, blockDim = size, body = f, arguments = p, trouble = nullptr;
     count = (int)(size.x * size.y * size.z);
     if (count > THREADS) { trouble = "more than 1024 threads a block"; return; }
-    for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z)
-        for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
-            for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x) {
-                if (coroutines) {
-                    block_of_coroutines();
-                    if (trouble) return;
-                } else {
-                    for (int t = 0; t < count; ++t) place(t), f(p);
-                }
-            }
+    const char* order = getenv("VISAVIS_EMULATE");
+    reversed = order && !strcmp(order, "reversed");
+    const unsigned area = grid.x * grid.y, blocks = area * grid.z;
+    for (unsigned k = 0; k < blocks; ++k) {
+        const unsigned b = reversed ? blocks - 1 - k : k;
+        blockIdx.x = b % grid.x, blockIdx.y = b / grid.x % grid.y, blockIdx.z = b / area;
+        if (__start_shared_memory) memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
+        if (coroutines) {
+            block_of_coroutines();
+            if (trouble) return;
+        } else {
+            for (int n = 0; n < count; ++n) place(nth(n)), f(p);
+        }
+    }
 }
 template <typename T>
 static T exchange(T value, int from) {  // `from`: lane

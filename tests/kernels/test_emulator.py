@@ -1,5 +1,7 @@
 """The emulated driver: what would go wrong on a GPU goes wrong there too."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,32 @@ def test_work_of_a_stream_is_done_when_it_is_waited_for_and_not_before():
     assert not done.done() and np.isnan(target.get()).all()
     done.wait()
     assert done.done() and (target.get() == 3).all()
+
+
+def test_what_was_put_on_the_device_is_there_for_every_stream():
+    device = cuda.emulated()
+    source, host, stream = device.array(np.arange(4, dtype=np.int32)), device.pinned(4, np.int32), device.stream()
+    stream.download(host, source.pointer)
+    stream.wait()
+    np.testing.assert_array_equal(host, np.arange(4))
+
+
+def test_a_thread_that_was_not_told_of_the_gpu_has_none():
+    device, answers = cuda.emulated(), list[object]()
+
+    def other():
+        for told in (False, True):
+            if told:
+                device.use()
+            try:
+                answers.append(device.zeros(3, np.int32).nbytes)
+            except cuda.CudaError as problem:
+                answers.append(str(problem))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert "201" in answers[0] and answers[1] == 12
 
 
 def test_a_graph_runs_what_was_captured_with_its_arguments_and_the_memory_of_now():
@@ -120,6 +148,24 @@ def test_threads_of_a_block_wait_for_each_other(tmp_path):
     emulate(source, "turn", (64,), source_array, out)
     sums = values.reshape(2, 2, 32).sum(2)[:, ::-1]
     np.testing.assert_array_equal(out.get().reshape(2, 2, 32), np.repeat(sums[..., None], 32, 2))
+
+
+@pytest.mark.parametrize("barrier", ["", "__syncthreads();"])
+def test_threads_that_do_not_wait_for_each_other_are_found_when_they_run_from_the_last(tmp_path, monkeypatch, barrier):
+    source = write(
+        tmp_path,
+        """extern "C" __global__ void shift(int* b) {
+        __shared__ int all[64];
+        all[threadIdx.x] = threadIdx.x;
+        BARRIER
+        b[64 * blockIdx.x + threadIdx.x] = threadIdx.x ? all[threadIdx.x - 1] : -1;
+    }""".replace("BARRIER", barrier),
+    )
+    out = cuda.emulated().empty(128, np.int32)
+    for order, right in ("", True), ("reversed", barrier != ""):
+        monkeypatch.setenv("VISAVIS_EMULATE", order)
+        emulate(source, "shift", (64,), out)
+        assert np.array_equal(out.get().reshape(2, 64), np.tile(np.arange(-1, 63), (2, 1))) == right
 
 
 def test_a_barrier_that_not_all_threads_reach_is_an_error(tmp_path):
