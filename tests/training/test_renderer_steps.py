@@ -117,3 +117,8 @@ def test_the_right_picture_costs_nothing() -> None:
     right = float(loss.mask_loss(painted.masks, shares, region))
     assert right < float(loss.mask_loss(-painted.masks, shares, region))
     assert right < float(loss.mask_loss(painted.masks, torch.zeros_like(shares), region))
+
+
+def test_everything_random_is_drawn_where_the_network_is() -> None:
+    step = Step(Renderer(SMALL), Weights(), None, None, torch.device("meta"))  # type: ignore[arg-type]
+    assert step._levels(3).device.type == step._uniform(2).device.type == step._normal((2,)).device.type == "meta"

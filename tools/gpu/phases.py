@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -334,8 +335,8 @@ def _network(machine: Machine) -> list[object]:
 
 def _bench(machine: Machine, suite: str, name: str, *more: object) -> None:
     quick = ["--rehearse"] if machine.tiny else []
-    machine.python("bench/run.py", suite, *quick, *more, "--json", machine.out / f"{name}.json", "--plot",
-                   machine.out / "plots")  # fmt: skip
+    plots = ["--plot", machine.out / "plots"] if find_spec("matplotlib") else []
+    machine.python("bench/run.py", suite, *quick, *more, "--json", machine.out / f"{name}.json", *plots)
     for picture in (machine.out / "plots").glob("*.png"):
         os.replace(picture, machine.out / f"{name}.png")
     shutil.rmtree(machine.out / "plots", ignore_errors=True)
