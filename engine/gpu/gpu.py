@@ -121,14 +121,12 @@ class GpuRenderer:
     def sit(self, seat: Seat) -> None:
         """Takes a seat, a session's own when it changes what it wears: what it has heard stays."""
         self.seat = seat
-        self._gpu.tick.device.use()
         seat.wear(self.worn)
         seat.show(self._behind)
 
     def show(self, backdrop: Backdrop) -> None:
         """Changes what is behind the avatar from the next picture on."""
         self._behind = composite.behind(backdrop, self._avatar, self.size)
-        self._gpu.tick.device.use()
         self.seat.show(self._behind)
         self._backdrop = backdrop
 
@@ -160,9 +158,8 @@ class GpuRenderer:
         frame["manners"]["motion"], frame["manners"]["outside"] = packed, 2
         view, angles = wish.look(frame, viewpoint, self.framing, self.size, self.worn)
         gain, condition = np.ones(len(LIP_ACTIONS), np.float32), np.zeros(CONDITION, np.float32)
-        answer = self.paint(Wish(frame, gain, condition, 0.0, None, view, angles, cutout=True))
+        self.paint(Wish(frame, gain, condition, 0.0, None, view, angles, cutout=True)).release()
         over(self._last, self._behind, self._rgb, self._alpha)
-        answer.release()
         if stages is not None:
             stages.mark("gpu")
         return NeuralPicture(self._rgb, self._alpha, self._last, np.zeros((0, 0), np.uint8)), state

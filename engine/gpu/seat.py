@@ -26,7 +26,8 @@ class Seat:
     (H, W); ``vertices``: the most that an avatar may have.
 
     Pictures, places and depths of the previous frame are double: ``turn`` says which of the two it is, ``started``
-    whether there is one. `namespace` gives everything by name, for `Launch.bind`.
+    whether there is one. `namespace` gives everything by name, for `Launch.bind`. Any thread may tell a seat something,
+    while nothing is painted for it.
     """
 
     def __init__(self, device: Device, size: tuple[int, int], lips: int, performer: int, vertices: int) -> None:
@@ -58,11 +59,13 @@ class Seat:
 
     def hear(self, noise: dict[str, F32]) -> None:
         """The session's noise, and what the painter's first step hears of it."""
+        self._device.use()
         self.noise = {name: self._device.array(np.ascontiguousarray(value[0])) for name, value in noise.items()}
         self.change()
 
     def show(self, behind: U8) -> None:
         """What is behind the avatar, (H,W,3)."""
+        self._device.use()
         if self.background is None:
             self.background = self._device.array(behind)
             self.change()
@@ -71,6 +74,7 @@ class Seat:
 
     def mark(self, field: NDArray[np.int8] | None) -> None:
         """The watermark's field (H,W), or none."""
+        self._device.use()
         self.field = None if field is None else self._device.array(field)
         self.change()
 

@@ -8,6 +8,7 @@ without the graph.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -73,6 +74,12 @@ class Staging:
             self.read -= 1
             self.free.notify()
 
+    def forget(self) -> None:
+        """There are no answers after all."""
+        with self.free:
+            self.read = 0
+            self.free.notify()
+
 
 @dataclass(slots=True)
 class Pending:
@@ -121,6 +128,8 @@ class Tick:
         self.reduced, self._turn = "", 0
         self.costs: dict[tuple[int, int], float] = {}
         self._batches: dict[int, Batch] = {}
+        self._spare: list[U8] = []  # pinned memory of cutouts
+        self.device.use()
         self._prepare()
 
     # What sessions do, on their own threads.
@@ -165,17 +174,21 @@ class Tick:
             self._run(batch, steps)
             self.stream.download(staging.room, self._rooms.shown.pointer, batch.results.size)
             cutouts = [self._fetch(ask) for ask in asks]
+            staging.done.record(self.stream)
         except BaseException:
-            staging.read = 0
+            staging.forget()
             raise
         for ask in asks:
             ask.seat.advance(ask.wish.view)
-        staging.done.record(self.stream)
         return Pending(asks, batch.results.views(staging.room), staging, cutouts)
 
     def collect(self, pending: Pending) -> list[Answer]:
         """Waits for the pictures of a batch."""
-        pending.staging.done.wait()
+        try:
+            pending.staging.done.wait()
+        except BaseException:
+            pending.staging.forget()  # nobody gets an answer to release
+            raise
         views, release = pending.views, pending.staging.release
         return [
             Answer(
@@ -218,8 +231,9 @@ class Tick:
         if not ask.wish.cutout:
             return None
         seat: Seat = ask.seat
-        if seat.cutout is None:
-            seat.cutout = self.device.pinned((*self.size, 4), np.uint8)
+        if seat.cutout is None:  # pinned memory is never freed, so that of seats that are gone is used again
+            seat.cutout = self._spare.pop() if self._spare else self.device.pinned((*self.size, 4), np.uint8)
+            weakref.finalize(seat, self._spare.append, seat.cutout)
         self.stream.download(seat.cutout, seat.picture[seat.turn].pointer)
         return seat.cutout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import threading
 
 import numpy as np
@@ -16,7 +17,7 @@ from engine.gpu import wish
 from engine.gpu.gpu import Gpu, GpuRenderer
 from engine.gpu.networks import Rehearsal
 from engine.gpu.session import GpuSession
-from engine.gpu.tick import Tick
+from engine.gpu.tick import TURNS, Tick
 from engine.motion import lips, perform
 from engine.motion.frame import SIZE as MOTION
 from engine.motion.frame import Motion
@@ -309,6 +310,34 @@ def test_a_motion_can_be_painted_without_a_voice(engine, gpu):
         wanted, other = theirs.step(motion, Viewpoint(yaw=0.2), other)
         assert np.abs(picture.rgb.astype(int) - wanted.rgb).mean() < NEAR
     assert mine.clamped == theirs.clamped == 1
+
+
+@pytest.mark.parametrize("what", ["record", "wait"])
+def test_an_error_of_the_gpu_is_told_to_who_asked_and_later_frames_are_painted(engine, gpu, monkeypatch, what):
+    mine = GpuRenderer(gpu, engine.avatar("one"), "head")
+
+    def broken(*_):
+        raise cuda.CudaError("broken")
+
+    with monkeypatch.context() as patch:
+        for staging in gpu.tick._stagings:
+            patch.setattr(staging.done, what, broken)
+        for _ in range(TURNS + 1):
+            with pytest.raises(cuda.CudaError, match="broken"):
+                mine.step(Motion.rest(), mine.default_viewpoint(), None)
+    for _ in range(TURNS + 1):
+        assert mine.step(Motion.rest(), mine.default_viewpoint(), None)[0].rgb.any()
+
+
+def test_renderers_that_are_gone_leave_their_pinned_memory_to_the_next(engine, gpu):
+    def paint():
+        renderer = GpuRenderer(gpu, engine.avatar("one"), "head")
+        renderer.step(Motion.rest(), renderer.default_viewpoint(), None)
+        return renderer.seat.cutout.ctypes.data
+
+    used = {paint() for _ in range(4)}
+    gc.collect()
+    assert paint() in used
 
 
 def test_a_gpu_with_little_memory_takes_fewer_at_a_time_and_says_so(files):
