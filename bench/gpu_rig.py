@@ -47,8 +47,8 @@ def open_device(rehearse: bool) -> Device:
         return emulated() if rehearse else Device()
     except CudaError as error:
         raise ValueError(
-            f"{str(error).rstrip('.')}. Without a GPU nothing is timed; `--rehearse` runs everything once on the emulated "
-            "device"
+            f"{str(error).rstrip('.')}. Without a GPU nothing is timed; `--rehearse` runs everything once on the "
+            "emulated device"
         ) from error
 
 
