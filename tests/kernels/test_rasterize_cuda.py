@@ -144,6 +144,8 @@ def test_one_captured_graph_draws_whoever_is_in_the_table_when_it_is_replayed():
     tables = [device.rows("rasterize", "Raster", [scene.row() for scene in scenes]) for scenes in (first, second)]
     most = max(len(scene.points) for scene in first), max(scene.drawn.faces for scene in first)
     stream = device.stream()
+    for kernel in ("project", "setup", "fill", "resolve"):
+        device.function("rasterize", kernel)  # nothing may be loaded while a stream is captured
     with stream.capture() as kept:
         rasterize(device, tables[0], *most, 4, (47, 61), stream)
     kept[0].launch(stream)
