@@ -19,6 +19,7 @@ from kernels import layout, nvrtc
 from kernels.nvrtc import ROOT, CudaError, load
 
 OLDEST: Final = 75  # compute capability, times ten
+TOOLKIT: Final = 13000  # CUDA's version that NVRTC is of: an older driver does not load what it makes
 NON_BLOCKING: Final = 1  # CU_STREAM_NON_BLOCKING
 PINNED: Final = 1  # CU_MEMHOSTALLOC_PORTABLE
 OUT_OF_MEMORY: Final = 2  # CUDA_ERROR_OUT_OF_MEMORY
@@ -214,6 +215,12 @@ class Device:
         if 10 * major + minor < OLDEST:
             raise CudaError(
                 f"{self.name} has compute capability {major}.{minor}; the kernels need {OLDEST / 10} (Turing) or newer"
+            )
+        version = self.driver_version()
+        if version < TOOLKIT:
+            raise CudaError(
+                f"{self.name}'s driver is for CUDA {version // 1000}.{version % 1000 // 10}; the kernels are compiled "
+                f"for CUDA {TOOLKIT // 1000}: update the NVIDIA driver (580 or newer)"
             )
         self.processors = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         self.arch = f"sm_{major}{minor}"

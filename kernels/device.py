@@ -227,7 +227,7 @@ class Batch:
     """
 
     def __init__(self, painters: Sequence[CudaRenderer], *, moved: bool) -> None:
-        first = painters[0]
+        first, self._painters = painters[0], tuple(painters)  # whose memory the tables point to
         self._device, self._size, self._samples = first.device, first.raster.size, first.raster.samples
         self._shadow = first.shader.shadow
         for painter in painters:

@@ -114,6 +114,17 @@ def test_full_memory_says_so():
     assert device.empty(900, np.uint8).nbytes == 900
 
 
+def test_a_gpu_or_a_driver_that_is_too_old_is_refused_by_name(monkeypatch):
+    from kernels.emulator import EmulatedDriver
+
+    monkeypatch.setattr(EmulatedDriver, "cuDriverGetVersion", lambda self: (0, 12040))
+    with pytest.raises(cuda.CudaError, match=r"driver is for CUDA 12.4; .* update the NVIDIA driver"):
+        cuda.emulated()
+    monkeypatch.setattr(EmulatedDriver, "cuDeviceGetAttribute", lambda self, attribute, device: (0, 6))
+    with pytest.raises(cuda.CudaError, match=r"compute capability 6.6; the kernels need 7.5 \(Turing\)"):
+        cuda.emulated()
+
+
 def test_an_unknown_kernel_is_an_error():
     with pytest.raises(cuda.CudaError, match="500"):
         cuda.emulated().launch("compose", "nonsense", (1,), (1,))
