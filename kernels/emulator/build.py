@@ -17,6 +17,7 @@ SHIM: Final = Path(__file__).with_name("cuda.h")
 _KERNEL: Final = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(")
 _WAITS: Final = re.compile(r"__sync(?:threads|warp)|_sync\s*\(")
 FLAGS: Final = ("-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-w")
+FUSED: Final = ("-ffp-contract=fast", "-mfma")  # products and sums in one rounding, as nvcc makes them
 
 
 def compiler() -> str | None:
@@ -26,18 +27,20 @@ def compiler() -> str | None:
 
 def library(source: Path) -> ctypes.CDLL:
     """The kernels of ``source``, each as ``emulate_NAME(grid, block, arguments) -> trouble or null``. Compiled once,
-    then found on disk. Raises RuntimeError with the compiler's words."""
+    then found on disk; with ``fused`` in VISAVIS_EMULATE with fused multiply-adds. Raises RuntimeError with the
+    compiler's words."""
     text, found = _host_source(source), compiler()
+    flags = (*FLAGS, *(FUSED if "fused" in os.environ.get("VISAVIS_EMULATE", "") else ()))
     if found is None:
         raise RuntimeError("emulating CUDA needs g++ (Debian: apt install g++)")
     headers = [SHIM, *sorted(ROOT.glob("*.cuh"))]
-    known = hashlib.sha256("".join([text, *(path.read_text("utf-8") for path in headers), *FLAGS]).encode())
+    known = hashlib.sha256("".join([text, *(path.read_text("utf-8") for path in headers), *flags]).encode())
     folder = Path(tempfile.gettempdir()) / f"visavis-emulator-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     built = folder / f"{source.parent.name}-{known.hexdigest()[:20]}.so"
     if not built.is_file():
         fresh = built.with_suffix(f".{os.getpid()}")
-        command = [found, *FLAGS, f"-I{ROOT}", "-include", str(SHIM), "-x", "c++", "-", "-o", str(fresh)]
+        command = [found, *flags, f"-I{ROOT}", "-include", str(SHIM), "-x", "c++", "-", "-o", str(fresh)]
         done = subprocess.run(command, input=text, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{source.parent.name}/{source.name} does not compile for the processor: {done.stderr}")

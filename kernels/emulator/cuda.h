@@ -1,7 +1,7 @@
 // CUDA C++ on a processor, for tests: what the package's kernels use of the language, in plain C++. One block runs after
 // the other; its threads run one after the other or, where they wait for each other, as coroutines. A GPU keeps no such
-// order: with VISAVIS_EMULATE=reversed in the environment blocks and threads run from the last to the first. Shared memory
-// is NaN when a block begins.
+// order: with "reversed" in the environment variable VISAVIS_EMULATE blocks and threads run from the last to the first;
+// with "fused", products and sums are rounded once, as nvcc makes them. Shared memory is NaN when a block begins.
 
 #pragma once
 #include <ucontext.h>
@@ -206,7 +206,7 @@ static void run(void (*f)(void**), bool coroutines, dim3 grid, dim3 size, void**
     count = (int)(size.x * size.y * size.z);
     if (count > THREADS) { trouble = "more than 1024 threads a block"; return; }
     const char* order = getenv("VISAVIS_EMULATE");
-    reversed = order && !strcmp(order, "reversed");
+    reversed = order && strstr(order, "reversed");
     const unsigned area = grid.x * grid.y, blocks = area * grid.z;
     for (unsigned k = 0; k < blocks; ++k) {
         const unsigned b = reversed ? blocks - 1 - k : k;

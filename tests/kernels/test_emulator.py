@@ -1,6 +1,7 @@
 """The emulated driver: what would go wrong on a GPU goes wrong there too."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +131,11 @@ def test_an_unknown_kernel_is_an_error():
         cuda.emulated().launch("compose", "nonsense", (1,), (1,))
 
 
+def has_fma():
+    known = Path("/proc/cpuinfo")
+    return known.is_file() and " fma " in known.read_text()
+
+
 def write(folder, text):
     (folder / "op").mkdir()
     (folder / "op" / "kernel.cu").write_text(text)
@@ -177,6 +183,23 @@ def test_threads_that_do_not_wait_for_each_other_are_found_when_they_run_from_th
         monkeypatch.setenv("VISAVIS_EMULATE", order)
         emulate(source, "shift", (64,), out)
         assert np.array_equal(out.get().reshape(2, 64), np.tile(np.arange(-1, 63), (2, 1))) == right
+
+
+@pytest.mark.skipif(not has_fma(), reason="this processor has no fused multiply-add")
+def test_products_and_sums_are_rounded_once_where_that_is_wanted(tmp_path, monkeypatch):
+    source = write(
+        tmp_path,
+        """extern "C" __global__ void rest(const float* a, float* b) {
+        b[blockIdx.x] = a[0] * a[0] + a[1];
+    }""",
+    )
+    value = np.float32(1 + 2**-12)
+    numbers, out = cuda.emulated().array(np.array([value, -(value * value)], np.float32)), np.float32(2**-24)
+    for order, wanted in ("", 0.0), ("fused", out):
+        target = cuda.emulated().empty(2, np.float32)
+        monkeypatch.setenv("VISAVIS_EMULATE", order)
+        emulate(source, "rest", (1,), numbers, target)
+        assert (target.get() == wanted).all()
 
 
 def test_a_barrier_that_not_all_threads_reach_is_an_error(tmp_path):
