@@ -31,6 +31,7 @@ class EngineNetworks:
         self._device, self._files, self._most = device, dict(files), most
         self._gpu = tensorrt.Gpu.of(device)
         self._rooms: list[DeviceArray] = []
+        self._stream = device.stream()  # what is done before the first tick
         flavour = find(None, self._gpu.capability)
         self._engines: dict[str, tensorrt.Engine] = {}
         for name, path in files.items():
@@ -51,13 +52,13 @@ class EngineNetworks:
     def bind(self, name: str, batch: int, steps: int, buffers: Mapping[str, Buffer]) -> Enqueue:
         """As Networks.bind."""
         file, engine = self._of(name, steps)
-        stream = self._device.stream()
-        context = engine.program(batch, int(stream.handle))
+        own = int(self._stream.handle)
+        context = engine.program(batch, own)
         for key in (*engine.inputs, *engine.outputs):
             if key in buffers:
                 context.bind(key, buffers[key].pointer, buffers[key].shape)
-        context.warm(int(stream.handle))
-        stream.wait()
+        context.warm(own)
+        self._stream.wait()
         tensorrt.keep_compiled(engine, self._files[file], self._gpu, most=self._most)
         return lambda stream: context.enqueue(int(stream.handle))
 
