@@ -203,8 +203,10 @@ class Device:
         self.driver, self._compile = driver or load("cuda.bindings.driver"), compiler
         try:
             self.check(self.driver.cuInit(0))
+        except CudaError:  # the driver's own word: no GPU, say
+            raise
         except RuntimeError as error:  # cuda-bindings raises its own subclass when there is no driver library
-            raise CudaError(f"no NVIDIA driver: {error}") from error
+            raise CudaError("no NVIDIA driver: a GPU needs one, 580 or newer") from error
         if self.check(self.driver.cuDeviceGetCount()) <= ordinal:
             raise CudaError(f"no GPU number {ordinal}")
         self._device = self.check(self.driver.cuDeviceGet(ordinal))
