@@ -14,7 +14,6 @@ from engine.render.camera import FRAMINGS, camera
 from engine.viewpoint import Viewpoint
 from kernels import cuda, nvrtc
 from kernels.device import PLANES, Batch, CudaRenderer
-from kernels.emulator import build
 from kernels.rasterize import Rasterizer
 from kernels.shade import Shader
 from kernels.yuv import to_i420
@@ -78,18 +77,6 @@ def test_a_record_has_the_layout_of_a_c_struct():
     assert [struct.dtype.fields[name][1] for name in struct.dtype.names] == [0, 8, 16, 32]
     assert struct.dtype.itemsize == 48
     assert struct["values"].tolist() == [0, 1, 2]
-
-
-@pytest.fixture(params=["emulated", "gpu"])
-def device(request):
-    if request.param == "emulated":
-        if build.compiler() is None:
-            pytest.skip("no g++ on this machine")
-        return cuda.emulated()
-    try:
-        return cuda.Device()
-    except cuda.CudaError as error:
-        pytest.skip(f"no GPU to run on: {error}")
 
 
 def painted(avatar, samples, first, second):
