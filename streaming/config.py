@@ -1,9 +1,10 @@
-"""Settings of the server, of the media it sends and of the portraits it takes: ``[server]``, ``[stream]`` and
-``[portrait]`` of config.toml."""
+"""Settings of everything that talks to the outside: ``[server]``, ``[stream]``, ``[portrait]``, ``[agents]``,
+``[outputs]`` and ``[observe]`` of config.toml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class ServerConfig:
     sessions_per_minute: int = 60  # new sessions one address may ask for in a minute (429 above)
     max_body_kb: int = 128  # largest request body
     connect_timeout_s: float = 10.0  # an offer whose media has not connected after this is dropped
+    linger_s: float = 30.0  # a session that neither a viewer, an agent nor an output holds for so long ends
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -84,3 +86,50 @@ class PortraitConfig:
         for name, least in (("at_once", 1), ("queue", 0), ("per_hour", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"portrait.{name} must be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsConfig:
+    """Agents that speak through an avatar over a WebSocket."""
+
+    max_queue_s: float = 120.0  # speech that may wait to be said; more is refused until some of it was
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_queue_s <= 3600:
+            raise ValueError(f"agents.max_queue_s must lie in 1..3600, got {self.max_queue_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsConfig:
+    """Where pictures and voice of a session may go besides its viewers: files, media servers."""
+
+    folder: str = ""  # recordings are written here alone; empty: none are taken
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveConfig:
+    """What the server tells of itself: metrics, health, logs."""
+
+    metrics: bool = True  # /metrics in Prometheus' text format
+
+
+class Settings(Protocol):
+    """The sections of the configuration that serving needs."""
+
+    @property
+    def server(self) -> ServerConfig: ...
+
+    @property
+    def stream(self) -> StreamConfig: ...
+
+    @property
+    def portrait(self) -> PortraitConfig: ...
+
+    @property
+    def agents(self) -> AgentsConfig: ...
+
+    @property
+    def outputs(self) -> OutputsConfig: ...
+
+    @property
+    def observe(self) -> ObserveConfig: ...

@@ -12,7 +12,7 @@ import ssl
 import sys
 import webbrowser
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
@@ -20,25 +20,12 @@ from aiohttp import web
 from engine.engine import Engine
 from streaming import patches
 from streaming.app import Server
-from streaming.config import PortraitConfig, ServerConfig, StreamConfig
+from streaming.config import ServerConfig, Settings
 from streaming.guard import ServeError, check_bind, is_loopback
 from streaming.portraits import Portraits
 
 log = logging.getLogger(__name__)
 SWITCH_S: Final = 0.001  # a painting thread gives the event loop its turn after so long (Python's default: 5 ms)
-
-
-class Settings(Protocol):
-    """The part of the configuration that serving needs."""
-
-    @property
-    def server(self) -> ServerConfig: ...
-
-    @property
-    def stream(self) -> StreamConfig: ...
-
-    @property
-    def portrait(self) -> PortraitConfig: ...
 
 
 def serve(
@@ -73,7 +60,7 @@ async def start(config: Settings, engine: Engine, portraits: Portraits | None = 
     """Listens, and returns the runner (``cleanup`` ends everything) and the page's address."""
     server = config.server
     portraits = portraits or Portraits(config.portrait, engine)
-    application = Server(engine, server, config.stream, config.portrait, portraits).application()
+    application = Server(engine, config, portraits).application()
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     site = web.TCPSite(runner, server.host, server.port, ssl_context=_tls(server), reuse_address=True)

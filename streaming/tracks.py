@@ -35,6 +35,7 @@ class OutFrame:
     i420: NDArray[np.uint8]
     stamps: dict[str, Any]
     interrupts: int = 0  # interruptions that it knows of
+    voice: Voice | None = None  # (1920,) 48 kHz, what is heard while it is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class OutQueue:
     pictures: deque[OutFrame] = field(default_factory=lambda: deque(maxlen=VIDEO_QUEUE))
     voice: SampleRing = field(default_factory=lambda: SampleRing(VOICE_RATE))
     delay: int = 0  # samples the voice stays behind: the engine's lookahead
+    origin: int = 0  # media time, in 48 kHz samples, of the first voice that is put
     skipped: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     spoken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,18 +90,23 @@ class OutQueue:
         """The next packet of voice; None until it is whole, and before the first picture was sent."""
         if self.first_pts is None:
             return None
-        unseen = self.first_pts * VOICE_RATIO - self.voice.position
+        unseen = self.first_pts * VOICE_RATIO - self._position
         if unseen > 0:
             self.voice.read(min(unseen, self.voice.available))
-        if self.voice.position < self.first_pts * VOICE_RATIO or self.voice.available - self.delay < PACKET:
+        if self._position < self.first_pts * VOICE_RATIO or self.voice.available - self.delay < PACKET:
             return None
         if not self.voiced:  # sent at once, what waited for the first picture would fill the receiver's buffer
             stale = self.voice.available - self.delay - 2 * PACKET
             self.voice.read(max(stale, 0) // PACKET * PACKET)
             self.voiced = True
-        pts = self.voice.position // VOICE_RATIO
+        pts = self._position // VOICE_RATIO
         samples = np.clip(self.voice.read(PACKET), -1, 1) * np.float32(32767)
         return VoicePacket(pts, samples.astype(np.int16))
+
+    @property
+    def _position(self) -> int:
+        """Media time of the next sample of voice to be sent."""
+        return self.origin + self.voice.position
 
     def mark_sent(self, pts: int) -> None:
         """The picture at ``pts`` is on the wire."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from aiohttp import BodyPartReader, web
@@ -33,6 +34,14 @@ class Upload:
         """What the page has to know before it offers this."""
         enabled = self._config.enabled and (self._config.public or is_private(self._server))
         return {"enabled": enabled, "max_mb": self._config.max_mb, "keep_hours": self._config.keep_hours}
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """What this answers."""
+        return [
+            web.post("/v1/portraits", self.post),
+            web.get("/v1/portraits/{id}", self.get),
+            web.delete("/v1/portraits/{id}", self.delete),
+        ]
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """Takes a form with ``photo``, ``name`` and ``consent``; 202 with the enrolment's id."""

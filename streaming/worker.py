@@ -201,7 +201,7 @@ class SessionWorker:
             onset = self._onsets.step(frame.voice)
             paint(frame.i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
         self._painted += 1
-        return OutFrame(pts, frame.i420, stamps, session.controls.manner.interrupts)
+        return OutFrame(pts, frame.i420, stamps, session.controls.manner.interrupts, frame.voice)
 
     def _apply(self, session: Session) -> None:
         """Hands the session what was asked for since the last frame."""

@@ -20,7 +20,14 @@ from engine.config import (
     WatermarkConfig,
 )
 from engine.motion.behaviour import BehaviourConfig
-from streaming.config import PortraitConfig, ServerConfig, StreamConfig
+from streaming.config import (
+    AgentsConfig,
+    ObserveConfig,
+    OutputsConfig,
+    PortraitConfig,
+    ServerConfig,
+    StreamConfig,
+)
 from visavis.credentials import ProvenanceConfig
 
 T = TypeVar("T")
@@ -45,6 +52,9 @@ class Config:
     server: ServerConfig = ServerConfig()
     stream: StreamConfig = StreamConfig()
     portrait: PortraitConfig = PortraitConfig()
+    agents: AgentsConfig = AgentsConfig()
+    outputs: OutputsConfig = OutputsConfig()
+    observe: ObserveConfig = ObserveConfig()
     provenance: ProvenanceConfig = ProvenanceConfig()
 
     @property

@@ -1,0 +1,87 @@
+"""All sessions of one process: who may still open one, who is at it, and an end for those that nobody has a use for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from engine.engine import Engine
+from streaming.config import ServerConfig, StreamConfig
+from streaming.guard import Refusal
+from streaming.live import Live, Options, Watcher
+from streaming.peer import Peer
+
+REAP_S: Final = 1.0
+
+
+class Hub:
+    """Lives and their peers, on the event loop. ``watchers`` hear of every Live: add to it before the first opens."""
+
+    def __init__(self, engine: Engine, server: ServerConfig, stream: StreamConfig) -> None:
+        self.engine, self.server, self.stream = engine, server, stream
+        self.lives: dict[str, Live] = {}
+        self.peers: dict[str, Peer] = {}
+        self.watchers: list[Watcher] = []
+        self.draining = False  # told to stop: what runs goes on, nothing new begins
+        self._reaper: asyncio.Task[None] | None = None
+
+    def open(self, options: Options) -> Live:
+        """A new session, painting. Raises Refusal when all places are taken."""
+        if self.draining:
+            raise Refusal(503, "draining", "this server is about to stop and takes no new sessions")
+        if len(self.lives) >= self.server.max_sessions:
+            full = f"all {self.server.max_sessions} sessions are taken; try again when someone has left"
+            raise Refusal(503, "full", full, {"Retry-After": "5"})
+        live = Live(self.engine, options, self.stream, tuple(self.watchers), self._forget)
+        self.lives[live.id] = live
+        live.start()
+        return live
+
+    def connect(self, live: Live, *, steers: bool = True) -> Peer:
+        """A WebRTC connection to ``live``; its ``answer`` comes next."""
+        peer = Peer(live, self.server, self.stream, self._leave, steers=steers)
+        self.peers[peer.id] = peer
+        return peer
+
+    def get(self, name: str) -> Live:
+        """The session with this id. Raises Refusal when there is none."""
+        live = self.lives.get(name)
+        if live is None or live.closing:
+            raise Refusal(404, "no_session", "no such session; it may have ended already")
+        return live
+
+    async def end(self, name: str, why: str) -> None:
+        """Ends a session and everybody's connection to it. Raises Refusal when there is none."""
+        live = self.get(name)
+        peers = [peer for peer in self.peers.values() if peer.live is live]
+        await asyncio.gather(live.close(why), *(peer.close(why) for peer in peers))
+
+    async def start(self) -> None:
+        """Begins to look after sessions that nobody holds."""
+        self._reaper = asyncio.get_running_loop().create_task(self._reap())
+
+    async def stop(self, why: str = "the server stops") -> None:
+        """Ends all of them."""
+        self.draining = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        peers, lives = tuple(self.peers.values()), tuple(self.lives.values())
+        await asyncio.gather(*(peer.close(why) for peer in peers), *(live.close(why) for live in lives))
+
+    async def _reap(self) -> None:
+        """Ends what has had no viewer, no agent and no output for ``linger_s``."""
+        alone: dict[str, float] = {}
+        while True:
+            await asyncio.sleep(REAP_S)
+            now = time.monotonic()
+            alone = {name: alone.get(name, now) for name, live in self.lives.items() if not live.held}
+            for name, since in alone.items():
+                if now - since > self.server.linger_s:
+                    self.lives[name].end(f"nobody was there for {self.server.linger_s:g} s")
+
+    def _forget(self, live: Live) -> None:
+        self.lives.pop(live.id, None)
+
+    def _leave(self, peer: Peer) -> None:
+        self.peers.pop(peer.id, None)

@@ -1,0 +1,331 @@
+"""One running avatar: a voice in, pictures and that voice out, to any number of outlets. No sockets, no WebRTC.
+
+Whoever has a voice gives it to ``Live``: a microphone through ``hear`` (with its place on the sender's timeline), an
+agent by a Source that is asked for speech at the pace of time. Whoever wants the pictures adds an Outlet. Everything
+here runs on the event loop, except where a method says otherwise; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.audio.gate import gate
+from engine.engine import Engine
+from engine.viewpoint import Viewpoint
+from streaming import protocol
+from streaming.config import StreamConfig
+from streaming.micclock import MicClock
+from streaming.protocol import ProtocolError
+from streaming.tracks import OutFrame
+from streaming.worker import SessionWorker
+
+log = logging.getLogger(__name__)
+Voice = NDArray[np.float32]
+Tell = Callable[[str], None]  # takes one encoded message of the protocol
+TICK_S: Final = 0.02
+JOIN_S: Final = 5.0
+
+
+class EngineFailure(RuntimeError):
+    """The engine could not open, or go on with, a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a client may choose when it opens a session. ``alpha``: pictures carry their transparency below them."""
+
+    avatar: str
+    framing: str
+    seed: int
+    marker: bool = False
+    alpha: bool = False
+
+
+class Outlet(Protocol):
+    """Takes what a Live gives out, on the event loop, and must neither wait nor raise.
+
+    A frame's ``i420`` stays intact for six more frames (240 ms): who keeps it longer copies it.
+    """
+
+    def frame(self, frame: OutFrame) -> None:
+        """One more frame, with the voice that belongs to it."""
+
+    def voice(self, voice: Voice) -> None:
+        """(n,) more of the voice that goes out, as it comes in: before the frames that belong to it."""
+
+    def ended(self, why: str) -> None:
+        """The session is over: nothing more comes."""
+
+
+class Source(Protocol):
+    """Speech that comes from elsewhere than a microphone, asked for at the pace of time, on the event loop."""
+
+    def take(self, count: int, position: int) -> Voice:
+        """(count,) 48 kHz samples for the media time that begins at ``position`` (48 kHz samples); silence where there
+        is nothing to say."""
+
+    def shown(self, frame: OutFrame) -> None:
+        """``frame`` is painted: what was taken for up to its end is being seen and heard."""
+
+    def interrupted(self) -> None:
+        """Somebody stopped the avatar: what is still to be said is not said."""
+
+
+class Watcher(Protocol):
+    """Hears of every Live of a Hub, for figures and logs; must neither wait nor raise."""
+
+    def opened(self, live: Live) -> None: ...
+    def frame(self, live: Live, frame: OutFrame) -> None: ...
+    def closed(self, live: Live, why: str) -> None: ...
+
+
+class Live:
+    """Lives from ``start`` to ``close``."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: Options,
+        stream: StreamConfig,
+        watchers: tuple[Watcher, ...] = (),
+        on_closed: Callable[[Live], None] = lambda live: None,
+    ) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self.options = options
+        self.born = time.monotonic()
+        self.worker = SessionWorker(
+            engine, options.avatar, options.framing, options.seed, self,
+            marker=options.marker, max_backlog_ms=stream.max_backlog_ms,
+        )  # fmt: skip
+        self.clock = MicClock(self.born, stream.mic_slack_ms / 1000)
+        self.outlets: list[Outlet] = []
+        self.failure: Exception | None = None
+        self.muted = False
+        self.opened_as: tuple[str, str, Viewpoint] | None = None  # avatar, framing, viewpoint; None while loading
+        self.shown_pts = -1  # of the last frame that was painted
+        self._watchers, self._on_closed = watchers, on_closed
+        self._loop = asyncio.get_running_loop()
+        self._tellers: list[Tell] = []
+        self._source: Source | None = None
+        self._ears: list[Callable[[Voice], None]] = []  # who hears the microphone while a source speaks
+        self._edge = 0  # 48 kHz samples given to the worker so far
+        self._hushed: int | None = None  # the interruption that cuts the voice that goes out
+        self._open = True  # whether the last of it went out
+        self._time: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._closed: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        """Begins to paint."""
+        self.worker.start()
+        self._time = self._loop.create_task(self._keep_time())
+        for watcher in self._watchers:
+            watcher.opened(self)
+
+    @property
+    def edge(self) -> int:
+        """Media time that the voice has reached, in 48 kHz samples."""
+        return self._edge
+
+    @property
+    def lookahead(self) -> int:
+        """48 kHz samples by which frames are behind their voice; 0 until the session is open."""
+        return self.worker.lookahead
+
+    # Who gets what goes out.
+
+    def add(self, outlet: Outlet) -> None:
+        """From now on ``outlet`` gets frames and voice."""
+        self.outlets.append(outlet)
+
+    def remove(self, outlet: Outlet) -> None:
+        """``outlet`` gets nothing more; one that is not there is no mistake."""
+        with contextlib.suppress(ValueError):
+            self.outlets.remove(outlet)
+
+    def listen(self, tell: Tell) -> None:
+        """From now on ``tell`` gets this session's messages, beginning with its hello."""
+        self._tellers.append(tell)
+        if self.opened_as is not None:
+            tell(self._hello())
+
+    def forget(self, tell: Tell) -> None:
+        """The other way round."""
+        with contextlib.suppress(ValueError):
+            self._tellers.remove(tell)
+
+    def tell(self, message: str) -> None:
+        """Says ``message``, encoded, to everybody who listens."""
+        for tell in tuple(self._tellers):
+            tell(message)
+
+    # What comes in.
+
+    def hear(self, position: int, samples: Voice) -> None:
+        """A microphone's packet: (n,) at 48 kHz, beginning at ``position`` on the sender's own timeline. It is the
+        avatar's voice, unless a Source speaks: then whoever ``overhears`` gets it."""
+        if self._source is not None:
+            for ear in self._ears:
+                ear(samples)
+            return
+        self._push(self.clock.packet(position, samples * (not self.muted), time.monotonic()))
+
+    def speak(self, source: Source | None) -> None:
+        """From now on the avatar speaks what ``source`` says; None: what the microphone hears again."""
+        self._source = source
+
+    @property
+    def held(self) -> bool:
+        """Whether anybody still has to do with it: a Source, or an Outlet that does not say ``holds = False``."""
+        return self._source is not None or any(getattr(outlet, "holds", True) for outlet in self.outlets)
+
+    @property
+    def source(self) -> Source | None:
+        """Who speaks, when it is not the microphone."""
+        return self._source
+
+    def overhear(self, ear: Callable[[Voice], None] | None) -> None:
+        """While a Source speaks, ``ear`` gets what the microphone hears; None ends that."""
+        self._ears = [] if ear is None else [ear]
+
+    def obey(self, message: protocol.Message) -> bool:
+        """Does what a message asks of the session; False when it is for the connection it came on."""
+        match message:
+            case protocol.SetViewpoint(viewpoint, seq):
+                self.worker.look(viewpoint, seq)
+            case protocol.SetAvatar(name):
+                self.worker.change("avatar", avatar=name)
+            case protocol.SetFraming(name):
+                self.worker.change("framing", framing=name)
+            case protocol.SetBackground(backdrop):
+                self.worker.change("background", backdrop=backdrop)
+            case protocol.SetManner(_, changes):
+                self.worker.behave(changes)
+            case protocol.SetText(text):
+                self.worker.tell(text)
+            case protocol.Interrupt():
+                self.interrupt()
+            case protocol.Mute(on):
+                self.muted = on
+            case _:
+                return False
+        return True
+
+    def interrupt(self) -> None:
+        """Stops the mouth, cuts the voice that goes out, and drops what a Source still meant to say; until new speech
+        begins."""
+        self._hushed = self.worker.interrupt()
+        if self._source is not None:
+            self._source.interrupted()
+
+    async def _keep_time(self) -> None:
+        """Media time goes on, microphone or not."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            silence = self.clock.tick(time.monotonic())
+            if self._source is not None and len(silence):
+                self._push(self._source.take(len(silence), self._edge) * (not self.muted))
+            else:
+                self._push(silence)
+
+    def _push(self, voice: Voice) -> None:
+        if not len(voice):
+            return
+        self._edge += len(voice)
+        is_open = self._hushed is None
+        heard = gate(voice, self._open, is_open)
+        self._open = is_open
+        for outlet in tuple(self.outlets):
+            outlet.voice(heard)
+        self.worker.push(voice)
+
+    # The worker's words: called on its thread, and only handed over.
+
+    def frame(self, frame: OutFrame) -> None:
+        """A frame is painted."""
+        self._hand_over(self._painted, frame)
+
+    def opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
+        """The session wears ``avatar`` from the next frame on."""
+        self._hand_over(self._note_opened, avatar, framing, view)
+
+    def refused(self, about: str, problem: Exception) -> None:
+        """A change could not be made; everything stays as it was."""
+        self._hand_over(self.tell, protocol.error(ProtocolError("refused", str(problem)[:500], about)))
+
+    def died(self, problem: Exception) -> None:
+        """The engine cannot go on with this session."""
+        self._hand_over(self._note_failure, problem)
+
+    def _hand_over(self, call: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    def _painted(self, frame: OutFrame) -> None:
+        if self._hushed == frame.interrupts and not frame.stamps["interrupted"]:
+            self._hushed = None
+        self.shown_pts = frame.pts
+        for outlet in tuple(self.outlets):
+            outlet.frame(frame)
+        if self._source is not None:
+            self._source.shown(frame)
+        for watcher in self._watchers:
+            watcher.frame(self, frame)
+
+    def _note_opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
+        self.opened_as = (avatar, framing, view)
+        self.tell(self._hello())
+
+    def _note_failure(self, problem: Exception) -> None:
+        self.failure = problem
+        self.tell(protocol.error(ProtocolError("engine", f"the engine stopped: {str(problem)[:300]}", "session")))
+        self.end("the engine stopped")
+
+    def _hello(self) -> str:
+        assert self.opened_as is not None
+        avatar, framing, view = self.opened_as
+        look = {"yaw": view.yaw, "pitch": view.pitch, "distance": view.distance, "pan": [view.pan_x, view.pan_y]}
+        return protocol.encode("hello", session=self.id, avatar=avatar, framing=framing, viewpoint=look)
+
+    # The end.
+
+    def end(self, why: str) -> None:
+        """Begins to close; ``close`` can be awaited for the end of it."""
+        if self._ending is None:
+            self._ending = self._loop.create_task(self.close(why))
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is over, or nearly."""
+        return self._ending is not None or self._closed is not None
+
+    async def close(self, why: str) -> None:
+        """Ends everything that belongs to the session. A second call waits for the first."""
+        if self._closed is not None:
+            return await asyncio.shield(self._closed)
+        self._closed = self._loop.create_future()
+        log.info("session %s ends: %s", self.id, why)
+        self.tell(protocol.encode("bye", reason=why))
+        self.worker.stop()
+        if self._time is not None:
+            self._time.cancel()
+        for outlet in tuple(self.outlets):
+            outlet.ended(why)
+        self.outlets.clear()
+        if not await self._loop.run_in_executor(None, self.worker.join, JOIN_S):
+            log.warning("session %s: its engine thread has not ended after %g s", self.id, JOIN_S)
+        self._tellers.clear()
+        for watcher in self._watchers:
+            watcher.closed(self, why)
+        self._on_closed(self)
+        self._closed.set_result(None)
