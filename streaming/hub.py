@@ -38,9 +38,9 @@ class Hub:
         live.start()
         return live
 
-    def connect(self, live: Live, *, steers: bool = True) -> Peer:
+    def connect(self, live: Live, *, steers: bool = True, alpha: bool = False) -> Peer:
         """A WebRTC connection to ``live``; its ``answer`` comes next."""
-        peer = Peer(live, self.server, self.stream, self._leave, steers=steers)
+        peer = Peer(live, self.server, self.stream, self._leave, steers=steers, alpha=alpha)
         self.peers[peer.id] = peer
         return peer
 

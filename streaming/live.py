@@ -42,19 +42,20 @@ class EngineFailure(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a client may choose when it opens a session. ``alpha``: pictures carry their transparency below them."""
+    """What a client may choose when it opens a session."""
 
     avatar: str
     framing: str
     seed: int
     marker: bool = False
-    alpha: bool = False
 
 
 class Outlet(Protocol):
     """Takes what a Live gives out, on the event loop, and must neither wait nor raise.
 
-    A frame's ``i420`` stays intact for six more frames (240 ms): who keeps it longer copies it.
+    One that has ``alpha = True`` gets frames with ``stacked``, once the renderer has been told; with ``holds = False``
+    it does not keep a session alive that nobody else has a use for. A frame's ``i420`` stays intact for six more frames
+    (240 ms): who keeps it longer copies it.
     """
 
     def frame(self, frame: OutFrame) -> None:
@@ -118,6 +119,7 @@ class Live:
         self._tellers: list[Tell] = []
         self._source: Source | None = None
         self._ears: list[Callable[[Voice], None]] = []  # who hears the microphone while a source speaks
+        self._clear = False  # whether an outlet wants transparency
         self._edge = 0  # 48 kHz samples given to the worker so far
         self._hushed: int | None = None  # the interruption that cuts the voice that goes out
         self._open = True  # whether the last of it went out
@@ -147,11 +149,20 @@ class Live:
     def add(self, outlet: Outlet) -> None:
         """From now on ``outlet`` gets frames and voice."""
         self.outlets.append(outlet)
+        self._see_through()
 
     def remove(self, outlet: Outlet) -> None:
         """``outlet`` gets nothing more; one that is not there is no mistake."""
         with contextlib.suppress(ValueError):
             self.outlets.remove(outlet)
+            self._see_through()
+
+    def _see_through(self) -> None:
+        """Pictures are painted with their transparency while somebody wants that."""
+        wanted = any(getattr(outlet, "alpha", False) for outlet in self.outlets)
+        if wanted != self._clear:
+            self._clear = wanted
+            self.worker.see_through(wanted)
 
     def listen(self, tell: Tell) -> None:
         """From now on ``tell`` gets this session's messages, beginning with its hello."""

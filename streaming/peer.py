@@ -32,7 +32,7 @@ class Peer:
     """Lives from the offer to ``close``, on the event loop. An Outlet of its Live.
 
     ``steers``: its microphone is the voice, its messages are obeyed, and the Live ends with it. Otherwise it only
-    watches.
+    watches. ``alpha``: it is shown pictures with their transparency (alpha.py).
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class Peer:
         on_closed: Callable[[Peer], None] = lambda peer: None,
         *,
         steers: bool = True,
+        alpha: bool = False,
     ) -> None:
         self.id = live.id if steers else secrets.token_urlsafe(12)
         self.live = live
         self.steers = steers
+        self.alpha = alpha
         self._server, self._stream, self._on_closed = server, stream, on_closed
         self._loop = asyncio.get_running_loop()
         self._born = time.monotonic()
@@ -131,7 +133,9 @@ class Peer:
     def frame(self, frame: OutFrame) -> None:
         """A frame for the video track."""
         self._queue.delay = self.live.lookahead
-        self._queue.put(replace(frame, stamps=dict(frame.stamps)))  # each connection adds its own
+        picture = frame.stacked if self.alpha else frame.i420
+        if picture is not None:  # the first ones may have been painted before anybody wanted their transparency
+            self._queue.put(replace(frame, i420=picture, stamps=dict(frame.stamps)))  # each connection adds its own
 
     def voice(self, voice: Voice) -> None:
         """Voice for the audio track."""

@@ -66,7 +66,7 @@ def _read_offer(body: bytes) -> tuple[str | None, Options]:
         fields.setdefault("sdp", "")
     kinds: dict[str, tuple[type, Any]] = {
         "sdp": (str, None), "type": (str, None), "avatar": (str, ""), "framing": (str, FRAMINGS[0]),
-        "seed": (int, 0), "marker": (bool, False), "alpha": (bool, False),
+        "seed": (int, 0), "marker": (bool, False),
     }  # fmt: skip
     values: dict[str, Any] = {}
     for name, (kind, default) in kinds.items():
@@ -84,5 +84,5 @@ def _read_offer(body: bytes) -> tuple[str | None, Options]:
         raise Refusal(400, "bad_field", f'"framing" must be one of {", ".join(FRAMINGS)}')
     if not 0 <= values["seed"] < 2**31:
         raise Refusal(400, "bad_field", '"seed" must be 0..2147483647')
-    options = Options(values["avatar"], values["framing"], values["seed"], values["marker"], values["alpha"])
+    options = Options(values["avatar"], values["framing"], values["seed"], values["marker"])
     return (values["sdp"] if values["type"] == "offer" else None), options

@@ -36,6 +36,7 @@ class OutFrame:
     stamps: dict[str, Any]
     interrupts: int = 0  # interruptions that it knows of
     voice: Voice | None = None  # (1920,) 48 kHz, what is heard while it is seen
+    stacked: NDArray[np.uint8] | None = None  # (3 H, W) with its transparency (alpha.py), where somebody wants that
 
 
 @dataclass(frozen=True, slots=True)

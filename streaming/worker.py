@@ -21,6 +21,8 @@ from engine.render.picture import Renderer
 from engine.session import Frame, Session
 from engine.viewpoint import Viewpoint
 from engine.watermark import Mark
+from kernels.yuv import to_i420
+from streaming.alpha import over, stack
 from streaming.marker import OnsetFinder, paint
 from streaming.tracks import OutFrame
 
@@ -59,7 +61,9 @@ class SessionWorker:
         self._engine, self._listener, self._seed = engine, listener, seed
         self._avatar, self._framing = avatar, framing
         self._coming = avatar  # the one that is being put on
+        self._clear = False  # whether pictures are painted with nothing behind them
         self._backdrop = engine.backdrop
+        self._behind: NDArray[np.uint8] | None = None  # I420: laid behind pictures that are painted without it
         self._onsets = OnsetFinder() if marker else None
         self._backlog = max(int(max_backlog_ms * VOICE_RATE / 1000), 2 * VOICE_FRAME)
         self._wake = threading.Condition()
@@ -142,6 +146,10 @@ class SessionWorker:
         that cannot be."""
         OPENERS.submit(self._prepare, about, avatar, framing, backdrop)
 
+    def see_through(self, on: bool) -> None:
+        """From some frame on, pictures also come with their transparency (OutFrame.stacked), or do not any more."""
+        OPENERS.submit(self._prepare_clear, on)
+
     def stop(self) -> None:
         """Asks the thread to end after the frame it is at."""
         with self._wake:
@@ -196,12 +204,21 @@ class SessionWorker:
         if frame is None:
             return None
         pts = frame.pts + self._left_out_before(frame.pts) // VOICE_RATIO
+        i420, stacked = self._dress(frame)
         stamps = {"pts": pts, **self._stamps(frame, start)}
         if self._onsets is not None:
             onset = self._onsets.step(frame.voice)
-            paint(frame.i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
+            paint(i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
         self._painted += 1
-        return OutFrame(pts, frame.i420, stamps, session.controls.manner.interrupts, frame.voice)
+        return OutFrame(pts, i420, stamps, session.controls.manner.interrupts, frame.voice, stacked)
+
+    def _dress(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """The picture before its background, and the same with its transparency where it was painted without one."""
+        if frame.cutout is None:
+            return frame.i420, None
+        alpha = np.ascontiguousarray(frame.cutout[..., 3])
+        i420 = frame.i420 if self._behind is None else over(frame.i420, alpha, self._behind)
+        return i420, stack(frame.i420, alpha)
 
     def _apply(self, session: Session) -> None:
         """Hands the session what was asked for since the last frame."""
@@ -250,23 +267,43 @@ class SessionWorker:
             self._engine.meta(avatar)  # ids alone: a client must not be able to name a folder of this machine
             renderer = self._engine.renderer(avatar, framing, seed=self._seed, backdrop=self._backdrop)
             mark = self._engine.mark(avatar, self._seed)
+            picture = self._engine.behind(self._backdrop, avatar)
         except (ValueError, OSError) as problem:
             self._listener.refused(about, problem)
             return
         self._coming = avatar
         with self._wake:
-            self._jobs.append(lambda session: self._wear(session, renderer, mark, avatar, framing))
+            self._jobs.append(lambda session: self._wear(session, renderer, mark, avatar, framing, picture))
             self._wake.notify()
 
     def _prepare_backdrop(self, backdrop: Backdrop) -> None:
         """Avatars that come later get it too."""
         self._backdrop, picture = backdrop, self._engine.behind(backdrop, self._coming)
         with self._wake:
-            self._jobs.append(lambda session: session.parts.renderer.show(Backdrop("image", picture=picture)))
+            self._jobs.append(lambda session: self._show(session, picture))
             self._wake.notify()
 
-    def _wear(self, session: Session, renderer: Renderer, mark: Mark | None, avatar: str, framing: str) -> None:
+    def _prepare_clear(self, on: bool) -> None:
+        """The background is painted by the renderer, or laid behind its cutout here."""
+        picture = self._engine.behind(self._backdrop, self._coming)
+        with self._wake:
+            self._clear = on
+            self._jobs.append(lambda session: self._show(session, picture))
+            self._wake.notify()
+
+    def _show(self, session: Session, picture: NDArray[np.uint8]) -> None:
+        """Puts ``picture`` (H,W,3) behind the avatar from the next frame on."""
+        renderer = session.parts.renderer
+        self._behind = to_i420(picture, np.empty((renderer.size[0] * 3 // 2, renderer.size[1]), np.uint8))
+        renderer.show(Backdrop("transparent") if self._clear else Backdrop("image", picture=picture))
+
+    def _wear(
+        self, session: Session, renderer: Renderer, mark: Mark | None, avatar: str, framing: str,
+        picture: NDArray[np.uint8],
+    ) -> None:  # fmt: skip
         session.wear(renderer, mark)
+        if self._clear:
+            self._show(session, picture)
         if framing != self._framing:
             session.control(replace(session.controls, viewpoint=renderer.default_viewpoint()))
         self._avatar, self._framing = avatar, framing

@@ -86,12 +86,14 @@ class DoubleSession:
         y, x = np.ogrid[:side, :side]
         cx, cy, r = side * (0.5 + 0.3 * view.yaw), side * (0.55 - 0.3 * view.pitch), side * 0.36 / view.distance
         head = (x - cx) ** 2 + ((y - cy) * 0.8) ** 2 < r * r
-        luma[:] = 40 + self._grain
+        clear = renderer.backdrop.transparent
+        luma[:] = 16 if clear else 40 + self._grain
         luma[head] = (150 if renderer.avatar == "ada" else 110) + self._grain[head]
         half = int(r * (0.04 + min(float(np.sqrt(np.mean(voice**2))) * 3, 0.4)))
         top, left = int(cy + r * 0.45), int(cx - r * 0.3)
         luma[max(top - half, 0) : top + half, max(left, 0) : left + int(r * 0.6)] = 60
-        picture[side:] = 118
+        picture[side:] = 128 if clear else 118
+        cutout = np.dstack([luma] * 3 + [head.astype(np.uint8) * 255]) if clear else None
         time.sleep(max(self.cost_s - (time.perf_counter() - start), 0))
         took = (time.perf_counter() - start) * 1e3
         pts, self.painted = frame_pts(self.painted), self.painted + 1
@@ -105,7 +107,7 @@ class DoubleSession:
             "yuv": 0.4,
         }
         motion, viseme, seq = Motion.rest(), np.zeros(15, np.float32), self.controls.seq
-        return Frame(pts, picture, voice, motion, view, 0.0, viseme, seq, stages, self.hushed)
+        return Frame(pts, picture, voice, motion, view, 0.0, viseme, seq, stages, self.hushed, cutout)
 
 
 @dataclass
