@@ -24,7 +24,7 @@ $(VENV)/.dev: $(VENV)/.default
 	@touch $@
 
 test: $(VENV)/.dev lint          ## lint, types, and the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
