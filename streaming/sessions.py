@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from streaming.avatars import Avatars
-from streaming.guard import RateLimit, Refusal, client_address
+from streaming.guard import RateLimit, Refusal, client_address, is_private
 from streaming.hub import Hub
 from streaming.live import EngineFailure, Options
 from streaming.protocol import FRAMINGS
@@ -27,7 +27,22 @@ class Sessions:
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """What this answers."""
-        return [web.post("/v1/sessions", self._open), web.delete("/v1/sessions/{id}", self._close)]
+        return [
+            web.get("/v1/sessions", self._list),
+            web.post("/v1/sessions", self._open),
+            web.delete("/v1/sessions/{id}", self._close),
+        ]
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        """Oldest first. Whoever knows a session's id may do with it what he likes, so strangers are told of none."""
+        if not is_private(self._hub.server):
+            raise Refusal(403, "not_private", "sessions are listed only on a server that this machine alone reaches")
+        now, lives = time.monotonic(), self._hub.lives.values()
+        found = [
+            {"id": x.id, "avatar": (x.opened_as or (x.options.avatar,))[0], "age_s": round(now - x.born, 1)}
+            for x in lives
+        ]
+        return web.json_response({"sessions": found})
 
     async def _open(self, request: web.Request) -> web.StreamResponse:
         server = self._hub.server
