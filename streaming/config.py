@@ -1,10 +1,28 @@
-"""Settings of everything that talks to the outside: ``[server]``, ``[stream]``, ``[portrait]``, ``[agents]``,
+"""Settings of everything that talks to the outside: ``[server]``, ``[limits]``, ``[stream]``, ``[portrait]``, ``[agents]``,
 ``[outputs]`` and ``[observe]`` of config.toml."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class TokenConfig:
+    """A token with a name of its own, for one customer or one service: it reaches only the sessions it opened."""
+
+    name: str  # what logs and limits call it
+    secret: str = field(default="", repr=False)  # of 16 characters or more
+    file: str = ""  # or the file that holds it
+    scopes: tuple[str, ...] = ("open", "watch", "speak", "output", "portrait", "mint")  # what it is good for
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.isprintable() or len(self.name) > 64:
+            raise ValueError("server.tokens: a token needs a name of 1 to 64 characters")
+        if bool(self.secret) == bool(self.file):
+            raise ValueError(f'server.tokens: "{self.name}" needs either a secret or a file that holds it')
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +31,18 @@ class ServerConfig:
 
     host: str = "127.0.0.1"  # address to listen on; anything but loopback needs `token` and TLS (or `behind_proxy`)
     port: int = 8765  # TCP port of the page and of signalling; 0 takes any free port
-    token: str = ""  # shared secret asked for by /v1; empty on loopback means open to this machine
+    token: str = field(default="", repr=False)  # asked for by /v1; empty on loopback means open to this machine
+    token_file: str = ""  # or the file that holds it: others on this machine must not be able to read that
+    tokens: tuple[TokenConfig, ...] = ()  # more tokens, each with a name and scopes
+    token_key: str = field(default="", repr=False)  # signs short-lived tokens; empty: a new one each start
+    token_key_file: str = ""  # or the file that holds it
     tls_cert: str = ""  # PEM file of the certificate chain; browsers give no microphone to http:// on a LAN
     tls_key: str = ""  # PEM file of its private key
     behind_proxy: bool = False  # true: a reverse proxy in front ends TLS, so plain http is fine here
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")  # whose X-Forwarded-For is believed, behind_proxy
+    names: tuple[str, ...] = ()  # host names that are answered; empty: any, and loopback's alone on loopback
     allowed_origins: tuple[str, ...] = ()  # other origins whose pages may open sessions, as "https://host:port"
+    embed_origins: tuple[str, ...] = ()  # origins whose pages may show ours in a frame
     stun: tuple[str, ...] = ()  # STUN servers as "stun:host:port"; only needed across a NAT
     turn_url: str = ""  # TURN server as "turn:host:port?transport=udp"
     turn_user: str = ""
@@ -31,10 +56,53 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"server.port must be 0..65535, got {self.port}")
+        for kind in ("allowed_origins", "embed_origins"):
+            for origin in getattr(self, kind):
+                if not _is_origin(origin):
+                    raise ValueError(f'server.{kind}: "{origin}" is no origin; write it as "https://host" or with a port')
+        for network in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as problem:
+                raise ValueError(f"server.trusted_proxies: {problem}") from None
+        if len({token.name for token in self.tokens}) < len(self.tokens):
+            raise ValueError("server.tokens: two tokens have the same name")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("server.tls_cert and server.tls_key must be given together")
         if self.max_sessions < 1:
             raise ValueError(f"server.max_sessions must be at least 1, got {self.max_sessions}")
+
+
+def _is_origin(text: str) -> bool:
+    """Whether ``text`` is scheme://host[:port] and nothing more (it goes into a header)."""
+    try:
+        parts = urlsplit(text)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    plain = parts.scheme in ("http", "https") and parts.hostname and f"{parts.scheme}://{parts.netloc}" == text
+    return bool(plain) and port_fits and "@" not in text and not any(mark in text for mark in " ;,*'\"")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What one address, or one token, may take of a server. Nobody is counted on a server for this machine alone."""
+
+    sessions_per_address: int = 8  # at once
+    sessions_per_token: int = 8  # at once, of a named or a short-lived token
+    viewers_per_address: int = 32  # connections that watch, at once
+    requests_per_minute: int = 600  # of one address
+    upload_mb_per_hour: float = 200.0  # of one address
+    failed_tokens_per_minute: int = 10  # of one address; then tokens it never used before are not looked at
+    connections_per_address: int = 128  # TCP, at once
+    connections: int = 1024  # TCP, at once, of everybody
+    idle_s: float = 20.0  # a connection without a whole request for so long is closed
+    body_s: float = 15.0  # a request body that takes longer is refused
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"limits.{name} must be more than 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +186,9 @@ class Settings(Protocol):
 
     @property
     def server(self) -> ServerConfig: ...
+
+    @property
+    def limits(self) -> LimitsConfig: ...
 
     @property
     def stream(self) -> StreamConfig: ...

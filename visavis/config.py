@@ -22,6 +22,7 @@ from engine.config import (
 from engine.motion.behaviour import BehaviourConfig
 from streaming.config import (
     AgentsConfig,
+    LimitsConfig,
     ObserveConfig,
     OutputsConfig,
     PortraitConfig,
@@ -50,6 +51,7 @@ class Config:
     gpu: GpuConfig = GpuConfig()
     watermark: WatermarkConfig = WatermarkConfig()
     server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
     stream: StreamConfig = StreamConfig()
     portrait: PortraitConfig = PortraitConfig()
     agents: AgentsConfig = AgentsConfig()

@@ -17,7 +17,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from streaming import patches
-from streaming.config import AgentsConfig, ObserveConfig, OutputsConfig, PortraitConfig, ServerConfig, StreamConfig
+from streaming.config import AgentsConfig, LimitsConfig, ObserveConfig, OutputsConfig, PortraitConfig, ServerConfig, StreamConfig
 from streaming.portraits import Portraits
 from streaming.server import start
 
@@ -27,6 +27,7 @@ from .double import DoubleEngine
 @dataclass
 class Settings:
     server: ServerConfig = field(default_factory=lambda: ServerConfig(port=0, sessions_per_minute=10_000))
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     portrait: PortraitConfig = field(default_factory=lambda: PortraitConfig(enabled=False))
     agents: AgentsConfig = field(default_factory=AgentsConfig)
