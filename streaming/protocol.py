@@ -21,6 +21,7 @@ VERSION: Final = 1
 MAX_BYTES: Final = 4096
 MAX_TEXT: Final = 2000  # characters of the coming speech
 FRAMINGS: Final = ("upper", "head")
+STATES: Final = ("idle", "listening", "thinking", "speaking")
 
 
 class ProtocolError(ValueError):
@@ -85,9 +86,17 @@ class SetManner:
 
 @dataclass(frozen=True, slots=True)
 class SetText:
-    """What the coming speech says; empty when it is not known any more."""
+    """What the coming speech says; empty when it is not known any more. ``hint``: no error when it cannot be read."""
 
     text: str
+    hint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetState:
+    """What the avatar is at: one of STATES."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +117,9 @@ class Bye:
 
 
 Message = (
-    Hello | SetViewpoint | SetAvatar | SetFraming | SetBackground | SetManner | SetText | Interrupt | Mute | Ping | Bye
-)
+    Hello | SetViewpoint | SetAvatar | SetFraming | SetBackground | SetManner | SetText | SetState | Interrupt | Mute
+    | Ping | Bye
+)  # fmt: skip
 Fields = dict[str, Any]
 
 
@@ -258,6 +268,13 @@ def _read_framing(reader: _Reader) -> SetFraming:
     return SetFraming(name)
 
 
+def _read_state(reader: _Reader) -> SetState:
+    name = reader.text("name")
+    if name not in STATES:
+        raise ProtocolError("bad_field", f'"state.name" must be one of {", ".join(STATES)}', "state")
+    return SetState(name)
+
+
 def _read_background(reader: _Reader) -> SetBackground:
     try:
         backdrop = composite.parse(reader.text("show"), files=False)  # a client must not be able to name a file here
@@ -305,6 +322,7 @@ _READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
     "chance": _read_chance,
     "actions": _read_actions,
     "listening": lambda reader: reader.manner(listening=reader.flag("on")),
+    "state": _read_state,
     "text": lambda reader: SetText(reader.text("text", MAX_TEXT)),
     "interrupt": lambda reader: Interrupt(),
     "mute": lambda reader: Mute(reader.flag("on")),

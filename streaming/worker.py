@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -67,7 +68,7 @@ class SessionWorker:
         self._onsets = OnsetFinder() if marker else None
         self._backlog = max(int(max_backlog_ms * VOICE_RATE / 1000), 2 * VOICE_FRAME)
         self._wake = threading.Condition()
-        self._voice: deque[tuple[Voice, float]] = deque()
+        self._voice: deque[tuple[Voice, float, int]] = deque()  # with when it came, and what it ends (see push)
         self._waiting = 0  # samples in _voice
         self._taken = 0  # samples handed to the session
         self._left_out = 0  # samples it never got
@@ -82,17 +83,21 @@ class SessionWorker:
         self._painted = 0
         self.dropped_ms = 0.0  # voice the engine never heard
         self.lookahead = 0  # samples the engine hears before it paints; known once open
-        self._thread = threading.Thread(target=self._run, name=f"session-{avatar}", daemon=True)
+        context = contextvars.copy_context()  # its lines of log belong to the session
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"session-{avatar}", daemon=True)
 
     def start(self) -> None:
         """Opens the session and steps it from then on."""
         self._thread.start()
 
-    def push(self, voice: Voice) -> None:
-        """Appends 48 kHz voice. Beyond the backlog limit the engine is made to skip ahead: no lips beat late ones."""
+    def push(self, voice: Voice, resumes: bool = False) -> None:
+        """Appends 48 kHz voice. Beyond the backlog limit the engine is made to skip ahead: no lips beat late ones.
+
+        ``resumes``: new speech begins here, and ends all interruptions so far.
+        """
         now = time.monotonic() * 1e3
         with self._wake:
-            self._voice.append((voice, now))
+            self._voice.append((voice, now, self._interrupts if resumes else 0))
             self._waiting += len(voice)
             if self._waiting > self._backlog:
                 self._skip(now)
@@ -100,13 +105,20 @@ class SessionWorker:
 
     def _skip(self, now: float) -> None:
         """Leaves out whole frames of the voice that waits; frames after them carry a pts that has moved on."""
-        waiting = np.concatenate([voice for voice, _ in self._voice])
+        waiting = np.concatenate([voice for voice, _, _ in self._voice])
+        resumed = max(number for _, _, number in self._voice)
         count = len(waiting) // VOICE_FRAME * VOICE_FRAME
-        self._voice = deque([(waiting[count:], now)] if count < len(waiting) else [])
+        self._voice = deque([(waiting[count:], now, resumed)] if count < len(waiting) else [])
+        self._resume(resumed)
         self._waiting -= count
         self._left_out += count
         self._skips.append((self._taken, self._left_out))
         self.dropped_ms += count * 1000 / VOICE_RATE
+
+    def _resume(self, interrupts: int) -> None:
+        """New speech ends the interruptions up to number ``interrupts``, from the next frame on."""
+        if interrupts:
+            self._changes["resumed"] = interrupts
 
     def look(self, view: Viewpoint, seq: int) -> None:
         """Asks for a viewpoint from the next frame on."""
@@ -125,17 +137,20 @@ class SessionWorker:
             self._changes["interrupts"] = self._interrupts
             return self._interrupts
 
-    def tell(self, text: str) -> None:
-        """Says what the coming speech is about, once it is understood; ``Listener.refused`` hears when it is not."""
+    def tell(self, text: str, hint: bool = False) -> None:
+        """Says what the coming speech is about, once it is understood; ``Listener.refused`` hears when it is not,
+        unless it was only a ``hint``."""
         self._texts += 1
-        READERS.submit(self._understand, text, self._texts)
+        READERS.submit(self._understand, text, self._texts, hint)
 
-    def _understand(self, text: str, number: int) -> None:
+    def _understand(self, text: str, number: int, hint: bool) -> None:
+        meaning = None
         try:
             meaning = self._engine.meaning(text) if text.strip() else None
         except (ValueError, OSError) as problem:
-            self._listener.refused("text", problem)
-            return
+            if not hint:
+                self._listener.refused("text", problem)
+                return
         if number == self._texts:
             self.behave({"meaning": meaning})
 
@@ -191,9 +206,10 @@ class SessionWorker:
             with self._wake:
                 if not self._voice:
                     return
-                voice, arrived = self._voice.popleft()
+                voice, arrived, resumed = self._voice.popleft()
                 self._waiting -= len(voice)
                 self._taken += len(voice)
+                self._resume(resumed)
             session.push_voice(voice)
             self._arrivals.append((self._taken, arrived))
 
@@ -240,7 +256,8 @@ class SessionWorker:
             return self._skips[0][1]
 
     def _stamps(self, frame: Frame, start: float) -> dict[str, object]:
-        """When the middle of the frame's voice arrived, when work on it began and ended (server ms)."""
+        """When the middle and the last of the voice that the frame needs arrived, when work on it began and ended
+        (server ms)."""
         middle = frame.pts * VOICE_RATIO + VOICE_FRAME // 2
         while len(self._arrivals) > 1 and self._arrivals[0][0] < middle:
             self._arrivals.popleft()
@@ -249,6 +266,7 @@ class SessionWorker:
         return {
             "seq": frame.control_seq,
             "arrived": arrived,
+            "whole": self._arrivals[-1][1] if self._arrivals else start,
             "start": start,
             "done": time.monotonic() * 1e3,
             "stages": stages,

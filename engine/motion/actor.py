@@ -72,7 +72,7 @@ class Actor:
     def prepare(self, manner: Manner, speech: float, places: Places, state: ActorState) -> ActorState:
         """Moves turn and manner on by one frame, before the lips are made."""
         aim = _aim(manner, places)
-        state.turn = turn_step(state.turn, speech, manner.interrupts, FRAME_SECONDS)
+        state.turn = turn_step(state.turn, speech, manner.interrupts, FRAME_SECONDS, manner.resumed)
         state.manner.follow(manner, aim, FRAME_SECONDS)
         share = HEAD_FOLLOWS[0] + (HEAD_FOLLOWS[1] - HEAD_FOLLOWS[0]) * state.manner.held
         state.follow.follow([-share * aim[1], share * aim[0]], HEAD_HALF_LIFE, FRAME_SECONDS)

@@ -37,8 +37,10 @@ class Manner:
     front looks there. ``head`` and ``gesture`` scale how far head and arms move, 1 as generated. ``style``: STYLE, each
     in [0, 1]. ``actions``: ARKit action names with weights that are shown whatever else the face does. ``meaning``: the
     semantic vector of the coming speech (engine/motion/semantics.py), None when unknown. ``listening``: the other one
-    talks. ``temperature``: how varied, 0 always the likeliest. ``seed``: restarts the randomness when it changes.
-    ``interrupts``: counts interruptions; one more than before stops the mouth.
+    talks. ``thinking``: an answer is being found (engine/motion/think.py). ``temperature``: how varied, 0 always the
+    likeliest. ``seed``: restarts the randomness when it changes. ``interrupts``: counts interruptions; one more than
+    before stops the mouth. ``resumed``: the last of them that is over because new speech was announced; without, it is
+    over when a voice is heard after a pause.
     """
 
     emotion: str = "neutral"
@@ -50,9 +52,11 @@ class Manner:
     actions: tuple[tuple[str, float], ...] = ()
     meaning: tuple[float, ...] | None = None
     listening: bool = False
+    thinking: bool = False
     temperature: float = 1.0
     seed: int | None = None
     interrupts: int = 0
+    resumed: int = 0
 
     def __post_init__(self) -> None:
         check(self.emotion, self.intensity)

@@ -1,6 +1,7 @@
 """Whose turn it is: speaking, listening or idle from the VAD, and what an interruption does to it.
 
-An interruption hushes the avatar: its mouth closes and its voice is cut, until the voice has paused and begins anew.
+An interruption hushes the avatar: its mouth closes and its voice is cut, until the voice has paused and begins anew, or
+until whoever sends the voice says that it does.
 """
 
 from __future__ import annotations
@@ -52,15 +53,16 @@ class TurnState:
         return min(max(float(self.hushing.value[0]), 0.0), 1.0)
 
 
-def turn_step(state: TurnState, speech: float, interrupts: int, dt: float) -> TurnState:
-    """Moves on by ``dt`` seconds. ``speech``: the VAD's probability; ``interrupts``: how many there have been."""
+def turn_step(state: TurnState, speech: float, interrupts: int, dt: float, resumed: int = 0) -> TurnState:
+    """Moves on by ``dt`` seconds. ``speech``: the VAD's probability; ``interrupts``: how many there have been;
+    ``resumed``: the last of them that new speech was announced after."""
     state.quiet_for = 0.0 if speech >= SPEECH_OFF else state.quiet_for + dt
     fall = 1.0 - math.exp(-dt / HEARD_FALL)
     state.heard = speech if speech >= state.heard else state.heard + (speech - state.heard) * fall
     if interrupts != state.interrupts:
         state.interrupts, state.hushed, state.paused = interrupts, True, False
     state.paused = state.paused or state.quiet_for >= PAUSE
-    if state.hushed and state.paused and speech >= SPEECH_ON:
+    if state.hushed and (resumed >= interrupts or (state.paused and speech >= SPEECH_ON)):
         state.hushed = False
     if speech >= SPEECH_ON:
         state.speaking = True
