@@ -7,10 +7,12 @@ import time
 from typing import Final
 
 from engine.engine import Engine
-from streaming.config import ServerConfig, StreamConfig
-from streaming.guard import Refusal
+from streaming.config import LimitsConfig, ServerConfig, StreamConfig
+from streaming.guard import Refusal, is_private
+from streaming.limits import Limits
 from streaming.live import Live, Options, Watcher
 from streaming.peer import Peer
+from streaming.tokens import Asker, asking
 
 REAP_S: Final = 1.0
 
@@ -22,24 +24,28 @@ class Hub:
         self.engine, self.server, self.stream = engine, server, stream
         self.lives: dict[str, Live] = {}
         self.peers: dict[str, Peer] = {}
+        self.owners: dict[str, Asker | None] = {}  # who opened each of the lives; None: this process did
+        self.limits = Limits(LimitsConfig(), is_private(server))
         self.watchers: list[Watcher] = []
         self.draining = False  # told to stop: what runs goes on, nothing new begins
+        self._guests: dict[Peer, Asker | None] = {}  # who watches without having opened
         self._reaper: asyncio.Task[None] | None = None
 
     def open(self, options: Options) -> Live:
-        """A new session, painting. Raises Refusal when all places are taken."""
+        """A new session, painting. Raises Refusal when all places are taken, or all that the asker may have."""
         if self.draining:
             raise Refusal(503, "draining", "this server is about to stop and takes no new sessions")
         if len(self.lives) >= self.server.max_sessions:
             full = f"all {self.server.max_sessions} sessions are taken; try again when someone has left"
             raise Refusal(503, "full", full, {"Retry-After": "5"})
+        self.limits.session(asking.get(), self.owners.values())
         live = Live(self.engine, options, self.stream, tuple(self.watchers), self._forget)
-        self.lives[live.id] = live
+        self.lives[live.id], self.owners[live.id] = live, asking.get()
         live.start()
         return live
 
     def connect(self, live: Live, *, steers: bool = True, alpha: bool = False) -> Peer:
-        """A WebRTC connection to ``live``; its ``answer`` comes next."""
+        """A WebRTC connection to ``live``; its ``answer`` comes next. Raises Refusal for one viewer too many."""
         peer = Peer(live, self.server, self.stream, self._leave, steers=steers, alpha=alpha)
         self.peers[peer.id] = peer
         return peer
@@ -82,6 +88,8 @@ class Hub:
 
     def _forget(self, live: Live) -> None:
         self.lives.pop(live.id, None)
+        self.owners.pop(live.id, None)
 
     def _leave(self, peer: Peer) -> None:
         self.peers.pop(peer.id, None)
+        self._guests.pop(peer, None)

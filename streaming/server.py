@@ -21,7 +21,8 @@ from engine.engine import Engine
 from streaming import patches
 from streaming.app import Server
 from streaming.config import ServerConfig, Settings
-from streaming.guard import ServeError, check_bind, is_loopback
+from streaming.guard import ServeError, check_bind, is_loopback, is_private, with_secrets
+from streaming.limits import bound_connections
 from streaming.portraits import Portraits
 
 log = logging.getLogger(__name__)
@@ -58,11 +59,15 @@ async def _serve(config: Settings, engine: Engine, open_browser: bool, ready: Ca
 
 async def start(config: Settings, engine: Engine, portraits: Portraits | None = None) -> tuple[web.AppRunner, str]:
     """Listens, and returns the runner (``cleanup`` ends everything) and the page's address."""
-    server = config.server
+    server = with_secrets(config.server)
     portraits = portraits or Portraits(config.portrait, engine)
     application = Server(engine, config, portraits).application()
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
+    runner = web.AppRunner(
+        application, access_log=None, shutdown_timeout=5.0, keepalive_timeout=config.limits.idle_s, lingering_time=2.0
+    )
     await runner.setup()
+    assert runner.server is not None
+    bound_connections(runner.server, config.limits, not is_private(server) and not server.behind_proxy)
     site = web.TCPSite(runner, server.host, server.port, ssl_context=_tls(server), reuse_address=True)
     try:
         await site.start()
