@@ -22,6 +22,7 @@ from streaming.tokens import Tokens
 from streaming.upload import Upload
 
 WEB: Final = Path(__file__).parent / "web"
+HUB: Final = web.AppKey("hub", Hub)
 
 
 class Routes(Protocol):
@@ -50,7 +51,9 @@ class Server:
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(client_max_size=self._server.max_body_kb * 1024, middlewares=[self._observation.middleware, self.access.guard])
+        around = [self._observation.middleware, self.access.guard]
+        app = web.Application(client_max_size=self._server.max_body_kb * 1024, middlewares=around)
+        app[HUB] = self.hub
         app.router.add_get("/", self._page)
         app.router.add_static("/web", WEB)
         app.router.add_get("/v1/health", self._health)

@@ -44,14 +44,20 @@ class ServerConfig:
     allowed_origins: tuple[str, ...] = ()  # other origins whose pages may open sessions, as "https://host:port"
     embed_origins: tuple[str, ...] = ()  # origins whose pages may show ours in a frame
     stun: tuple[str, ...] = ()  # STUN servers as "stun:host:port"; only needed across a NAT
-    turn_url: str = ""  # TURN server as "turn:host:port?transport=udp"
-    turn_user: str = ""
+    turn: tuple[str, ...] = ()  # TURN servers, the best first: "turn:host:3478", "turns:host:443?transport=tcp"
+    turn_url: str = ""  # one more of them, in front
+    turn_user: str = ""  # of a TURN server with fixed credentials
     turn_credential: str = ""
+    turn_secret: str = ""  # or what it shares with us (coturn: static-auth-secret): credentials that expire are made
+    turn_ttl_s: float = 3600.0  # and for so long they are good
+    public_ip: str = ""  # behind 1:1 NAT, as in most clouds and in containers: the address that others reach us at
+    media_ports: tuple[int, ...] = ()  # first and last UDP port of media, as [40000, 40100]; empty: any
     max_sessions: int = 4  # peers served at once; the next one is told so with a 503
     sessions_per_minute: int = 60  # new sessions one address may ask for in a minute (429 above)
     max_body_kb: int = 128  # largest request body
     connect_timeout_s: float = 10.0  # an offer whose media has not connected after this is dropped
     linger_s: float = 30.0  # a session that neither a viewer, an agent nor an output holds for so long ends
+    drain_s: float = 30.0  # told to stop (SIGTERM), sessions have so long to end by themselves; again: at once
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -69,8 +75,31 @@ class ServerConfig:
             raise ValueError("server.tokens: two tokens have the same name")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("server.tls_cert and server.tls_key must be given together")
+        if not 0 <= self.drain_s <= 86400:
+            raise ValueError(f"server.drain_s must lie in 0..86400, got {self.drain_s}")
         if self.max_sessions < 1:
             raise ValueError(f"server.max_sessions must be at least 1, got {self.max_sessions}")
+        self._check_network()
+
+    def _check_network(self) -> None:
+        for name, kinds in (("stun", ("stun:", "stuns:")), ("turn", ("turn:", "turns:"))):
+            for url in getattr(self, name):
+                if not url.startswith(kinds):
+                    raise ValueError(f'server.{name} takes "{kinds[0]}host:port", got "{url}"')
+        if self.turn_url and not self.turn_url.startswith(("turn:", "turns:")):
+            raise ValueError(f'server.turn_url must be "turn:host:port", got "{self.turn_url}"')
+        if self.turn_secret and (self.turn_user or self.turn_credential):
+            raise ValueError("server.turn_secret makes credentials: leave out server.turn_user and turn_credential")
+        if not 60 <= self.turn_ttl_s <= 86_400:
+            raise ValueError(f"server.turn_ttl_s must lie in 60..86400, got {self.turn_ttl_s:g}")
+        if self.public_ip:
+            try:
+                ipaddress.ip_address(self.public_ip)
+            except ValueError:
+                raise ValueError(f'server.public_ip must be an IP address, got "{self.public_ip}"') from None
+        ports = self.media_ports
+        if ports and (len(ports) != 2 or not 1024 <= ports[0] <= ports[1] <= 65535):
+            raise ValueError(f"server.media_ports must be [first, last] within 1024..65535, got {list(ports)}")
 
 
 def _is_origin(text: str) -> bool:
@@ -111,7 +140,8 @@ class StreamConfig:
 
     codec: str = "vp8"  # "vp8" or "h264": tried first; the other stays as what an old browser may fall back to
     bitrate: int = 2_000_000  # bits per second of video on a good line (2 M suits 512 x 512)
-    bitrate_floor: int = 600_000  # never below this, however bad the line
+    bitrate_start: int = 1_000_000  # what a connection begins with; it grows or falls as the line takes it
+    bitrate_floor: int = 150_000  # never below this, however bad the line
     heartbeat_s: float = 5.0  # a page that has not been heard from for so long is gone
     consent_interval_s: float = 1.0  # seconds between ICE consent checks (aiortc: 5)
     consent_failures: int = 4  # checks lost in a row that end the connection (aiortc: 6)
@@ -124,6 +154,11 @@ class StreamConfig:
         if not 100_000 <= self.bitrate_floor <= self.bitrate:
             raise ValueError(
                 f"stream.bitrate_floor must lie in 100000..stream.bitrate, got {self.bitrate_floor} and {self.bitrate}"
+            )
+        if self.bitrate_start < self.bitrate_floor:
+            raise ValueError(
+                f"stream.bitrate_start must be at least stream.bitrate_floor, got {self.bitrate_start} "
+                f"and {self.bitrate_floor}"
             )
         if not 80 <= self.max_backlog_ms <= 1500:
             raise ValueError(f"stream.max_backlog_ms must lie in 80..1500, got {self.max_backlog_ms}")
@@ -178,7 +213,19 @@ class OutputsConfig:
 class ObserveConfig:
     """What the server tells of itself: metrics, health, logs."""
 
-    metrics: bool = True  # /metrics in Prometheus' text format
+    metrics: bool = True  # /metrics in Prometheus' text format; other machines need a token for it
+    log: str = "text"  # lines of "text", or of "json"
+    log_level: str = "warning"  # "debug", "info", "warning" or "error"
+    access_log: bool = False  # one line a request
+    otlp_endpoint: str = ""  # traces go there ("http://host:4318"); needs the extra "otel"
+    trace_every: int = 250  # one frame in so many is traced by its stages
+
+    def __post_init__(self) -> None:
+        for name, known in (("log", ("text", "json")), ("log_level", ("debug", "info", "warning", "error"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f'observe.{name} must be one of {", ".join(known)}, got "{getattr(self, name)}"')
+        if self.trace_every < 1:
+            raise ValueError(f"observe.trace_every must be at least 1, got {self.trace_every}")
 
 
 class Settings(Protocol):

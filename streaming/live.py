@@ -24,9 +24,10 @@ from engine.engine import Engine
 from engine.viewpoint import Viewpoint
 from streaming import protocol
 from streaming.config import StreamConfig
+from streaming.logs import SESSION
 from streaming.micclock import MicClock
 from streaming.protocol import ProtocolError
-from streaming.tracks import OutFrame
+from streaming.tracks import OutFrame, OutQueue
 from streaming.worker import SessionWorker
 
 log = logging.getLogger(__name__)
@@ -82,12 +83,23 @@ class Source(Protocol):
         """Somebody stopped the avatar: what is still to be said is not said."""
 
 
-class Watcher(Protocol):
-    """Hears of every Live of a Hub, for figures and logs; must neither wait nor raise."""
+class Watcher:
+    """Hears of every Live of a Hub, for figures and logs, on the event loop; must neither wait nor raise."""
 
-    def opened(self, live: Live) -> None: ...
-    def frame(self, live: Live, frame: OutFrame) -> None: ...
-    def closed(self, live: Live, why: str) -> None: ...
+    def opened(self, live: Live) -> None:
+        """A session began."""
+
+    def loaded(self, live: Live) -> None:
+        """It wears the avatar of ``live.opened_as`` now: the first, or another."""
+
+    def frame(self, live: Live, frame: OutFrame) -> None:
+        """A frame was painted."""
+
+    def sent(self, live: Live, frame: OutFrame, queue: OutQueue) -> None:
+        """A connection of it has put ``frame`` on the wire; ``queue`` is what else waits there."""
+
+    def closed(self, live: Live, why: str) -> None:
+        """It is over."""
 
 
 class Live:
@@ -102,6 +114,7 @@ class Live:
         on_closed: Callable[[Live], None] = lambda live: None,
     ) -> None:
         self.id = secrets.token_urlsafe(12)
+        SESSION.set(self.id)  # what this task, and the threads and tasks that it starts, log from here on
         self.options = options
         self.born = time.monotonic()
         self.worker = SessionWorker(
@@ -260,6 +273,11 @@ class Live:
             outlet.voice(heard)
         self.worker.push(voice)
 
+    def sent(self, frame: OutFrame, queue: OutQueue) -> None:
+        """A connection has put ``frame`` on the wire."""
+        for watcher in self._watchers:
+            watcher.sent(self, frame, queue)
+
     # The worker's words: called on its thread, and only handed over.
 
     def frame(self, frame: OutFrame) -> None:
@@ -296,6 +314,8 @@ class Live:
     def _note_opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
         self.opened_as = (avatar, framing, view)
         self.tell(self._hello())
+        for watcher in self._watchers:
+            watcher.loaded(self)
 
     def _note_failure(self, problem: Exception) -> None:
         self.failure = problem

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from streaming.config import ServerConfig
+
 SESSION: ContextVar[str] = ContextVar("session", default="")  # id of the session that is being worked on
 REQUEST: ContextVar[str] = ContextVar("request", default="")  # id of the HTTP request that is being answered
 FORMATS: Final = ("text", "json")
@@ -47,7 +49,15 @@ def setup(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    ACCESS.setLevel(logging.INFO)
     return handler
+
+
+def secrets_of(server: ServerConfig) -> list[str]:
+    """What ``server`` holds that no line may tell."""
+    known: tuple[str, ...] = (server.token, server.token_key, server.turn_credential, server.turn_secret)
+    known += tuple(named.secret for named in server.tokens)
+    return [secret for secret in known if secret]
 
 
 class Context(logging.Filter):

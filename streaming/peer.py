@@ -77,6 +77,16 @@ class Peer:
                 raise EngineFailure(str(self.live.failure)) from problem
             raise
 
+    @property
+    def connection(self) -> RTCPeerConnection:
+        """The connection, for figures."""
+        return self._connection
+
+    @property
+    def queue(self) -> OutQueue:
+        """What waits to be sent."""
+        return self._queue
+
     # What comes in: tracks, time, messages.
 
     def _track(self, track: MediaStreamTrack) -> None:
@@ -149,6 +159,7 @@ class Peer:
         for sender in self._connection.getSenders():
             if sender.kind == "audio" and isinstance(sender, MediaSender):
                 frame.stamps["voice_rtp"] = sender.rtp_time(frame.pts)
+        self.live.sent(frame, self._queue)
         self._stamps.append({k: round(v, 2) if isinstance(v, float) else v for k, v in frame.stamps.items()})
         if len(self._stamps) < STAMPS_AT_ONCE:
             return

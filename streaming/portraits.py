@@ -17,7 +17,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -53,6 +53,7 @@ class Job:
     error: str = ""
     warnings: tuple[str, ...] = ()
     asked: bool = False  # whether anybody has asked how far it is
+    begun: float = field(default_factory=time.monotonic)
     ended: float | None = None  # time.monotonic()
     task: asyncio.Task[None] | None = None
 
@@ -67,6 +68,7 @@ class Portraits:
         self._turn = asyncio.Semaphore(config.at_once)
         self._coming = 0  # photographs that are still on their way in
         self._sweeper: asyncio.Task[None] | None = None
+        self.watchers: list[Callable[[Job], None]] = []  # hear of every enrolment that ended
 
     def start(self) -> None:
         """Lets the engine find the avatars that are kept, and begins to remove those whose time is over."""
@@ -106,6 +108,10 @@ class Portraits:
         if job is not None:
             job.asked = True
         return job
+
+    def states(self) -> list[str]:
+        """Of each enrolment that has not ended: "waiting" or "running"."""
+        return [job.state for job in self._active()]
 
     def ahead(self, job: Job) -> int:
         """Enrolments that must end before this one can begin, those at work included."""
@@ -174,6 +180,8 @@ class Portraits:
             job.photo = b""
             await asyncio.shield(asyncio.to_thread(_remove, work))
             job.state, job.ended, job.task = state, time.monotonic(), None
+            for watcher in self.watchers:
+                watcher(job)
 
     def _keep(self, job: Job, work: Path) -> None:
         """Moves a finished avatar to the others and loads it, so that the first session need not wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -10,6 +11,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 import webbrowser
 from collections.abc import Callable
 from typing import Final
@@ -19,13 +21,15 @@ from aiohttp import web
 
 from engine.engine import Engine
 from streaming import patches
-from streaming.app import Server
+from streaming.app import HUB, Server
 from streaming.config import ServerConfig, Settings
 from streaming.guard import ServeError, check_bind, is_loopback, is_private, with_secrets
+from streaming.hub import Hub
 from streaming.limits import bound_connections
 from streaming.portraits import Portraits
 
 log = logging.getLogger(__name__)
+LOOK_S: Final = 0.1  # how often a server that is about to stop looks whether all sessions have ended
 SWITCH_S: Final = 0.001  # a painting thread gives the event loop its turn after so long (Python's default: 5 ms)
 
 
@@ -43,18 +47,49 @@ def serve(
 
 
 async def _serve(config: Settings, engine: Engine, open_browser: bool, ready: Callable[[str], None]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    loop, stop = asyncio.get_running_loop(), Stop()
+    stop.listen(loop)
     runner, address = await start(config, engine)
     try:
         ready(address)
         if open_browser:
             await loop.run_in_executor(None, webbrowser.open, address)
-        await stop.wait()
+        await stop.told.wait()
+        await drain(runner.app[HUB], config.server.drain_s, stop.now)
     finally:
         await runner.cleanup()
+
+
+class Stop:
+    """What signals ask for: SIGTERM to end when the sessions have, SIGINT or a second signal to end now."""
+
+    def __init__(self) -> None:
+        self.told, self.now = asyncio.Event(), asyncio.Event()
+
+    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hears the signals from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, self.hear, number)
+            except NotImplementedError:  # Windows
+                signal.signal(number, lambda number, _: loop.call_soon_threadsafe(self.hear, number))
+
+    def hear(self, number: int) -> None:
+        """Signal ``number`` came."""
+        if number == signal.SIGINT or self.told.is_set():
+            self.now.set()
+        self.told.set()
+
+
+async def drain(hub: Hub, seconds: float, now: asyncio.Event) -> None:
+    """Takes no new sessions, and waits ``seconds`` at most for those there are; not once ``now`` is set."""
+    hub.draining = True
+    if hub.lives and not now.is_set():
+        log.warning("stopping: waiting up to %g s for sessions to end (%d now)", seconds, len(hub.lives))
+    end = time.monotonic() + seconds
+    while hub.lives and not now.is_set() and time.monotonic() < end:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(now.wait(), min(LOOK_S, max(end - time.monotonic(), 0.0)))
 
 
 async def start(config: Settings, engine: Engine, portraits: Portraits | None = None) -> tuple[web.AppRunner, str]:

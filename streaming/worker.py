@@ -82,9 +82,15 @@ class SessionWorker:
         self._arrivals: deque[tuple[int, float]] = deque()  # (samples taken by then, server ms)
         self._painted = 0
         self.dropped_ms = 0.0  # voice the engine never heard
+        self.clamped = 0  # frames so far whose motion was out of range
         self.lookahead = 0  # samples the engine hears before it paints; known once open
         context = contextvars.copy_context()  # its lines of log belong to the session
         self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"session-{avatar}", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """48 kHz samples that the engine has not taken yet."""
+        return self._waiting
 
     def start(self) -> None:
         """Opens the session and steps it from then on."""
@@ -226,6 +232,7 @@ class SessionWorker:
             onset = self._onsets.step(frame.voice)
             paint(i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
         self._painted += 1
+        self.clamped = frame.clamped
         return OutFrame(pts, i420, stamps, session.controls.manner.interrupts, frame.voice, stacked)
 
     def _dress(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
@@ -83,15 +82,19 @@ def serve(
     renderer: RendererOption = None,
     background: BackgroundOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say when sessions come and go.")] = False,
+    log_format: Annotated[str | None, typer.Option(help="Lines of the log: text or json.")] = None,
 ) -> None:
     """Serve the page: talk in the browser, and the avatar talks with you."""
     from engine.render.composite import parse
+    from streaming import logs
+    from streaming.guard import with_secrets
     from streaming.server import check_port
     from streaming.server import serve as run
     from visavis.config import load
 
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     settings = load(config)
+    observe = replace(settings.observe, log=log_format or settings.observe.log)
+    logs.setup(observe.log, "info" if verbose else observe.log_level, logs.secrets_of(with_secrets(settings.server)))
     server = replace(settings.server, host=host or settings.server.host, port=port or settings.server.port)
     settings = replace(
         settings, server=server, render=pictured(settings.render, renderer, background),
