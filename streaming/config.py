@@ -47,8 +47,8 @@ class ServerConfig:
     turn: tuple[str, ...] = ()  # TURN servers, the best first: "turn:host:3478", "turns:host:443?transport=tcp"
     turn_url: str = ""  # one more of them, in front
     turn_user: str = ""  # of a TURN server with fixed credentials
-    turn_credential: str = ""
-    turn_secret: str = ""  # or what it shares with us (coturn: static-auth-secret): credentials that expire are made
+    turn_credential: str = field(default="", repr=False)
+    turn_secret: str = field(default="", repr=False)  # or what it shares with us (coturn: static-auth-secret): credentials that expire are made
     turn_ttl_s: float = 3600.0  # and for so long they are good
     public_ip: str = ""  # behind 1:1 NAT, as in most clouds and in containers: the address that others reach us at
     media_ports: tuple[int, ...] = ()  # first and last UDP port of media, as [40000, 40100]; empty: any

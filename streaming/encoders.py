@@ -2,7 +2,8 @@
 
 VP8: no denoiser (pictures here have no sensor noise; aiortc's costs 2 dB), fastest real-time speed, constant
 bitrate, key frames only when asked for. H.264: x264 with a fast preset (aiortc leaves it at *medium*), the real
-frame rate, a short rate-control buffer. Nothing here knows about RTP beyond cutting a frame into payloads.
+frame rate, a short rate-control buffer. The bitrate changes without a key frame. Nothing here knows about RTP beyond
+cutting a frame into payloads.
 """
 
 from __future__ import annotations
@@ -24,68 +25,97 @@ from engine.clock import FPS
 
 PAYLOAD_MAX: Final = 1200  # bytes; leaves room for RTP, SRTP and a TURN header in a 1280-byte path MTU
 VIDEO_CLOCK: Final = 90_000  # Hz, the RTP clock of video
+FRAME_TICKS: Final = VIDEO_CLOCK // FPS
+KEY_FRAMES_WORTH: Final = 6  # a key frame of VP8 takes at most the bits of so many frames
 
 
 class VideoEncoder(Protocol):
-    """Turns I420 pictures into RTP payloads. ``bitrate`` may be set at any time."""
+    """Turns I420 pictures into RTP payloads. ``bitrate`` may be set at any time, and costs no key frame."""
 
     bitrate: int
 
-    def encode(self, i420: NDArray[np.uint8], pts: int, key: bool) -> list[bytes]:
-        """(H * 3 / 2, W) u8 at ``pts`` (90 kHz) -> payloads, in order. ``key`` asks for a complete picture."""
+    def encode(self, i420: NDArray[np.uint8], pts: int, key: bool, size: tuple[int, int] | None = None) -> list[bytes]:
+        """(H * 3 / 2, W) u8 at ``pts`` (90 kHz) -> payloads, in order. ``key`` asks for a complete picture; ``size`` is
+        the (width, height) to encode at, even numbers, another one than the picture's where bits are few."""
         ...
 
 
 class _Codec(ABC):
-    """An FFmpeg encoder that is opened again only when the picture's size or the bitrate changes."""
+    """An FFmpeg encoder that is opened again only when the encoded size changes."""
 
     name: str
 
-    def __init__(self, bitrate: int) -> None:
+    def __init__(self, bitrate: int, ceiling: int = 0) -> None:
         self.bitrate = bitrate
+        self._ceiling = max(bitrate, ceiling)
         self._context: VideoCodecContext | None = None
+        self._previous: int | None = None  # pts
 
     @abstractmethod
-    def _options(self) -> dict[str, str]:
-        """FFmpeg options for the bitrate now."""
+    def _open(self, width: int, height: int) -> VideoCodecContext:
+        """A context for the bitrate now."""
 
-    def _encode(self, i420: NDArray[np.uint8], pts: int, key: bool) -> bytes:
-        height, width = i420.shape[0] * 2 // 3, i420.shape[1]
-        context = self._context
-        if context is None or (context.width, context.height, context.bit_rate) != (width, height, self.bitrate):
-            context = self._context = self._open(width, height)
+    @abstractmethod
+    def _follow(self, context: VideoCodecContext, frame: av.VideoFrame, since: int) -> None:
+        """Makes ``context`` keep the bitrate of now; ``frame`` comes ``since`` ticks after the one before."""
+
+    def _encode(self, i420: NDArray[np.uint8], pts: int, key: bool, size: tuple[int, int] | None) -> bytes:
         frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
+        width, height = size or (frame.width, frame.height)
+        if (frame.width, frame.height) != (width, height):
+            frame = frame.reformat(width, height, interpolation="AREA")
+        context = self._context
+        if context is None or (context.width, context.height) != (width, height):
+            context = self._context = self._open(width, height)
         frame.pts = pts
         frame.time_base = fractions.Fraction(1, VIDEO_CLOCK)
         frame.pict_type = PictureType.I if key else PictureType.NONE
+        since = FRAME_TICKS if self._previous is None else min(max(pts - self._previous, 1), 4 * FRAME_TICKS)
+        self._previous = pts
+        self._follow(context, frame, since)
         return b"".join(bytes(packet) for packet in context.encode(frame))
 
-    def _open(self, width: int, height: int) -> VideoCodecContext:
+    def _context_of(self, width: int, height: int, bitrate: int, options: dict[str, str]) -> VideoCodecContext:
         context = av.CodecContext.create(self.name, "w")
         assert isinstance(context, VideoCodecContext)
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        context.bit_rate = self.bitrate
+        context.bit_rate = bitrate
         context.framerate = fractions.Fraction(FPS, 1)
         context.time_base = fractions.Fraction(1, VIDEO_CLOCK)
         context.gop_size = 3000
         context.thread_count = 1 if width * height <= 640 * 480 else 2
-        context.options = self._options()
+        context.options = options
         return context
 
 
 class Vp8Encoder(_Codec):
-    """libvpx VP8 (RFC 6386), packetised as RFC 7741."""
+    """libvpx VP8 (RFC 6386), packetised as RFC 7741.
+
+    FFmpeg hands libvpx its bitrate once. But libvpx shares that bitrate among frames by their durations, so it is told
+    durations in a time of its own: where the rate is half of the first one, frames seem half as long.
+    """
 
     name = "libvpx"
 
-    def __init__(self, bitrate: int) -> None:
-        super().__init__(bitrate)
+    def __init__(self, bitrate: int, ceiling: int = 0) -> None:
+        super().__init__(bitrate, ceiling)
         self._picture_id = random.randrange(1 << 15)
+        self._opened_with = bitrate
+        self._time = 0
 
-    def encode(self, i420: NDArray[np.uint8], pts: int, key: bool) -> list[bytes]:
-        data = self._encode(i420, pts, key)
+    def encode(self, i420: NDArray[np.uint8], pts: int, key: bool, size: tuple[int, int] | None = None) -> list[bytes]:
+        data = self._encode(i420, pts, key, size)
         self._picture_id = (self._picture_id + 1) % (1 << 15)
         return packetize_vp8(data, self._picture_id)
+
+    def _follow(self, context: VideoCodecContext, frame: av.VideoFrame, since: int) -> None:
+        seeming = max(round(since * self.bitrate / self._opened_with), 1)
+        self._time += seeming
+        frame.pts, frame.duration = self._time, seeming
+
+    def _open(self, width: int, height: int) -> VideoCodecContext:
+        self._opened_with, self._time = self.bitrate, 0
+        return self._context_of(width, height, self.bitrate, self._options())
 
     def _options(self) -> dict[str, str]:
         rate = str(self.bitrate)
@@ -102,7 +132,8 @@ class Vp8Encoder(_Codec):
             "undershoot-pct": "100",
             "overshoot-pct": "15",
             "qmin": "4",
-            "qmax": "56",
+            "qmax": "60",
+            "max-intra-rate": str(KEY_FRAMES_WORTH * 100),
         }
 
 
@@ -111,28 +142,36 @@ class H264Encoder(_Codec):
 
     name = "libx264"
 
-    def encode(self, i420: NDArray[np.uint8], pts: int, key: bool) -> list[bytes]:
-        data = self._encode(i420, pts, key)
+    def encode(self, i420: NDArray[np.uint8], pts: int, key: bool, size: tuple[int, int] | None = None) -> list[bytes]:
+        data = self._encode(i420, pts, key, size)
         return list(_AiortcH264._packetize(_AiortcH264._split_bitstream(data)))
 
-    def _options(self) -> dict[str, str]:
-        return {
+    def _follow(self, context: VideoCodecContext, frame: av.VideoFrame, since: int) -> None:
+        context.bit_rate = min(self.bitrate, self._ceiling)  # FFmpeg tells x264 before it hands over the frame
+
+    def _open(self, width: int, height: int) -> VideoCodecContext:
+        options = {
             "preset": "veryfast",
             "tune": "zerolatency",
             "profile": "baseline",
             "level": "31",
-            "maxrate": str(self.bitrate),
-            "bufsize": str(self.bitrate // 4),
+            "maxrate": str(self._ceiling),
+            "bufsize": str(self._ceiling // 4),
             "forced-idr": "1",
         }
+        # Opened below its buffer's rate, x264 would stay at the rate that it was opened with.
+        context = self._context_of(width, height, self._ceiling, options)
+        context.open()
+        return context
 
 
-def open_encoder(mime: str, bitrate: int) -> VideoEncoder:
-    """The encoder for an RTP codec name such as "video/VP8". Raises ValueError for one we do not send."""
+def open_encoder(mime: str, bitrate: int, ceiling: int = 0) -> VideoEncoder:
+    """The encoder for an RTP codec name such as "video/VP8", whose bitrate will never exceed ``ceiling``. Raises
+    ValueError for one we do not send."""
     kinds: dict[str, type[Vp8Encoder] | type[H264Encoder]] = {"video/vp8": Vp8Encoder, "video/h264": H264Encoder}
     if mime.lower() not in kinds:
         raise ValueError(f"no encoder for {mime}; the offer must accept one of {', '.join(kinds)}")
-    return kinds[mime.lower()](bitrate)
+    return kinds[mime.lower()](bitrate, ceiling)
 
 
 def packetize_vp8(data: bytes, picture_id: int) -> list[bytes]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import aioice.ice
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
+import aiortc.rtcrtpsender
 from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 from aiortc.utils import uint16_add
@@ -22,6 +23,7 @@ from aiortc.utils import uint16_add
 from streaming.config import StreamConfig
 from streaming.sender import MediaSender
 
+HISTORY: Final = 512  # sent packets that can be sent again: two seconds at 2 Mbit/s (aiortc: 128)
 _host_addresses: Final = aioice.ice.get_host_addresses
 
 
@@ -57,8 +59,10 @@ def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
 def install(config: StreamConfig) -> None:
     """Puts the replacements in place, for the whole process. Calling it again only updates the settings."""
     MediaSender.bitrate, MediaSender.bitrate_floor = config.bitrate, config.bitrate_floor
+    MediaSender.bitrate_start = config.bitrate_start
     replacements: tuple[tuple[Any, str, Any], ...] = (
         (aiortc.rtcpeerconnection, "RTCRtpSender", MediaSender),
+        (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE", HISTORY),
         (aiortc.rtcrtpreceiver, "JitterBuffer", jitter_buffer),
         (aioice.ice, "get_host_addresses", host_addresses),
         (aioice.ice, "CONSENT_INTERVAL", config.consent_interval_s),

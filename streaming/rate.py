@@ -1,52 +1,183 @@
-"""Video bitrate by hysteresis: a short ladder of rates, few steps, because each costs a key frame.
+"""How many bits a second a line takes, told by what its receiver reports, and what picture that is enough for.
 
-The receiver's estimate (REMB) says little about a line that is not filled: a still picture drags it down to
-what was sent. So it counts as congestion only when it is below what is being sent, or when packets get lost.
-Time is an argument.
+Three witnesses: lost packets (after draft-ietf-rmcat-gcc-02 section 6), the receiver's own estimate (REMB, which
+carries its judgement of delay), and round trips that grow, for receivers that send no estimate. A line that is not
+filled proves nothing: its rate neither falls because little was sent, nor rises beyond what was tried. Time is an
+argument.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
-LOSS_LIMIT: Final = 0.08
-STEP: Final = 0.7
-DOWN_AFTER_S: Final = 1.0  # congestion lasts so long before a step down
-UP_AFTER_S: Final = 10.0  # and the line has been clear so long before a step up
+LOSS_CLEAR: Final = 0.02  # lost packets up to here are no sign of a full line
+LOSS_FULL: Final = 0.10  # and from here on they are; between the two the rate stays
+GROWTH: Final = 1.08  # a second, on a clear line
+NEAR_GROWTH: Final = 1.01  # a second, about where the line was full last time
+FIRST_GROWTH: Final = 1.25  # a second, until the line has once been full
+CUT: Final = 0.85  # of what was sent, when delay grows
+TRIED: Final = 1.5  # the rate rises to at most so many times what was sent lately
+QUEUE_MS: Final = 80.0  # a round trip longer than the shortest by this: packets queue on the way
+ROUND_TRIPS_KEPT_S: Final = 60.0  # the shortest of so long is what the line takes without a queue
+REST_S: Final = 0.5  # between two cuts, beside the round trip: a cut shows in reports only after that
+ENOUGH: Final = 20  # packets that a share of lost ones is told of, at least
 
 
-class BitrateLadder:
-    """``rate`` is the bit/s to encode at; ``update`` moves it one rung at a time between ``floor`` and ``top``."""
+class LossMeter:
+    """Share of packets lost between reports, from their running totals: a report that was itself lost costs nothing."""
 
-    def __init__(self, top: int, floor: int) -> None:
-        rungs = [float(top)]
-        while rungs[-1] * STEP > floor:
-            rungs.append(rungs[-1] * STEP)
-        if floor < rungs[-1]:
-            rungs.append(float(floor))
-        self._rungs = tuple(round(rung) for rung in rungs)
-        self._rung = 0
-        self._congested_since: float | None = None
-        self._clear_since: float | None = None
+    def __init__(self) -> None:
+        self._highest: int | None = None
+        self._lost = 0
+
+    def add(self, highest: int, lost: int) -> float | None:
+        """[0, 1] since the last answer; None while fewer than ``ENOUGH`` packets were expected since."""
+        if self._highest is None or highest < self._highest:
+            self._highest, self._lost = highest, lost
+            return None
+        expected = highest - self._highest
+        if expected < ENOUGH:
+            return None
+        share = min(max(lost - self._lost, 0) / expected, 1.0)
+        self._highest, self._lost = highest, lost
+        return share
+
+
+class RateController:
+    """``rate`` is the bit/s to encode at, between ``floor`` and ``ceiling``; every report moves it at once."""
+
+    def __init__(self, start: int, ceiling: int, floor: int) -> None:
+        self._floor = min(floor, ceiling)
+        self._ceiling = ceiling
+        self._rate = float(min(max(start, self._floor), ceiling))
+        self._growth = FIRST_GROWTH
+        self._sent: deque[tuple[float, float]] = deque()  # peaks of what was sent lately
+        self._estimate: float | None = None
+        self._round_trips: deque[tuple[float, float]] = deque()
+        self._grown_at: float | None = None
+        self._cut_at = -math.inf
+        self._full: float | None = None  # where the rate was when the line was full last time
+        self.loss = 0.0  # share of packets lost, last report
+        self.round_trip: float | None = None  # seconds, last report
 
     @property
     def rate(self) -> int:
         """Bits per second now."""
-        return self._rungs[self._rung]
+        return round(self._rate)
 
-    def update(self, now: float, sent: float, estimate: float | None = None, loss: float | None = None) -> int:
-        """One report: ``sent`` bit/s lately, the receiver's ``estimate`` bit/s and ``loss`` in [0, 1] when known."""
-        congested = (estimate is not None and estimate < 0.9 * sent) or (loss is not None and loss > LOSS_LIMIT)
-        if congested:
-            self._clear_since = None
-            self._congested_since = now if self._congested_since is None else self._congested_since
-            if now - self._congested_since >= DOWN_AFTER_S and self._rung < len(self._rungs) - 1:
-                self._rung += 1
-                self._congested_since = now
-        elif estimate is not None or loss is not None:
-            self._congested_since = None
-            self._clear_since = now if self._clear_since is None else self._clear_since
-            if now - self._clear_since >= UP_AFTER_S and self._rung > 0:
-                self._rung -= 1
-                self._clear_since = now
-        return self.rate
+    @property
+    def ceiling(self) -> int:
+        """Bits per second that are never exceeded."""
+        return self._ceiling
+
+    @ceiling.setter
+    def ceiling(self, value: int) -> None:
+        self._ceiling = max(value, self._floor)
+        self._rate = min(self._rate, self._ceiling)
+
+    def note_sent(self, now: float, rate: float) -> None:
+        """``rate`` bit/s left in the last second."""
+        while self._sent and (self._sent[-1][1] <= rate or len(self._sent) > 200):
+            self._sent.pop()
+        self._sent.append((now, rate))
+        while self._sent[0][0] < now - 5.0:
+            self._sent.popleft()
+
+    def note_loss(self, now: float, share: float) -> None:
+        """A report: ``share`` in [0, 1] of the packets was lost."""
+        self.loss = share
+        if share > LOSS_FULL:
+            arrived = CUT * self._sending * (1 - share)  # less than came through, so that what queues drains
+            self._cut(now, min(self._rate * (1 - 0.5 * share), max(arrived, 0.5 * self._rate)))
+        elif share < LOSS_CLEAR:
+            self._grow(now)
+        else:
+            self._grown_at = now
+
+    def note_estimate(self, now: float, estimate: float) -> None:
+        """The receiver thinks that the line takes ``estimate`` bit/s."""
+        self._estimate = estimate
+        if estimate < 0.95 * self._sending:
+            self._cut(now, estimate)
+
+    def note_round_trip(self, now: float, seconds: float) -> None:
+        """A report came back ``seconds`` after its question."""
+        self.round_trip = seconds
+        self._round_trips.append((now, seconds))
+        while self._round_trips[0][0] < now - ROUND_TRIPS_KEPT_S or len(self._round_trips) > 256:
+            self._round_trips.popleft()
+        drains = len(self._round_trips) > 1 and seconds < 0.9 * self._round_trips[-2][1]
+        if self._queueing and not drains:
+            self._cut(now, CUT * min(self._rate, self._sending))
+
+    @property
+    def _sending(self) -> float:
+        return self._sent[-1][1] if self._sent else 0.0
+
+    @property
+    def _queueing(self) -> bool:
+        """Whether packets wait on the way: each of the last three round trips was long, so it is no jitter."""
+        if len(self._round_trips) < 4:
+            return False
+        shortest = min(seconds for _, seconds in self._round_trips)
+        lately = min(self._round_trips[-k][1] for k in (1, 2, 3))
+        return lately - shortest > QUEUE_MS / 1000
+
+    def _cut(self, now: float, rate: float) -> None:
+        self._grown_at = now
+        if now - self._cut_at < REST_S + (self.round_trip or 0.0) or rate >= self._rate:
+            return
+        self._cut_at, self._growth, self._full = now, GROWTH, self._rate
+        self._rate = max(rate, float(self._floor))
+
+    def _grow(self, now: float) -> None:
+        since = 0.0 if self._grown_at is None else min(now - self._grown_at, 1.0)
+        self._grown_at = now
+        if self._queueing:
+            return
+        limit = TRIED * max((rate for _, rate in self._sent), default=0.0) + 10_000
+        if self._estimate is not None and self._sending > 0.8 * self._rate:
+            limit = min(limit, self._estimate)
+        near = self._full is not None and 0.85 < self._rate / self._full < 1.1
+        grown = min(self._rate * (NEAR_GROWTH if near else self._growth) ** since, limit, float(self._ceiling))
+        self._rate = max(self._rate, grown)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is encoded: pictures ``scale`` times as high and wide, every ``every``-th of them."""
+
+    scale: float
+    every: int
+
+
+SHAPES: Final = (Shape(1.0, 1), Shape(0.75, 1), Shape(0.5, 1), Shape(0.5, 2))  # from a good line to the poorest
+BITS_A_PIXEL: Final = 0.035  # below this a smaller picture, shown large, looks better than the blocks of this one
+ROOM: Final = 1.4  # a larger picture only when the rate is so many times what it needs
+STAY_S: Final = 5.0  # and after so long: each change costs a key frame
+
+
+class ShapeChooser:
+    """The shape that a rate is enough for. Down at once, up slowly."""
+
+    def __init__(self) -> None:
+        self._level = 0
+        self._since = -math.inf
+
+    def choose(self, now: float, rate: float, pixels: int, fps: float) -> Shape:
+        """For ``rate`` bit/s and pictures of ``pixels`` at ``fps`` where nothing has to be saved."""
+        level = self._level
+        while level < len(SHAPES) - 1 and rate < _needed(SHAPES[level], pixels, fps):
+            level += 1
+        while level > 0 and now - self._since >= STAY_S and rate > ROOM * _needed(SHAPES[level - 1], pixels, fps):
+            level -= 1
+        if level != self._level:
+            self._level, self._since = level, now
+        return SHAPES[level]
+
+
+def _needed(shape: Shape, pixels: int, fps: float) -> float:
+    return BITS_A_PIXEL * pixels * shape.scale**2 * fps / shape.every

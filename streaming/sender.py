@@ -1,9 +1,10 @@
-"""An RTP sender for our tracks: own encoders in own threads, exact sender reports, a bitrate with hysteresis.
+"""An RTP sender for our tracks: own encoders in own threads, exact sender reports, a rate that follows the line.
 
 Takes the place of aiortc's RTCRtpSender (see patches.py). A track that is not ours is sent by aiortc's code.
-Three things differ. Video is encoded by encoders.py. REMB and loss feed BitrateLadder instead of re-creating the
-codec at every estimate. And sender reports pair RTP time with the *media* clock that sound and picture share,
-not with the moment a packet happened to leave, so a receiver's lip-sync is exact (RFC 3550 section 6.4.1).
+Three things differ. Video is encoded by encoders.py. What receivers report feeds RateController, which moves the
+bitrate, and below a certain rate size and frame rate, instead of re-creating the codec at every estimate. And sender
+reports pair RTP time with the *media* clock that sound and picture share, not with the moment a packet happened to
+leave, so a receiver's lip-sync is exact (RFC 3550 section 6.4.1).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -26,54 +27,104 @@ from aiortc.rtp import (
     RTCP_PSFB_APP,
     AnyRtcpPacket,
     RtcpPsfbPacket,
+    RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpSrPacket,
     unpack_remb_fci,
 )
 
-from engine.clock import SAMPLE_RATE, VOICE_RATE, VOICE_RATIO
+from engine.clock import FPS, FRAME, SAMPLE_RATE, VOICE_RATE, VOICE_RATIO
 from streaming.encoders import VIDEO_CLOCK, VideoEncoder, open_encoder
-from streaming.rate import BitrateLadder
+from streaming.pacer import PacedTransport
+from streaming.rate import LossMeter, RateController, Shape, ShapeChooser
 from streaming.tracks import OutFrame, VideoTrack, VoicePacket, VoiceTrack
 
 NTP_EPOCH: Final = 2_208_988_800  # seconds from 1900 to 1970
 ENCODERS: Final = ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2), thread_name_prefix="encode")
+KEY_FRAMES_APART_S: Final = 0.4  # a request that comes sooner after a key frame waits: storms of them starve a line
+REPORTS_KEPT: Final = 16  # sender reports whose answers still tell the round trip
+SIZES: Final = 8  # encoded widths and heights are multiples of it
 OPUS_DELAY: Final = 312  # samples of look-ahead in libopus' voip mode: the decoder's output is late by them
 
 
 @dataclass(slots=True)
 class SentWindow:
-    """Bits per second over the last two seconds."""
+    """Bits per second over the last second."""
 
     sizes: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, now: float, size: int) -> float:
         self.sizes.append((now, size))
-        while self.sizes[0][0] < now - 2.0:
+        while self.sizes[0][0] < now - 1.0:
             self.sizes.popleft()
-        return sum(size for _, size in self.sizes) * 8 / 2.0
+        return sum(size for _, size in self.sizes) * 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a viewer asks for: at most so many rows, frames a second and bit/s. None: as the line allows."""
+
+    height: int | None = None
+    fps: float | None = None
+    bitrate: int | None = None
 
 
 class MediaSender(RTCRtpSender):
     """Sends a VideoTrack or a VoiceTrack; anything else as aiortc does."""
 
     bitrate: int = 2_000_000
-    bitrate_floor: int = 600_000
+    bitrate_start: int = 1_000_000
+    bitrate_floor: int = 150_000
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._ladder = BitrateLadder(self.bitrate, self.bitrate_floor)
+        self._control = RateController(self.bitrate_start, self.bitrate, self.bitrate_floor)
+        self._shapes = ShapeChooser()
+        self._losses = LossMeter()
+        self._quality = Quality()
         self._video: VideoEncoder | None = None
         self._opus: OpusEncoder | None = None
         self._key = False
+        self._key_at = -1.0
+        self._paced: PacedTransport | None = None
         self._sent = SentWindow()
         self._sent_rate = 0.0
+        self._sent_pts: int | None = None  # of the last picture that was encoded
+        self._asked: dict[int, float] = {}  # when a sender report left, by what its answer calls it
         self._origin: int | None = None  # RTP time of pts 0
         self._previous: tuple[int, OutFrame | None] | None = None  # RTP time asked for, and the frame
 
     @property
+    def transport(self) -> Any:
+        """The DTLS transport, with our pace."""
+        real = super().transport
+        if self._paced is None or self._paced._transport is not real:
+            self._paced = PacedTransport(real, self.kind, self._ssrc, lambda: self._control.rate)
+        return self._paced
+
+    @property
+    def target_rate(self) -> int:
+        """Bits per second that the line is thought to take."""
+        return self._control.rate
+
+    @property
+    def loss(self) -> float:
+        """Share of packets lost, as last reported."""
+        return self._control.loss
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds, as last reported."""
+        return self._control.round_trip
+
+    def choose(self, quality: Quality) -> None:
+        """From the next frame on at most this."""
+        self._quality = quality
+        self._control.ceiling = min(quality.bitrate or self.bitrate, self.bitrate)
+
+    @property
     def sent_rate(self) -> float:
-        """Bits per second of payload over the last two seconds."""
+        """Bits per second of payload over the last second."""
         return self._sent_rate
 
     def rtp_time(self, pts: int) -> int | None:
@@ -96,14 +147,20 @@ class MediaSender(RTCRtpSender):
             return None
         loop = asyncio.get_running_loop()
         if isinstance(data, OutFrame):
-            payloads = await loop.run_in_executor(ENCODERS, self._encode_video, codec, data)
+            shape = self._shape(data)
+            if self._sent_pts is not None and data.pts - self._sent_pts < (shape.every - 0.5) * FRAME:
+                return None
+            payloads = await loop.run_in_executor(ENCODERS, self._encode_video, codec, data, shape)
+            self._sent_pts = data.pts
             stamp = data.pts * VIDEO_CLOCK // SAMPLE_RATE
             self._previous = (stamp, data)
         else:
             payloads = self._encode_voice(data)  # 0.1 ms: not worth a thread
             stamp = data.pts * VOICE_RATIO
             self._previous = (stamp, None)
-        self._sent_rate = self._sent.add(time.monotonic(), sum(map(len, payloads)))
+        now = time.monotonic()
+        self._sent_rate = self._sent.add(now, sum(map(len, payloads)))
+        self._control.note_sent(now, self._sent_rate)
         level: Any = None if isinstance(data, OutFrame) else _level(data)  # None: no level in the packet's header
         return RTCEncodedFrame(payloads, stamp, level) if payloads else None
 
@@ -120,13 +177,26 @@ class MediaSender(RTCRtpSender):
             frame.stamps["sent"] = time.monotonic() * 1e3
             track.sent(frame)
 
-    def _encode_video(self, codec: RTCRtpCodecParameters, frame: OutFrame) -> list[bytes]:
+    def _shape(self, frame: OutFrame) -> Shape:
+        """What the line is good for, and the viewer asks for."""
+        rows, columns = frame.i420.shape[0] * 2 // 3, frame.i420.shape[1]
+        asked = self._quality
+        most = min((asked.height or rows) / rows, 1.0)
+        every = max(round(FPS / (asked.fps or FPS)), 1)
+        shape = self._shapes.choose(time.monotonic(), self._control.rate, round(rows * columns * most**2), FPS / every)
+        return replace(shape, scale=shape.scale * most, every=shape.every * every)
+
+    def _encode_video(self, codec: RTCRtpCodecParameters, frame: OutFrame, shape: Shape) -> list[bytes]:
         if self._video is None:
-            self._video = open_encoder(codec.mimeType, self._ladder.rate)
-        self._video.bitrate = self._ladder.rate
-        key, self._key = self._key, False
+            self._video = open_encoder(codec.mimeType, self._control.rate, self.bitrate)
+        self._video.bitrate = self._control.rate
+        rows, columns = frame.i420.shape[0] * 2 // 3, frame.i420.shape[1]
+        size = None if shape.scale == 1.0 else (_whole(columns * shape.scale), _whole(rows * shape.scale))
         start = time.monotonic()
-        payloads = self._video.encode(frame.i420, frame.pts * VIDEO_CLOCK // SAMPLE_RATE, key)
+        key = self._key and start - self._key_at >= KEY_FRAMES_APART_S
+        if key:
+            self._key, self._key_at = False, start
+        payloads = self._video.encode(frame.i420, frame.pts * VIDEO_CLOCK // SAMPLE_RATE, key, size)
         frame.stamps["encode"] = (time.monotonic() - start) * 1e3
         frame.stamps["bytes"] = sum(map(len, payloads))
         return payloads
@@ -151,13 +221,22 @@ class MediaSender(RTCRtpSender):
             except ValueError:
                 return
             if self._ssrc in ssrcs:
-                self._ladder.update(now, self._sent_rate, estimate=estimate)
+                self._control.note_estimate(now, estimate)
             return
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self._ssrc:
-                    self._ladder.update(now, self._sent_rate, loss=report.fraction_lost / 256)
+                    self._note_report(now, report)
         await super()._handle_rtcp_packet(packet)
+
+    def _note_report(self, now: float, report: RtcpReceiverInfo) -> None:
+        asked = self._asked.get(report.lsr)
+        if asked is not None:
+            self._control.note_round_trip(now, max(now - asked - report.dlsr / 65536, 0.0))
+        share = self._losses.add(report.highest_sequence, report.packets_lost)
+        if share is not None:
+            self.transport.line.note_loss(now, share)
+            self._control.note_loss(now, share)
 
     async def _send_rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         track = self.track
@@ -167,7 +246,11 @@ class MediaSender(RTCRtpSender):
             if moment is None:
                 return  # nothing sent yet, or the clocks are not paired yet: say nothing rather than guess
             report.sender_info.ntp_timestamp = int((moment + NTP_EPOCH) * 2**32)
-            self._RTCRtpSender__lsr = (report.sender_info.ntp_timestamp >> 16) & 0xFFFFFFFF
+            asked = (report.sender_info.ntp_timestamp >> 16) & 0xFFFFFFFF
+            self._RTCRtpSender__lsr = asked
+            self._asked[asked] = time.monotonic()
+            if len(self._asked) > REPORTS_KEPT:
+                del self._asked[next(iter(self._asked))]
         await super()._send_rtcp(packets)
 
     def _media_moment(self, track: VideoTrack | VoiceTrack, rtp: int) -> float | None:
@@ -179,6 +262,10 @@ class MediaSender(RTCRtpSender):
         delay = OPUS_DELAY / VOICE_RATE if self.kind == "audio" else 0.0
         start = track.queue.ntp_time(0)
         return None if start is None else start + since / self._clock_rate - delay
+
+
+def _whole(length: float) -> int:
+    return max(round(length / SIZES), 2) * SIZES
 
 
 def _level(packet: VoicePacket) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from aiortc.codecs.h264 import h264_depayload
@@ -55,14 +57,41 @@ def test_vp8_has_one_key_frame_until_asked_for_another() -> None:
     assert np.flatnonzero(keys).tolist() == [0, 40]
 
 
-def test_the_codec_is_opened_again_only_for_a_new_rate_or_size() -> None:
-    encoder = Vp8Encoder(1_000_000)
-    source = pictures(6) + pictures(3, 64)
+@pytest.mark.parametrize(("mime", "is_key"), [("video/VP8", is_key_vp8), ("video/H264", is_key_h264)])
+def test_only_another_size_brings_a_key_frame_another_rate_does_not(
+    mime: str, is_key: Callable[[list[bytes]], bool]
+) -> None:
+    encoder = open_encoder(mime, 1_000_000, 1_500_000)
     keys = []
-    for k, picture in enumerate(source):
+    for k, picture in enumerate(pictures(6) + pictures(3, 64)):
         encoder.bitrate = 1_000_000 if k < 3 else 700_000
-        keys.append(is_key_vp8(encoder.encode(picture, k * 3600, False)))
-    assert np.flatnonzero(keys).tolist() == [0, 3, 6]
+        keys.append(is_key(encoder.encode(picture, k * 3600, False)))
+    assert np.flatnonzero(keys).tolist() == [0, 6]
+
+
+@pytest.mark.parametrize("mime", ["video/VP8", "video/H264"])
+def test_the_stream_keeps_to_each_rate_that_it_is_told(mime: str) -> None:
+    rng, encoder, k = np.random.default_rng(0), open_encoder(mime, 400_000, 800_000), 0
+    noise = [np.full((192, 128), 120, np.uint8) for _ in range(10)]
+    for picture in noise:
+        picture[:128] = rng.integers(60, 190, (128, 128))
+    for rate in (400_000, 800_000, 300_000):
+        encoder.bitrate = rate
+        sizes = []
+        for _ in range(75):
+            sizes.append(sum(map(len, encoder.encode(noise[k % 10], k * 3600, False))))
+            k += 1
+        assert 0.8 < sum(sizes[25:]) * 8 / 2.0 / rate < 1.15
+
+
+@pytest.mark.parametrize(("mime", "decode"), DECODE.items())
+def test_a_smaller_picture_is_sent_where_it_is_asked_for(mime: str, decode: Callable[..., list[np.ndarray]]) -> None:
+    encoder = open_encoder(mime, 500_000)
+    small, shapes = (96, 64), []
+    for k, picture in enumerate(pictures(4)):
+        shapes.append(encoder.encode(picture, k * 3600, False, None if k < 2 else small))
+    assert decode(shapes[:2])[0].shape[1] == 128
+    assert decode(shapes[2:])[0].shape[1] == 96  # begins anew: decodable without what was before
 
 
 def test_h264_makes_key_frames_on_demand() -> None:

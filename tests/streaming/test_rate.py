@@ -1,49 +1,155 @@
-"""The bitrate moves in few steps, down on real congestion, up when the line has been clear for long."""
+"""The rate finds what a line takes, leaves a still picture alone, and picks the picture that it is enough for."""
 
 from __future__ import annotations
 
-from streaming.rate import DOWN_AFTER_S, UP_AFTER_S, BitrateLadder
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from streaming.rate import ROOM, SHAPES, STAY_S, LossMeter, RateController, ShapeChooser, _needed
+
+TOP, START, FLOOR = 2_000_000, 1_000_000, 150_000
+FRAME_S = 0.04
 
 
-def run(ladder: BitrateLadder, start: float, seconds: float, **report: float) -> list[int]:
-    return [ladder.update(start + k * 0.5, **report) for k in range(int(seconds * 2))]  # type: ignore[arg-type]
+@dataclass
+class Link:
+    """A bottleneck: ``capacity`` bit/s, a queue that holds ``queue_s`` of it and drops what is beyond, 40 ms there and
+    back. The receiver reports once a second; with ``estimates`` it also says what it could take, as browsers do: 0.85
+    of what came while its delay grows, half more than came otherwise."""
+
+    capacity: float
+    queue_s: float = 0.3
+    loss: float = 0.0  # at random, whatever is sent
+    jitter_s: float = 0.0
+    estimates: bool = False
+    wanted: float = 1e9  # bit/s of what there is to send: a still picture has little
+    queue: float = 0.0
+    rates: list[int] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    def run(self, controller: RateController, begin: float, seconds: float) -> None:
+        rng = np.random.default_rng(7)
+        lately: deque[float] = deque(maxlen=25)
+        meter, sent, lost, growing = LossMeter(), 0.0, 0.0, 0.0
+        for k in range(round(seconds / FRAME_S)):
+            now = begin + k * FRAME_S
+            size = min(controller.rate, self.wanted) * FRAME_S * rng.uniform(0.8, 1.2)
+            packets = max(size / 9600, 1.0)
+            lately.append(size)
+            before = self.queue
+            self.queue = max(self.queue + size - self.capacity * FRAME_S, 0.0)
+            over = max(self.queue - self.capacity * self.queue_s, 0.0)
+            self.queue -= over
+            growing = 0.9 * growing + self.queue - before
+            sent += packets
+            lost += packets * min(over / size + self.loss, 1.0)
+            controller.note_sent(now, sum(lately) * 25 / len(lately))
+            self.rates.append(controller.rate)
+            self.delays.append(self.queue / self.capacity)
+            self.losses.append(over)
+            if k % 25 == 24:
+                round_trip = 0.04 + self.queue / self.capacity + rng.uniform(0, self.jitter_s)
+                controller.note_round_trip(now, round_trip)
+                share = meter.add(int(sent), int(lost))
+                if share is not None:
+                    controller.note_loss(now, share)
+            if self.estimates and k % 10 == 9:
+                came = min(sum(lately) * 25 / len(lately), self.capacity)
+                over_used = self.queue / self.capacity > 0.03 and growing > 0
+                controller.note_estimate(now, 0.85 * came if over_used else 1.5 * came + 10_000)
 
 
-def test_a_still_picture_does_not_lower_the_rate() -> None:
-    ladder = BitrateLadder(2_000_000, 600_000)
-    assert set(run(ladder, 0, 60, sent=200_000, estimate=300_000)) == {2_000_000}
+def controller() -> RateController:
+    return RateController(START, TOP, FLOOR)
 
 
-def test_congestion_lowers_it_step_by_step_to_the_floor() -> None:
-    ladder = BitrateLadder(2_000_000, 600_000)
-    rates = run(ladder, 0, 20, sent=1_900_000, estimate=400_000)
-    assert rates[0] == 2_000_000
-    assert rates[-1] == 600_000
-    assert sorted(set(rates), reverse=True) == [2_000_000, 1_400_000, 980_000, 686_000, 600_000]
+@pytest.mark.parametrize("estimates", [True, False])
+@pytest.mark.parametrize("capacity", [300_000, 700_000, 1_500_000])
+def test_it_settles_below_what_the_line_takes_and_does_not_swing(capacity: int, estimates: bool) -> None:
+    rate, link = controller(), Link(capacity, estimates=estimates)
+    link.run(rate, 0, 120)
+    settled = np.array(link.rates[-1500:])  # the last minute
+    assert 0.6 * capacity < settled.mean() < 1.02 * capacity
+    assert settled.std() < 0.15 * capacity
+    assert np.mean(link.delays[-1500:]) < 0.15
+    assert np.mean(np.array(link.losses[-1500:]) > 0) < 0.02
 
 
-def test_a_short_dip_changes_nothing() -> None:
-    ladder = BitrateLadder(2_000_000, 600_000)
-    run(ladder, 0, DOWN_AFTER_S, sent=1_900_000, estimate=400_000)
-    assert run(ladder, DOWN_AFTER_S, 1, sent=1_900_000, estimate=3_000_000)[-1] == 2_000_000
+@pytest.mark.parametrize("estimates", [True, False])
+def test_it_takes_what_a_line_gives_again(estimates: bool) -> None:
+    rate, link = controller(), Link(400_000, estimates=estimates)
+    link.run(rate, 0, 40)
+    assert rate.rate < 450_000
+    link.capacity = 10_000_000
+    link.run(rate, 40, 50)
+    assert rate.rate == TOP
 
 
-def test_loss_counts_as_congestion() -> None:
-    ladder = BitrateLadder(2_000_000, 600_000)
-    assert run(ladder, 0, 3, sent=1_000_000, loss=0.2)[-1] < 2_000_000
-    ladder = BitrateLadder(2_000_000, 600_000)
-    assert run(ladder, 0, 30, sent=1_000_000, loss=0.02)[-1] == 2_000_000
+def test_a_good_line_is_filled_within_seconds() -> None:
+    rate, link = controller(), Link(20_000_000)
+    link.run(rate, 0, 6)
+    assert rate.rate == TOP
 
 
-def test_it_climbs_back_slowly() -> None:
-    ladder = BitrateLadder(2_000_000, 600_000)
-    run(ladder, 0, 2.5, sent=1_900_000, loss=0.3)
-    low = ladder.rate
-    assert low < 2_000_000
-    assert run(ladder, 3, UP_AFTER_S - 1, sent=900_000, loss=0.0)[-1] == low
-    assert run(ladder, 3 + UP_AFTER_S, 30, sent=900_000, loss=0.0)[-1] == 2_000_000
+def test_a_still_picture_does_not_lower_the_rate_and_does_not_raise_it_untried() -> None:
+    rate, link = controller(), Link(5_000_000, wanted=200_000, estimates=True)
+    link.run(rate, 0, 60)
+    assert set(link.rates) == {START}
 
 
-def test_a_ladder_of_one_rung_stays_there() -> None:
-    ladder = BitrateLadder(800_000, 800_000)
-    assert run(ladder, 0, 20, sent=800_000, loss=0.5)[-1] == 800_000
+def test_five_percent_of_loss_and_jitter_do_not_make_the_picture_worse() -> None:
+    rate, link = controller(), Link(20_000_000, loss=0.05, jitter_s=0.05)
+    link.run(rate, 0, 60)
+    assert min(link.rates) >= START
+
+
+def test_much_loss_lowers_it_to_the_floor_and_no_further() -> None:
+    rate, link = controller(), Link(20_000_000, loss=0.3)
+    link.run(rate, 0, 60)
+    assert rate.rate == FLOOR
+
+
+def test_a_viewer_may_ask_for_less() -> None:
+    rate = controller()
+    rate.ceiling = 300_000
+    assert rate.rate == 300_000
+    rate.ceiling = 10
+    assert rate.rate == FLOOR
+    rate.ceiling = TOP
+    Link(20_000_000).run(rate, 0, 30)
+    assert rate.rate == TOP
+
+
+def test_a_rate_without_room_stays() -> None:
+    rate = RateController(800_000, 800_000, 800_000)
+    Link(20_000_000, loss=0.5).run(rate, 0, 20)
+    assert rate.rate == 800_000
+
+
+def test_losses_are_counted_over_reports_that_got_lost_and_over_enough_packets() -> None:
+    meter = LossMeter()
+    assert meter.add(1000, 10) is None
+    assert meter.add(1010, 15) is None  # ten packets say little
+    assert meter.add(1100, 20) == pytest.approx(0.1)
+    assert meter.add(1200, 15) == 0.0  # packets that were sent again came after all
+    assert meter.add(50, 0) is None  # a stream that begins anew
+
+
+def test_bits_go_first_then_size_then_every_second_picture_and_come_back_slowly() -> None:
+    chooser, pixels = ShapeChooser(), 512 * 512
+    assert chooser.choose(0, 2_000_000, pixels, 25) == SHAPES[0]
+    seen = [chooser.choose(1, rate, pixels, 25) for rate in range(2_000_000, 10_000, -10_000)]
+    assert list(dict.fromkeys(seen)) == list(SHAPES)
+    assert chooser.choose(2, 2_000_000, pixels, 25) == SHAPES[-1]  # a moment of good line is not enough
+    assert chooser.choose(1 + STAY_S, 2_000_000, pixels, 25) == SHAPES[0]
+
+
+def test_a_rate_at_the_edge_does_not_change_the_size_to_and_fro() -> None:
+    chooser, pixels = ShapeChooser(), 512 * 512
+    edge = _needed(SHAPES[0], pixels, 25)
+    shapes = [chooser.choose(10 * k, edge * (0.99 if k % 2 else ROOM * 0.99), pixels, 25) for k in range(40)]
+    assert set(shapes[1:]) == {SHAPES[1]}

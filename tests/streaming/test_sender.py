@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
+import pytest
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -21,7 +23,7 @@ from aiortc.rtp import (
 )
 
 from engine.clock import FRAME
-from streaming.sender import NTP_EPOCH, OPUS_DELAY, MediaSender
+from streaming.sender import NTP_EPOCH, OPUS_DELAY, MediaSender, Quality
 from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 
 VP8 = RTCRtpCodecParameters(mimeType="video/VP8", clockRate=90_000, payloadType=96)
@@ -133,21 +135,48 @@ def test_stamps_say_when_and_as_what_a_frame_left() -> None:
     run(work())
 
 
+async def ask_for_key(video: MediaSender) -> None:
+    await video._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=video._ssrc, fci=b""))
+
+
+def is_key(frame: Any) -> bool:
+    return frame.payloads[0][4] & 1 == 0  # four bytes of descriptor, then the VP8 frame tag
+
+
 def test_a_picture_loss_report_brings_a_key_frame() -> None:
     async def work() -> None:
         queue, _, video, _ = pair()
         keys = []
         for k in range(12):
             if k == 7:
-                await video._handle_rtcp_packet(
-                    RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=video._ssrc, fci=b"")
-                )
+                await ask_for_key(video)
             put(queue, k)
-            frame = await send(video, VP8, 0)
-            keys.append(frame.payloads[0][4] & 1 == 0)  # four bytes of descriptor, then the VP8 frame tag
+            keys.append(is_key(await send(video, VP8, 0)))
         assert np.flatnonzero(keys).tolist() == [0, 7]
 
     run(work())
+
+
+def test_a_storm_of_requests_brings_no_storm_of_key_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        queue, _, video, _ = pair()
+        keys = []
+        for k in range(30):
+            monkeypatch.setattr("streaming.sender.time.monotonic", lambda k=k: 100 + 0.041 * k)
+            if k >= 5:
+                await ask_for_key(video)
+            put(queue, k)
+            keys.append(is_key(await send(video, VP8, 0)))
+        assert np.flatnonzero(keys).tolist() == [0, 5, 15, 25]  # 0.4 s apart
+
+    run(work())
+
+
+def receiver_report(video: MediaSender, highest: int, lost: int) -> RtcpRrPacket:
+    info = RtcpReceiverInfo(
+        video._ssrc, fraction_lost=0, packets_lost=lost, highest_sequence=highest, jitter=0, lsr=0, dlsr=0
+    )
+    return RtcpRrPacket(ssrc=1, reports=[info])
 
 
 def test_estimates_of_a_quiet_line_do_not_touch_the_rate_but_loss_does() -> None:
@@ -158,13 +187,64 @@ def test_estimates_of_a_quiet_line_do_not_touch_the_rate_but_loss_does() -> None
         remb = RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=pack_remb_fci(300_000, [video._ssrc]))
         for _ in range(50):
             await video._handle_rtcp_packet(remb)
-        assert video._ladder.rate == MediaSender.bitrate
-        lossy = RtcpReceiverInfo(
-            video._ssrc, fraction_lost=128, packets_lost=9, highest_sequence=1, jitter=0, lsr=0, dlsr=0
-        )
-        await video._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[lossy]))
-        await asyncio.sleep(1.05)
-        await video._handle_rtcp_packet(RtcpRrPacket(ssrc=1, reports=[lossy]))
-        assert video._ladder.rate < MediaSender.bitrate
+        assert video.target_rate == MediaSender.bitrate_start
+        await video._handle_rtcp_packet(receiver_report(video, 100, 0))
+        await video._handle_rtcp_packet(receiver_report(video, 200, 50))
+        assert video.loss == 0.5
+        assert video.target_rate < MediaSender.bitrate_start
+
+    run(work())
+
+
+def test_the_answer_to_a_sender_report_tells_the_round_trip() -> None:
+    async def work() -> None:
+        queue, _, video, _ = pair()
+        for k in range(2):
+            put(queue, k)
+            await send(video, VP8, 0)
+        packet = RtcpSrPacket(ssrc=video._ssrc, sender_info=RtcpSenderInfo(0, 3600, 0, 0))
+        await video._send_rtcp([packet])
+        video._RTCRtpSender__lsr_time = time.time()  # type: ignore[attr-defined]  # aiortc's own loop notes it
+        await asyncio.sleep(0.1)
+        answer = receiver_report(video, 100, 0)
+        answer.reports[0].lsr = packet.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF
+        answer.reports[0].dlsr = round(0.04 * 65536)
+        await video._handle_rtcp_packet(answer)
+        assert video.round_trip is not None
+        assert 0.05 < video.round_trip < 5
+
+    run(work())
+
+
+def test_a_viewer_chooses_rows_pictures_a_second_and_rate() -> None:
+    async def work() -> None:
+        queue, _, video, _ = pair()
+        video.choose(Quality(height=32, fps=12.5, bitrate=300_000))
+        assert video.target_rate == 300_000
+        sizes, count = [], 0
+        for k in range(10):
+            put(queue, k)
+            frame = await video._next_encoded_frame(VP8)
+            if frame is not None:
+                count += 1
+                sizes.append(frame.payloads[0][10:14] if is_key(frame) else None)
+        assert count == 5
+        width, height = struct.unpack("<HH", sizes[0])  # RFC 6386 section 9.1
+        assert (width, height) == (32, 32)
+        video.choose(Quality())
+        assert video._control.ceiling == MediaSender.bitrate
+
+    run(work())
+
+
+def test_a_poor_line_gets_a_smaller_picture() -> None:
+    async def work() -> None:
+        queue, gone, video, _ = pair()
+        queue.put(OutFrame(0, np.full((768, 512), 90, np.uint8), {}))
+        await send(video, VP8, 0)
+        video._control.ceiling = 150_000
+        queue.put(OutFrame(FRAME, np.full((768, 512), 90, np.uint8), {}))
+        frame = await send(video, VP8, 0)
+        assert struct.unpack("<HH", frame.payloads[0][10:14]) == (384, 384)
 
     run(work())

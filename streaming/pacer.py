@@ -1,0 +1,90 @@
+"""Between a sender and its line: large frames leave spread over time, and voice leaves twice where packets get lost.
+
+A key frame is twenty packets. Sent in one burst they overrun the queue of a slow line, and a key frame of which a part
+is missing brings the next one. A voice packet that is lost is heard; sent once more one packet later, with the same
+number, it takes its place in any receiver's buffer (RFC 3550 knows it by that number; SRTP drops it where it is not
+needed), without anything negotiated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from aiortc.rtp import is_rtcp
+
+BURST: Final = 12_000  # bytes that may leave at once: a usual frame at 2 Mbit/s
+FASTER: Final = 4.0  # what is beyond leaves at so many times the bitrate
+SPREAD_S: Final = 0.03  # no packet waits longer: the next frame comes after 0.04
+LOSSY: Final = 0.01  # share of lost packets from which voice is sent twice
+LOSSY_FOR_S: Final = 30.0  # and for so long after the last time
+
+
+@dataclass(slots=True)
+class Line:
+    """What the senders of one connection know of the way to their receiver."""
+
+    lost_at: float = -math.inf  # when a report last told of lost packets
+
+    def note_loss(self, now: float, share: float) -> None:
+        """A report: ``share`` in [0, 1] of the packets was lost."""
+        if share >= LOSSY:
+            self.lost_at = now
+
+    def lossy(self, now: float) -> bool:
+        """Whether packets got lost lately."""
+        return now - self.lost_at < LOSSY_FOR_S
+
+
+_lines: WeakKeyDictionary[Any, Line] = WeakKeyDictionary()
+
+
+def line_of(transport: Any) -> Line:
+    """The one line that all senders of a DTLS transport share."""
+    return _lines.setdefault(transport, Line())
+
+
+class Bucket:
+    """Bytes that may leave now. Time is an argument."""
+
+    def __init__(self) -> None:
+        self._level = float(BURST)
+        self._at = -math.inf
+
+    def wait(self, now: float, size: int, rate: float) -> float:
+        """Takes ``size`` bytes; seconds to wait before they leave, on a line of ``rate`` bytes a second."""
+        self._level = min(self._level + (now - self._at) * rate, BURST) if self._at > -math.inf else self._level
+        self._at = now
+        self._level = max(self._level - size, -SPREAD_S * rate)
+        return max(-self._level / rate, 0.0)
+
+
+class PacedTransport:
+    """A DTLS transport as its sender sees it."""
+
+    def __init__(self, transport: Any, kind: str, ssrc: int, rate: Callable[[], float]) -> None:
+        self._transport, self._kind, self._ssrc, self._rate = transport, kind, ssrc.to_bytes(4, "big"), rate
+        self._bucket = Bucket()
+        self._previous = b""
+        self.line = line_of(transport)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    async def _send_rtp(self, data: bytes) -> None:
+        if is_rtcp(data) or data[8:12] != self._ssrc:  # reports, and packets that are sent again, do not queue
+            return await self._transport._send_rtp(data)
+        if self._kind == "video":
+            wait = self._bucket.wait(monotonic(), len(data), FASTER * self._rate() / 8)
+            if wait >= 0.001:
+                await asyncio.sleep(wait)
+        await self._transport._send_rtp(data)
+        if self._kind == "audio":
+            previous, self._previous = self._previous, data
+            if previous and self.line.lossy(monotonic()):
+                await self._transport._send_rtp(previous)
