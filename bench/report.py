@@ -88,6 +88,18 @@ def document(suite: str, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     return {"suite": suite, "commit": commit(), "date": date, "machine": machine(), "metrics": dict(metrics)}
 
 
+def merged(path: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """``result``, and what the document at ``path`` has besides; ``earlier`` says when, by a figure's first word."""
+    if not path.is_file():
+        return dict(result)
+    old = json.loads(path.read_text(encoding="utf-8"))
+    kept = {name: metric for name, metric in old["metrics"].items() if name not in result["metrics"]}
+    origin = {"commit": old["commit"], "date": old["date"], "load_1min": old["machine"].get("load_1min")}
+    was = old.get("earlier", {})
+    earlier = {part: was.get(part, origin) for part in dict.fromkeys(name.split(".")[0] for name in kept)}
+    return {**result, "metrics": {**result["metrics"], **kept}, "earlier": earlier}
+
+
 def save(path: Path, result: Mapping[str, Any]) -> None:
     """Writes ``result`` as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,8 @@ SUITES: Final = {
     "stream": "a real headless Chromium: first frame, fps, glass to glass, A/V skew, control to photon",
     "motion": "visemes, lip closures and lag on real speech, next to six other systems",
     "render": "pictures of held-out people against photographs of them: parts, views, flicker, identity, ablations",
-    "soak": "ten hours of voice: nothing grows, the last minute is as good as the first",
+    "soak": "hours of talk, a thousand viewers, bad lines, junk: what grows, drifts or breaks",
+    "faults": "lossy lines, slow viewers, killed servers, full disks, clock steps: what each does to a session",
     "precision": "the renderer's network in float32, bfloat16 and eight bits, on both runtimes: time and error",
     "watermark": "how often the mark is read after coding, and where there is none; what it costs",
     "portrait": "one photograph to an avatar: identity, error from other sides, closures, watermark, time",
@@ -48,6 +49,10 @@ def main(
     backend: Annotated[
         str | None, typer.Option("--backend", help="gpu: only tensorrt, torch-compile or torch-eager.")
     ] = None,
+    hours: Annotated[float | None, typer.Option("--hours", help="soak: how long it talks in real time; 1.")] = None,
+    parts: Annotated[
+        str | None, typer.Option("--parts", help="soak, faults: only these, with commas; the rest of --json stays.")
+    ] = None,
     until: Annotated[
         float | None, typer.Option("--until", help="gpu: begin nothing more after so many seconds.")
     ] = None,
@@ -62,6 +67,8 @@ def main(
         "card": card,
         "network": network,
         "backend": backend,
+        "hours": hours,
+        "parts": parts,
         "until": until,
     }
     measured = importlib.import_module(f"bench.{suite}").run(quick=quick, log=err, **given(suite, told))
@@ -71,6 +78,7 @@ def main(
     else:
         report.show(result, out)
     if json is not None:
+        result = report.merged(json, result) if parts else result
         report.save(json, result)
         err.print(f"wrote {json}")
     if plot is not None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench import prompts, soak
+from bench import prompts
+from bench import soak_voice as soak
 from engine.clock import FRAME
 from tests.bench.test_motion import nothing, one
 

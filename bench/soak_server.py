@@ -1,0 +1,100 @@
+"""``visavis serve`` as it is, and a thread beside it that counts what could leak.
+
+``python -m bench.soak_server COUNTS -- serve --port N``: every few seconds a line of JSON goes into the file COUNTS.
+Before ``--``: ``--double`` takes the tests' stand-in for the engine, for what is about connections alone; ``--every S``
+counts so often; ``--collect`` has what is dead collected before every count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import streaming.server
+
+EVERY_S: Final = 5.0
+
+
+def counts(loop: asyncio.AbstractEventLoop | None) -> dict[str, Any]:
+    """What this process holds now: memory in MB, descriptors, threads, tasks, objects."""
+    status = Path("/proc/self/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    tasks = [] if loop is None else list(asyncio.all_tasks(loop))
+    return {
+        "at": time.monotonic(),
+        "rss_mb": int(fields["VmRSS"].split()[0]) / 1024,
+        "anonymous_mb": int(fields["RssAnon"].split()[0]) / 1024,
+        "fds": len(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+        "native_threads": int(fields["Threads"]),
+        "tasks": len(tasks),
+        "task_names": dict(Counter(getattr(task.get_coro(), "__qualname__", "?") for task in tasks)),
+        "blocks": sys.getallocatedblocks(),
+        "objects": len(gc.get_objects()),
+    }
+
+
+def watch(path: Path, loops: list[asyncio.AbstractEventLoop], every: float, collect: bool) -> None:
+    """Appends to ``path`` for ever, from a thread of its own. ``collect``: what is dead is looked for before."""
+
+    def work() -> None:
+        while True:
+            if collect:
+                gc.collect()
+            line = json.dumps(counts(loops[0] if loops else None))
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            time.sleep(every)
+
+    threading.Thread(target=work, name="probe", daemon=True).start()
+
+
+def main() -> None:
+    """Serves."""
+    end = sys.argv.index("--")
+    own, rest = sys.argv[1:end], sys.argv[end + 1 :]
+    loops: list[asyncio.AbstractEventLoop] = []
+    start = streaming.server.start
+
+    async def noted(*arguments: Any, **named: Any) -> Any:
+        loops.append(asyncio.get_running_loop())
+        return await start(*arguments, **named)
+
+    streaming.server.start = noted
+    every = float(own[own.index("--every") + 1]) if "--every" in own else EVERY_S
+    watch(Path(own[0]), loops, every, "--collect" in own)
+    if "--double" in own:
+        serve_double(rest)
+        return
+    from visavis.cli import main as visavis
+
+    sys.argv = ["visavis", *rest]
+    visavis()
+
+
+def serve_double(arguments: list[str]) -> None:
+    """The same server with the tests' engine; ``--port N`` alone is understood."""
+    from streaming.config import ServerConfig, StreamConfig
+    from tests.streaming.double import DoubleEngine
+    from tests.streaming.harness import Settings
+
+    port = int(arguments[arguments.index("--port") + 1])
+    with tempfile.TemporaryDirectory() as folder:
+        server = ServerConfig(
+            port=port, sessions_per_minute=1_000_000, max_sessions=64, connect_timeout_s=2.0, linger_s=2.0
+        )
+        engine: Any = DoubleEngine(Path(folder), side=64, cost_s=0.001)
+        streaming.server.serve(Settings(server, StreamConfig(heartbeat_s=2.0)), engine)
+
+
+if __name__ == "__main__":
+    main()
