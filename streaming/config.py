@@ -1,5 +1,5 @@
-"""Settings of everything that talks to the outside: ``[server]``, ``[limits]``, ``[stream]``, ``[portrait]``, ``[agents]``,
-``[outputs]`` and ``[observe]`` of config.toml."""
+"""Settings of everything that talks to the outside: ``[server]``, ``[limits]``, ``[stream]``, ``[portrait]``,
+``[agents]``, ``[outputs]`` and ``[observe]`` of config.toml."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class ServerConfig:
     turn_url: str = ""  # one more of them, in front
     turn_user: str = ""  # of a TURN server with fixed credentials
     turn_credential: str = field(default="", repr=False)
-    turn_secret: str = field(default="", repr=False)  # or what it shares with us (coturn: static-auth-secret): credentials that expire are made
+    turn_secret: str = field(
+        default="", repr=False
+    )  # or what coturn calls static-auth-secret: we make credentials that expire
     turn_ttl_s: float = 3600.0  # and for so long they are good
     public_ip: str = ""  # behind 1:1 NAT, as in most clouds and in containers: the address that others reach us at
     media_ports: tuple[int, ...] = ()  # first and last UDP port of media, as [40000, 40100]; empty: any
@@ -65,7 +67,7 @@ class ServerConfig:
         for kind in ("allowed_origins", "embed_origins"):
             for origin in getattr(self, kind):
                 if not _is_origin(origin):
-                    raise ValueError(f'server.{kind}: "{origin}" is no origin; write it as "https://host" or with a port')
+                    raise ValueError(f'server.{kind}: "{origin}" is no origin: https://host, or with a port')
         for network in self.trusted_proxies:
             try:
                 ipaddress.ip_network(network)

@@ -161,7 +161,7 @@ def origin_fits(config: ServerConfig, origin: str | None, host: str) -> bool:
 def client_address(config: ServerConfig, remote: str | None, forwarded: str | None) -> str:
     """Who is asking: the connection's other end, or when that is a proxy we trust, whom it says it asks for: the last
     address in X-Forwarded-For that is no such proxy itself. What stands before it anybody can have written."""
-    said = [part.strip() for part in (forwarded or "").split(",")] if config.behind_proxy else []
+    said = [part.strip() for part in (forwarded or "").split(",") if part.strip()] if config.behind_proxy else []
     address = remote or ""
     while said and _trusted(config, address):
         address = _bare(said.pop())

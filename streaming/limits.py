@@ -23,10 +23,10 @@ class Buckets:
         self._levels: dict[Hashable, tuple[float, float]] = {}
 
     def take(self, key: Hashable, now: float, amount: float = 1.0) -> float:
-        """0 when ``amount`` was there (and took it), else the seconds to wait."""
+        """0 when ``amount`` was there (and took it), else the seconds until it would be, were there no top."""
         level, at = self._levels.pop(key, (self._burst, now))
         level = min(level + (now - at) * self._rate, self._burst)
-        wait = 0.0 if amount <= level else (min(amount, self._burst) - level) / self._rate
+        wait = 0.0 if amount <= level else (amount - level) / self._rate
         self._levels[key] = (level if wait else level - amount, now)  # the dict is in the order of the last word
         if len(self._levels) > ADDRESSES_KEPT:
             del self._levels[next(iter(self._levels))]
