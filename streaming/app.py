@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from aiohttp import web
 
 from engine.engine import Engine
 from streaming.access import Access
+from streaming.agents import Agents
 from streaming.avatars import Avatars
 from streaming.config import Settings
 from streaming.guard import with_secrets
 from streaming.hub import Hub
+from streaming.ice import Ice
 from streaming.observe import Observation
 from streaming.portraits import Portraits
 from streaming.sessions import Sessions
@@ -43,6 +45,8 @@ class Server:
         self._upload = Upload(portraits, self._server, settings.portrait)
         avatars = Avatars(engine, portraits, self._upload)
         self._parts: list[Routes] = [avatars, self._upload, Sessions(self.hub, avatars)]
+        self._parts.append(Ice(self._server))
+        self._parts.append(Agents(self.hub, settings.agents))
         self._parts.append(Tokens(self.access.keyring, self.access.check_session))
         self._observation = Observation(self.hub, portraits, settings.observe)
         self.access.refused = self._observation.refused
@@ -57,7 +61,6 @@ class Server:
         app.router.add_get("/", self._page)
         app.router.add_static("/web", WEB)
         app.router.add_get("/v1/health", self._health)
-        app.router.add_get("/v1/ice", self._ice)
         for part in self._parts:
             app.router.add_routes(part.routes())
         app.on_startup.append(self._startup)
@@ -70,13 +73,6 @@ class Server:
     async def _health(self, request: web.Request) -> web.StreamResponse:
         uptime = round(time.monotonic() - self._started, 1)
         return web.json_response({"status": "ok", "sessions": len(self.hub.lives), "uptime_s": uptime})
-
-    async def _ice(self, request: web.Request) -> web.StreamResponse:
-        servers: list[dict[str, Any]] = [{"urls": url} for url in self._server.stun]
-        if self._server.turn_url:
-            turn = {"urls": self._server.turn_url, "username": self._server.turn_user}
-            servers.append({**turn, "credential": self._server.turn_credential})
-        return web.json_response({"iceServers": servers})
 
     async def _startup(self, app: web.Application) -> None:
         await self.hub.start()

@@ -18,14 +18,29 @@ RATE: Final = 250.0  # messages a second a peer may send; the rest is dropped
 BUFFERED_MAX: Final = 64 * 1024  # bytes waiting on a channel beyond which we stop adding
 
 
+class Allowance:
+    """So many a second, and a second's worth at once."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate, self._left, self._at = rate, rate, now
+
+    def take(self, count: float, now: float) -> float:
+        """0 when there are ``count`` left (and takes them), else the seconds until there are."""
+        self._left = min(self._left + (now - self._at) * self._rate, self._rate)
+        self._at = now
+        if self._left < count:
+            return (count - self._left) / self._rate
+        self._left -= count
+        return 0.0
+
+
 class Control:
     """``on_message(message, label)`` gets what is valid; what is not gets an error reply, and nothing else happens."""
 
     def __init__(self, on_message: Callable[[Message, str], None]) -> None:
         self._on_message = on_message
         self._channels: dict[str, RTCDataChannel] = {}
-        self._allowance = RATE
-        self._allowance_at = time.monotonic()
+        self._allowance = Allowance(RATE, time.monotonic())
         self.heard: float | None = None  # when the page last said anything; None before its first channel
 
     def attach(self, channel: RTCDataChannel) -> bool:
@@ -41,11 +56,8 @@ class Control:
     def receive(self, raw: str | bytes, label: str) -> None:
         """One message as it came."""
         now = self.heard = time.monotonic()
-        self._allowance = min(self._allowance + (now - self._allowance_at) * RATE, RATE)
-        self._allowance_at = now
-        if self._allowance < 1.0:
+        if self._allowance.take(1.0, now) > 0.0:
             return
-        self._allowance -= 1.0
         try:
             self._on_message(protocol.parse(raw), label)
         except ProtocolError as problem:

@@ -105,6 +105,30 @@ class Interrupt:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechBegin:
+    """Agents only: the next segment of speech; its sound follows as binary messages. See speech.Speech.begin."""
+
+    id: str
+    rate: int
+    channels: int
+    text: str
+    emotion: str | None
+    intensity: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnd:
+    """Agents only: all of the segment's sound was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Agents only: whether the viewer's microphone is sent to the agent."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Keeps the session alive; ``time`` (client ms) comes back in the pong beside the server's clock."""
 
@@ -118,13 +142,14 @@ class Bye:
 
 Message = (
     Hello | SetViewpoint | SetAvatar | SetFraming | SetBackground | SetManner | SetText | SetState | Interrupt | Mute
-    | Ping | Bye
+    | SpeechBegin | SpeechEnd | Listen | Ping | Bye
 )  # fmt: skip
 Fields = dict[str, Any]
 
 
-def parse(raw: str | bytes) -> Message:
-    """One message. Raises ProtocolError: too_large, bad_json, bad_version, unknown_type or bad_field."""
+def parse(raw: str | bytes, *, agent: bool = False) -> Message:
+    """One message, of an ``agent`` or of a page. Raises ProtocolError: too_large, bad_json, bad_version, unknown_type
+    or bad_field."""
     if len(raw) > MAX_BYTES or len(raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")) > MAX_BYTES:
         raise ProtocolError("too_large", f"a message has at most {MAX_BYTES} bytes, got {len(raw)}")
     try:
@@ -139,11 +164,12 @@ def parse(raw: str | bytes) -> Message:
     if fields.get("v") != VERSION or isinstance(fields.get("v"), bool):
         got = str(fields.get("v"))[:20]
         raise ProtocolError("bad_version", f"this server speaks version {VERSION}, got {got}", about[:40])
-    if about not in _READERS:
-        known = ", ".join(sorted(_READERS))
+    readers = _AGENT_READERS if agent else _READERS
+    if about not in readers:
+        known = ", ".join(sorted(readers))
         raise ProtocolError("unknown_type", f'unknown type "{about[:40]}"; known: {known}', about[:40])
     reader = _Reader(about, {key: value for key, value in fields.items() if key not in ("v", "type")})
-    message = _READERS[about](reader)
+    message = readers[about](reader)
     reader.finish()
     return message
 
@@ -309,6 +335,14 @@ def _read_chance(reader: _Reader) -> SetManner:
     return reader.manner(**changes)
 
 
+def _read_speech(reader: _Reader) -> SpeechBegin:
+    emotion = reader.text("emotion") if reader.has("emotion") else None
+    return SpeechBegin(
+        reader.text("id"), reader.count("rate"), reader.count("channels", 1), reader.text("text", MAX_TEXT, ""),
+        emotion, reader.number("intensity", 0.65),
+    )  # fmt: skip
+
+
 _READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
     "hello": lambda reader: Hello(reader.text("client", default="unnamed")),
     "viewpoint": _read_viewpoint,
@@ -328,4 +362,10 @@ _READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
     "mute": lambda reader: Mute(reader.flag("on")),
     "ping": lambda reader: Ping(reader.number("t")),
     "bye": lambda reader: Bye(),
+}
+_AGENT_READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
+    **_READERS,
+    "speech.begin": _read_speech,
+    "speech.end": lambda reader: SpeechEnd(),
+    "listen": lambda reader: Listen(reader.flag("on")),
 }
