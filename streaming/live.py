@@ -124,7 +124,8 @@ class Live:
         self.clock = MicClock(self.born, stream.mic_slack_ms / 1000)
         self.outlets: list[Outlet] = []
         self.failure: Exception | None = None
-        self.muted = False
+        self.muted = False  # whether the microphone is: neither the engine nor an agent hears it
+        self.state = "idle"  # what the avatar is at: one of protocol.STATES
         self.opened_as: tuple[str, str, Viewpoint] | None = None  # avatar, framing, viewpoint; None while loading
         self.shown_pts = -1  # of the last frame that was painted
         self._watchers, self._on_closed = watchers, on_closed
@@ -136,6 +137,7 @@ class Live:
         self._edge = 0  # 48 kHz samples given to the worker so far
         self._hushed: int | None = None  # the interruption that cuts the voice that goes out
         self._open = True  # whether the last of it went out
+        self._resumes = False  # new speech begins with the next of it
         self._time: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -200,7 +202,7 @@ class Live:
         avatar's voice, unless a Source speaks: then whoever ``overhears`` gets it."""
         if self._source is not None:
             for ear in self._ears:
-                ear(samples)
+                ear(samples * (not self.muted))
             return
         self._push(self.clock.packet(position, samples * (not self.muted), time.monotonic()))
 
@@ -235,8 +237,10 @@ class Live:
                 self.worker.change("background", backdrop=backdrop)
             case protocol.SetManner(_, changes):
                 self.worker.behave(changes)
-            case protocol.SetText(text):
-                self.worker.tell(text)
+            case protocol.SetState(name):
+                self._set_state(name)
+            case protocol.SetText(text, hint):
+                self.worker.tell(text, hint)
             case protocol.Interrupt():
                 self.interrupt()
             case protocol.Mute(on):
@@ -245,6 +249,12 @@ class Live:
                 return False
         return True
 
+    def _set_state(self, name: str) -> None:
+        self.worker.behave({"listening": name == "listening", "thinking": name == "thinking"})
+        if name != self.state:
+            self.state = name
+            self.tell(protocol.encode("state", name=name))
+
     def interrupt(self) -> None:
         """Stops the mouth, cuts the voice that goes out, and drops what a Source still meant to say; until new speech
         begins."""
@@ -252,13 +262,18 @@ class Live:
         if self._source is not None:
             self._source.interrupted()
 
+    def resume(self) -> None:
+        """For a Source, while it is asked: new speech begins in what it gives now, and nothing of it is cut. Without
+        this, an interruption is over only when a voice is heard after a pause, and its first syllable is lost."""
+        self._hushed, self._resumes = None, True
+
     async def _keep_time(self) -> None:
         """Media time goes on, microphone or not."""
         while True:
             await asyncio.sleep(TICK_S)
             silence = self.clock.tick(time.monotonic())
             if self._source is not None and len(silence):
-                self._push(self._source.take(len(silence), self._edge) * (not self.muted))
+                self._push(self._source.take(len(silence), self._edge))
             else:
                 self._push(silence)
 
@@ -271,7 +286,8 @@ class Live:
         self._open = is_open
         for outlet in tuple(self.outlets):
             outlet.voice(heard)
-        self.worker.push(voice)
+        self.worker.push(voice, self._resumes)
+        self._resumes = False
 
     def sent(self, frame: OutFrame, queue: OutQueue) -> None:
         """A connection has put ``frame`` on the wire."""

@@ -71,7 +71,7 @@ class SetBackground:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """True: the engine hears silence, whatever the microphone sends."""
+    """True: engine and agent hear silence, whatever the microphone sends."""
 
     on: bool
 
