@@ -30,9 +30,11 @@ KEY_FRAMES_WORTH: Final = 6  # a key frame of VP8 takes at most the bits of so m
 
 
 class VideoEncoder(Protocol):
-    """Turns I420 pictures into RTP payloads. ``bitrate`` may be set at any time, and costs no key frame."""
+    """Turns I420 pictures into RTP payloads. ``bitrate`` may be set at any time, and costs no key frame. ``alone``:
+    whether the last picture was a key frame."""
 
     bitrate: int
+    alone: bool
 
     def encode(self, i420: NDArray[np.uint8], pts: int, key: bool, size: tuple[int, int] | None = None) -> list[bytes]:
         """(H * 3 / 2, W) u8 at ``pts`` (90 kHz) -> payloads, in order. ``key`` asks for a complete picture; ``size`` is
@@ -50,6 +52,7 @@ class _Codec(ABC):
         self._ceiling = max(bitrate, ceiling)
         self._context: VideoCodecContext | None = None
         self._previous: int | None = None  # pts
+        self.alone = False
 
     @abstractmethod
     def _open(self, width: int, height: int) -> VideoCodecContext:
@@ -73,7 +76,9 @@ class _Codec(ABC):
         since = FRAME_TICKS if self._previous is None else min(max(pts - self._previous, 1), 4 * FRAME_TICKS)
         self._previous = pts
         self._follow(context, frame, since)
-        return b"".join(bytes(packet) for packet in context.encode(frame))
+        packets = context.encode(frame)
+        self.alone = any(packet.is_keyframe for packet in packets)
+        return b"".join(bytes(packet) for packet in packets)
 
     def _context_of(self, width: int, height: int, bitrate: int, options: dict[str, str]) -> VideoCodecContext:
         context = av.CodecContext.create(self.name, "w")

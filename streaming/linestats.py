@@ -31,9 +31,9 @@ class Seen:
         return max(value - last, 0.0)
 
     def fell(self, name: str, value: float) -> bool:
-        """Whether the level ``name`` is lower than before."""
+        """Whether the level ``name`` is lower than before, by a tenth or more."""
         last, self.values[name] = self.values.get(name, value), value
-        return value < last
+        return value < 0.9 * last
 
 
 class LineStats:

@@ -199,6 +199,7 @@ class MediaSender(RTCRtpSender):
         payloads = self._video.encode(frame.i420, frame.pts * VIDEO_CLOCK // SAMPLE_RATE, key, size)
         frame.stamps["encode"] = (time.monotonic() - start) * 1e3
         frame.stamps["bytes"] = sum(map(len, payloads))
+        frame.stamps["key"] = self._video.alone
         return payloads
 
     def _encode_voice(self, packet: VoicePacket) -> list[bytes]:
