@@ -5,6 +5,7 @@
 3. VP8 runs its denoiser and x264 its *medium* preset. -> encoders.py
 4. A vanished browser is noticed after 30 s of unanswered consent checks. -> about 5 s
 5. Sender reports follow the scheduler's jitter. -> sender.py pairs them with the media clock.
+6. ICE takes any UDP port, and knows nothing of an address that a cloud maps to ours. -> ice.py
 And on a host whose only address is loopback, ICE has nothing to offer. -> it then offers loopback.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import aioice.ice
+import aiortc.rtcicetransport
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
@@ -20,7 +22,8 @@ from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 from aiortc.utils import uint16_add
 
-from streaming.config import StreamConfig
+from streaming.config import ServerConfig, StreamConfig
+from streaming.ice import Connection
 from streaming.sender import MediaSender
 
 HISTORY: Final = 512  # sent packets that can be sent again: two seconds at 2 Mbit/s (aiortc: 128)
@@ -56,14 +59,17 @@ def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
     return [address for address, wanted in (("127.0.0.1", use_ipv4), ("::1", use_ipv6)) if wanted]
 
 
-def install(config: StreamConfig) -> None:
+def install(config: StreamConfig, server: ServerConfig | None = None) -> None:
     """Puts the replacements in place, for the whole process. Calling it again only updates the settings."""
+    server = server or ServerConfig()
+    Connection.public_ip, Connection.ports = server.public_ip, server.media_ports
     MediaSender.bitrate, MediaSender.bitrate_floor = config.bitrate, config.bitrate_floor
     MediaSender.bitrate_start = config.bitrate_start
     replacements: tuple[tuple[Any, str, Any], ...] = (
         (aiortc.rtcpeerconnection, "RTCRtpSender", MediaSender),
         (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE", HISTORY),
         (aiortc.rtcrtpreceiver, "JitterBuffer", jitter_buffer),
+        (aiortc.rtcicetransport, "Connection", Connection),
         (aioice.ice, "get_host_addresses", host_addresses),
         (aioice.ice, "CONSENT_INTERVAL", config.consent_interval_s),
         (aioice.ice, "CONSENT_FAILURES", config.consent_failures),

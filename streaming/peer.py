@@ -15,7 +15,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 
-from streaming import protocol, signalling
+from streaming import ice, protocol, signalling
 from streaming.config import ServerConfig, StreamConfig
 from streaming.control import Control
 from streaming.live import EngineFailure, Live, Voice
@@ -52,7 +52,7 @@ class Peer:
         self._server, self._stream, self._on_closed = server, stream, on_closed
         self._loop = asyncio.get_running_loop()
         self._born = time.monotonic()
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=signalling.ice_servers(server)))
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=ice.own_servers(server, time.time())))
         self._control = Control(self._obey)
         self._queue = OutQueue(origin=live.edge)
         self._video, self._voice = VideoTrack(self._queue, self._frame_sent), VoiceTrack(self._queue)

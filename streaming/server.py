@@ -38,7 +38,7 @@ def serve(
 ) -> None:
     """Blocks until interrupted. ``ready`` hears the page's address. Raises ServeError when it cannot start."""
     check_bind(config.server)
-    patches.install(config.stream)
+    patches.install(config.stream, config.server)
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # numba and the models leave 300 000 objects: looking through them stops every thread for 0.2 s

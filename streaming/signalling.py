@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aiortc import RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
-
-from streaming.config import ServerConfig
 
 
 class OfferError(ValueError):
@@ -63,11 +61,3 @@ def order_codecs(codecs: list[Any], first: str) -> list[Any]:
     types = {codec.payloadType for codec in chosen}
     chosen += [codec for codec in codecs if codec.parameters.get("apt") in types]
     return chosen + [codec for codec in codecs if codec not in chosen]
-
-
-def ice_servers(server: ServerConfig) -> list[RTCIceServer]:
-    """STUN and TURN as configured; none by default, so nothing outside the LAN is ever asked."""
-    servers = [RTCIceServer(url) for url in server.stun]
-    if server.turn_url:
-        servers.append(RTCIceServer(server.turn_url, server.turn_user, server.turn_credential))
-    return servers

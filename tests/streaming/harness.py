@@ -13,11 +13,19 @@ from typing import Any
 import av
 import numpy as np
 from aiohttp import ClientSession
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from streaming import patches
-from streaming.config import AgentsConfig, LimitsConfig, ObserveConfig, OutputsConfig, PortraitConfig, ServerConfig, StreamConfig
+from streaming.config import (
+    AgentsConfig,
+    LimitsConfig,
+    ObserveConfig,
+    OutputsConfig,
+    PortraitConfig,
+    ServerConfig,
+    StreamConfig,
+)
 from streaming.portraits import Portraits
 from streaming.server import start
 
@@ -41,7 +49,7 @@ async def serving(
 ) -> AsyncIterator[str]:
     """The address of a server on this event loop; ``enrol`` is the command that makes avatars of photographs."""
     settings = settings or Settings()
-    patches.install(settings.stream)
+    patches.install(settings.stream, settings.server)
     portraits = None if enrol is None else Portraits(settings.portrait, engine, enrol)  # type: ignore[arg-type]
     runner, address = await start(settings, engine, portraits)  # type: ignore[arg-type]
     try:
@@ -113,8 +121,8 @@ class Viewer:
     messages: list[dict[str, Any]] = field(default_factory=list)
     id: str = ""
 
-    async def open(self) -> Viewer:
-        self.pc = RTCPeerConnection()
+    async def open(self, configuration: RTCConfiguration | None = None) -> Viewer:
+        self.pc = RTCPeerConnection(configuration)
         self.pc.addTransceiver(Tone() if self.speaks else "audio", direction="sendrecv")
         self.pc.addTransceiver("video", direction="recvonly")
         self.control = self.pc.createDataChannel("control")

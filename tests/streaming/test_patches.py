@@ -12,11 +12,10 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RtpPacket
 
 from streaming import patches
-from streaming.config import ServerConfig, StreamConfig
+from streaming.config import StreamConfig
 from streaming.mictrack import MicReader
 from streaming.patches import VoiceJitterBuffer
 from streaming.sender import MediaSender
-from streaming.signalling import ice_servers
 
 
 def packet(number: int) -> RtpPacket:
@@ -71,15 +70,6 @@ def test_a_host_with_only_loopback_offers_loopback(monkeypatch: pytest.MonkeyPat
     assert patches.host_addresses(True, False) == ["127.0.0.1"]
     monkeypatch.setattr(patches, "_host_addresses", lambda v4, v6: ["192.0.2.2"])
     assert patches.host_addresses(True, True) == ["192.0.2.2"]
-
-
-def test_stun_and_turn_come_from_the_configuration_only() -> None:
-    assert ice_servers(ServerConfig()) == []
-    stun, turn = ice_servers(
-        ServerConfig(stun=("stun:192.0.2.1:3478",), turn_url="turn:192.0.2.1:3478", turn_user="u", turn_credential="c")
-    )
-    assert stun.urls == "stun:192.0.2.1:3478"
-    assert (turn.urls, turn.username, turn.credential) == ("turn:192.0.2.1:3478", "u", "c")
 
 
 def frame(samples: np.ndarray, layout: str, rate: int, fmt: str = "s16", pts: int = 0) -> av.AudioFrame:
