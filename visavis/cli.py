@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visavis import __version__, cli_dub, cli_export, cli_motion, cli_portrait
+from visavis import __version__, cli_dub, cli_export, cli_motion, cli_portrait, cli_present, cli_say
 from visavis.gpu import open_engine
 from visavis.options import (
     FRONT,
@@ -52,6 +52,8 @@ app.add_typer(cli_motion.app, name="motion")
 app.command()(cli_portrait.enroll)
 app.command()(cli_dub.dub)
 app.command()(cli_export.export)
+app.command()(cli_present.present)
+app.command()(cli_say.say)
 out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]

@@ -1,0 +1,374 @@
+"""PortAudio through PyAudio (extra ``mic``): which sound devices there are, opened, watched, and opened again when they
+come back. Every stream of the process is opened here, because PortAudio sees new devices only after all are closed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visavis import pulse
+
+log = logging.getLogger(__name__)
+Direction = Literal["input", "output"]
+Sound = NDArray[np.float32]
+RATES: Final = (48_000, 44_100, 32_000, 96_000, 16_000, 192_000, 24_000, 88_200, 22_050, 11_025, 8_000)
+SILENT_S: Final = 2.0  # a stream that has not called for so long is dead
+WATCH_S: Final = 0.25
+LOOK_S: Final = 2.0  # between two looks for a device that is gone
+LOOK_FOR_S: Final = 15.0  # a look that takes longer is given up
+HOST_APIS: Final = ("Windows WASAPI", "Core Audio", "ALSA", "Windows DirectSound", "MME")  # best first
+INSTALL: Final = {
+    "linux": "sudo apt install portaudio19-dev gcc python3-dev, then pip install 'visavis[mic]'",
+    "darwin": "brew install portaudio, then pip install 'visavis[mic]'",
+    "win32": "pip install 'visavis[mic]'",
+}
+
+
+class DeviceError(ValueError):
+    """A sound device or camera that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device as PortAudio lists it, or a node of PulseAudio or PipeWire that is reached through ``index``."""
+
+    index: int
+    name: str
+    api: str
+    inputs: int  # channels
+    outputs: int
+    rate: float  # Hz, what it runs at when nobody asks for another
+    default: bool = False
+    node: str = ""
+
+    def channels(self, direction: Direction) -> int:
+        """How many channels it has that way."""
+        return self.inputs if direction == "input" else self.outputs
+
+
+def library() -> Any:
+    """The module ``pyaudio``. Raises DeviceError saying what to install."""
+    _hush_alsa()
+    how = INSTALL.get(sys.platform, INSTALL["linux"])
+    try:
+        return importlib.import_module("pyaudio")
+    except ModuleNotFoundError as problem:
+        if problem.name != "pyaudio":
+            raise DeviceError(f"PyAudio is broken ({problem}); install it again: {how}") from problem
+        raise DeviceError(f"this machine's sound needs PyAudio: {how}") from None
+    except (ImportError, OSError) as problem:  # its C part does not find PortAudio
+        raise DeviceError(f"PyAudio does not find PortAudio ({problem}): {how}") from problem
+
+
+@functools.cache
+def _hush_alsa() -> Any:
+    """ALSA prints what it meets, an underrun too, over whatever a terminal shows; what matters comes as an error."""
+    if sys.platform != "linux":
+        return None
+    try:
+        alsa = ctypes.CDLL("libasound.so.2")
+    except OSError:
+        return None
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)(
+        lambda *told: None
+    )
+    alsa.snd_lib_error_set_handler(handler)
+    return handler  # ALSA keeps the address alone
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What ALSA and JACK print while they look around is not for people: it goes nowhere meanwhile."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def devices() -> list[Device]:
+    """All there are now, PulseAudio's and PipeWire's nodes after PortAudio's own. Raises DeviceError."""
+    module = library()
+    with quiet():
+        try:
+            audio = module.PyAudio()
+        except OSError as problem:
+            raise DeviceError(f"PortAudio does not start: {problem}") from problem
+        try:
+            return listed(audio) + _nodes(listed(audio))
+        finally:
+            audio.terminate()
+
+
+def listed(audio: Any) -> list[Device]:
+    """What an open PyAudio lists; the default devices are those of the best host API that has any."""
+    apis = [audio.get_host_api_info_by_index(i) for i in range(audio.get_host_api_count())]
+    apis.sort(key=lambda api: HOST_APIS.index(api["name"]) if api["name"] in HOST_APIS else len(HOST_APIS))
+    defaults = set()
+    for key in ("defaultInputDevice", "defaultOutputDevice"):
+        defaults.add(next((int(api[key]) for api in apis if int(api.get(key, -1)) >= 0), -1))
+    names = {int(api["index"]): str(api["name"]) for api in apis}
+    order = {int(api["index"]): place for place, api in enumerate(apis)}
+    infos = [audio.get_device_info_by_index(i) for i in range(audio.get_device_count())]
+    infos.sort(key=lambda info: (order.get(int(info["hostApi"]), len(order)), info["index"]))
+    return [
+        Device(
+            int(info["index"]), str(info["name"]), names.get(int(info["hostApi"]), ""), int(info["maxInputChannels"]),
+            int(info["maxOutputChannels"]), float(info["defaultSampleRate"]), int(info["index"]) in defaults,
+        )
+        for info in infos
+    ]  # fmt: skip
+
+
+def _nodes(found: list[Device]) -> list[Device]:
+    """PulseAudio's and PipeWire's own devices, which PortAudio reaches through one of its own ("pulse")."""
+    way = next((device for device in found if device.name == "pulse"), None)
+    if way is None:
+        return []
+    sources = [
+        Device(way.index, n.description, "PulseAudio", n.channels, 0, n.rate, node=n.name) for n in pulse.sources()
+    ]
+    sinks = [Device(way.index, n.description, "PulseAudio", 0, n.channels, n.rate, node=n.name) for n in pulse.sinks()]
+    return sources + sinks
+
+
+def find(found: list[Device], wanted: str, direction: Direction) -> Device | None:
+    """The device with this number or name, or a part of the name; "" is the default. None when there is none."""
+    fitting = [device for device in found if device.channels(direction)]
+    if not wanted:
+        return next((d for d in fitting if d.default), fitting[0] if fitting else None)
+    if wanted.isdigit():
+        return next((device for device in fitting if device.index == int(wanted) and not device.node), None)
+    name = wanted.casefold()
+    tests: tuple[Callable[[Device], bool], ...] = (
+        lambda device: name in (device.name.casefold(), device.node.casefold()),
+        lambda device: device.name.casefold().startswith(name),
+        lambda device: name in device.name.casefold() or name in device.node.casefold(),
+    )
+    return next((device for test in tests for device in fitting if test(device)), None)
+
+
+def look() -> list[Device]:
+    """``devices`` as another process sees them now, while this one has streams open; nothing on any failure."""
+    command = [sys.executable, "-m", "visavis.portaudio"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=LOOK_FOR_S, check=True)
+        return [Device(**fields) for fields in json.loads(done.stdout)]
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError) as problem:
+        log.info("cannot look for sound devices: %s", problem)
+        return []
+
+
+class Port:
+    """One direction of one device, as it is wanted; ``Microphone`` and ``Speaker`` are ports. Its stream calls
+    ``_call`` on PortAudio's thread; everything else is called by ``SoundCard``."""
+
+    direction: Direction = "input"
+
+    def __init__(self, wanted: str = "") -> None:
+        self.wanted = wanted
+        self.device: Device | None = None  # None: it is not there now
+        self.rate = 0
+        self.channels = 0
+        self.latency_s = 0.0
+        self.lost = 0  # how often it has gone
+        self.failed: float | None = None  # since when, on ``clock``
+        self.clock: Callable[[], float] = time.perf_counter  # time.monotonic is coarse on Windows
+        self._stream: Any = None
+        self._called = 0.0
+
+    @property
+    def label(self) -> str:
+        """What people call it now."""
+        return self.device.name if self.device is not None else "none"
+
+    def prepare(self, module: Any) -> None:
+        """The stream is about to run at ``rate`` with ``channels``: sizes what depends on them."""
+
+    def _call(self, data: bytes | None, count: int, times: Any, status: int) -> tuple[bytes | None, int]:
+        raise NotImplementedError
+
+    def open(self, module: Any, audio: Any, device: Device) -> None:
+        """Opens ``device`` at the first rate that it takes. Raises DeviceError."""
+        incoming, problem = self.direction == "input", "it takes none of the usual rates"
+        most = device.channels(self.direction)
+        for rate in dict.fromkeys((RATES[0], int(device.rate) or RATES[0], *RATES)):
+            for channels in dict.fromkeys((min(most, 2), most, 1)):
+                self.rate, self.channels = rate, channels
+                self.prepare(module)
+                try:
+                    with pulse.routed(device.node, self.direction), quiet():
+                        self._stream = audio.open(
+                            rate=rate, channels=channels, format=module.paFloat32, input=incoming, output=not incoming,
+                            input_device_index=device.index if incoming else None,
+                            output_device_index=None if incoming else device.index,
+                            frames_per_buffer=self.block, stream_callback=self._call, start=False,
+                        )  # fmt: skip
+                        self._called = self.clock()
+                        self._stream.start_stream()
+                    self.latency_s = self._stream.get_input_latency() if incoming else self._stream.get_output_latency()
+                except (OSError, ValueError) as refused:
+                    problem = str(refused)
+                    self.close()
+                    continue
+                self.device, self.failed = device, None
+                return
+        raise DeviceError(f'{self.direction} "{device.name}" cannot be opened: {problem}')
+
+    @property
+    def block(self) -> int:
+        """Samples of a call: 10 ms."""
+        return self.rate // 100
+
+    def alive(self, now: float) -> bool:
+        """Whether the stream still runs and calls."""
+        if self._stream is None:
+            return False
+        try:
+            active = bool(self._stream.is_active())
+        except OSError:
+            active = False
+        return active and now - self._called < SILENT_S
+
+    def close(self) -> None:
+        """Ends the stream; a device that is gone makes PortAudio complain, and nobody needs to hear it."""
+        stream, self._stream, self.device = self._stream, None, None
+        if stream is not None:
+            with contextlib.suppress(OSError), quiet():
+                stream.close()
+
+
+class SoundCard:
+    """Opens ports, and keeps them open: a thread notices a device that has gone, goes on with the default one, and
+    takes the wanted one again when it is back. ``say`` hears of it, on that thread."""
+
+    def __init__(self, say: Callable[[str], None] = log.warning, looker: Callable[[], list[Device]] = look) -> None:
+        self._module = library()
+        self._say, self._look = say, looker
+        self._ports: list[Port] = []
+        self._audio: Any = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="sound-card", daemon=True)
+        self._looked = 0.0
+
+    def start(self, *ports: Port) -> None:
+        """Opens ``ports``, all or none. Raises DeviceError."""
+        self._ports = list(ports)
+        try:
+            found = self._begin()
+            for port in self._ports:
+                device = find(found, port.wanted, port.direction)
+                if device is None:
+                    raise DeviceError(missing(found, port))
+                port.open(self._module, self._audio, device)
+                port.wanted = device.name if port.wanted.isdigit() else port.wanted  # numbers change when one is gone
+        except BaseException:
+            self._end()
+            raise
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Closes all of them."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(LOOK_FOR_S + 5.0)
+        self._end()
+
+    def _begin(self) -> list[Device]:
+        with quiet():
+            try:
+                self._audio = self._module.PyAudio()
+            except OSError as problem:
+                raise DeviceError(f"PortAudio does not start: {problem}") from problem
+            found = listed(self._audio)
+        return found + _nodes(found)
+
+    def _end(self) -> None:
+        for port in self._ports:
+            port.close()
+        audio, self._audio = self._audio, None
+        if audio is not None:
+            with contextlib.suppress(OSError), quiet():
+                audio.terminate()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(WATCH_S):
+            self.check()
+
+    def check(self) -> None:
+        """One look at all ports; what is missing is looked for, at most every ``LOOK_S``."""
+        for port in self._ports:
+            now = port.clock()
+            if port.device is not None and not port.alive(now):
+                self._say(f'{port.direction} "{port.device.name}" is gone; going on without it')
+                port.lost, port.failed = port.lost + 1, now
+                port.close()
+        unhappy = [port for port in self._ports if port.device is None or port.failed is not None or _fallen(port)]
+        now = time.perf_counter()
+        if not unhappy or now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        found = self._look()
+        if self._stop.is_set() or not any(_better(port, found) for port in unhappy):
+            return
+        self._end()
+        try:
+            found = self._begin()
+        except DeviceError as problem:
+            self._say(str(problem))
+            return
+        for port in self._ports:
+            self._reopen(port, found)
+
+    def _reopen(self, port: Port, found: list[Device]) -> None:
+        choices = (find(found, port.wanted, port.direction), find(found, "", port.direction))
+        for device in dict.fromkeys(choice for choice in choices if choice is not None):
+            try:
+                port.open(self._module, self._audio, device)
+            except DeviceError as problem:
+                self._say(str(problem))
+                continue
+            self._say(f'{port.direction} is "{device.name}" now')
+            return
+
+
+def _fallen(port: Port) -> bool:
+    """Whether it runs on another device than the wanted one."""
+    return bool(port.wanted) and port.device is not None and find([port.device], port.wanted, port.direction) is None
+
+
+def _better(port: Port, found: list[Device]) -> bool:
+    """Whether ``found`` has what ``port`` wants, or at least anything where it has nothing."""
+    wanted = find(found, port.wanted, port.direction)
+    return wanted is not None or (port.device is None and find(found, "", port.direction) is not None)
+
+
+def missing(found: list[Device], port: Port) -> str:
+    """What to say when there is no such device."""
+    what = "microphone" if port.direction == "input" else "sound output"
+    names = [f'{device.index} "{device.name}"' for device in found if device.channels(port.direction)]
+    there = f"there are: {', '.join(names)}" if names else "there is none at all (`visavis devices` says more)"
+    return f'no {what} "{port.wanted}"; {there}' if port.wanted else f"no {what}: {there}"
+
+
+if __name__ == "__main__":  # what ``look`` runs
+    print(json.dumps([asdict(device) for device in devices()]))
