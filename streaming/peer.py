@@ -20,6 +20,7 @@ from streaming.config import ServerConfig, StreamConfig
 from streaming.control import Control
 from streaming.live import EngineFailure, Live, Voice
 from streaming.mictrack import MicReader
+from streaming.quality import Quality
 from streaming.sender import MediaSender
 from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 
@@ -132,6 +133,8 @@ class Peer:
                 log.info("session %s: client %s", self.live.id, client)
             case protocol.Bye():
                 self.end("the page said bye")
+            case protocol.SetQuality(quality):
+                self.choose(quality)
             case _ if self.steers:
                 self.live.obey(message)
             case _:
@@ -139,6 +142,14 @@ class Peer:
                 self._control.send(label, protocol.error(problem))
 
     # What goes out.
+
+    def choose(self, quality: Quality) -> None:
+        """From now on the picture is at most this; the transparency below it does not count."""
+        if self.alpha and quality.height is not None:
+            quality = replace(quality, height=2 * quality.height)
+        for sender in self._connection.getSenders():
+            if sender.kind == "video" and isinstance(sender, MediaSender):
+                sender.choose(quality)
 
     def frame(self, frame: OutFrame) -> None:
         """A frame for the video track."""

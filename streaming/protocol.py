@@ -16,6 +16,7 @@ from engine.motion.manner import GAZES, Manner
 from engine.render import composite
 from engine.render.composite import Backdrop
 from engine.viewpoint import Viewpoint
+from streaming.quality import Quality
 
 VERSION: Final = 1
 MAX_BYTES: Final = 4096
@@ -129,6 +130,13 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class SetQuality:
+    """What this connection is sent, at most."""
+
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Keeps the session alive; ``time`` (client ms) comes back in the pong beside the server's clock."""
 
@@ -142,7 +150,7 @@ class Bye:
 
 Message = (
     Hello | SetViewpoint | SetAvatar | SetFraming | SetBackground | SetManner | SetText | SetState | Interrupt | Mute
-    | SpeechBegin | SpeechEnd | Listen | Ping | Bye
+    | SpeechBegin | SpeechEnd | Listen | SetQuality | Ping | Bye
 )  # fmt: skip
 Fields = dict[str, Any]
 
@@ -343,6 +351,16 @@ def _read_speech(reader: _Reader) -> SpeechBegin:
     )  # fmt: skip
 
 
+def _read_quality(reader: _Reader) -> SetQuality:
+    given: Fields = {name: reader.count(name) for name in ("height", "bitrate") if reader.has(name)}
+    if reader.has("fps"):
+        given["fps"] = reader.number("fps")
+    try:
+        return SetQuality(Quality(**given))
+    except ValueError as problem:
+        raise ProtocolError("bad_field", f'"quality": {problem}', "quality") from None
+
+
 _READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
     "hello": lambda reader: Hello(reader.text("client", default="unnamed")),
     "viewpoint": _read_viewpoint,
@@ -360,6 +378,7 @@ _READERS: Final[dict[str, Callable[[_Reader], Message]]] = {
     "text": lambda reader: SetText(reader.text("text", MAX_TEXT)),
     "interrupt": lambda reader: Interrupt(),
     "mute": lambda reader: Mute(reader.flag("on")),
+    "quality": _read_quality,
     "ping": lambda reader: Ping(reader.number("t")),
     "bye": lambda reader: Bye(),
 }

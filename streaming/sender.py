@@ -36,6 +36,7 @@ from aiortc.rtp import (
 from engine.clock import FPS, FRAME, SAMPLE_RATE, VOICE_RATE, VOICE_RATIO
 from streaming.encoders import VIDEO_CLOCK, VideoEncoder, open_encoder
 from streaming.pacer import PacedTransport
+from streaming.quality import Quality
 from streaming.rate import LossMeter, RateController, Shape, ShapeChooser
 from streaming.tracks import OutFrame, VideoTrack, VoicePacket, VoiceTrack
 
@@ -58,15 +59,6 @@ class SentWindow:
         while self.sizes[0][0] < now - 1.0:
             self.sizes.popleft()
         return sum(size for _, size in self.sizes) * 8.0
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """What a viewer asks for: at most so many rows, frames a second and bit/s. None: as the line allows."""
-
-    height: int | None = None
-    fps: float | None = None
-    bitrate: int | None = None
 
 
 class MediaSender(RTCRtpSender):

@@ -13,6 +13,7 @@ from engine.render.composite import Backdrop
 from engine.viewpoint import YAW_LIMIT
 from streaming import protocol
 from streaming.protocol import ProtocolError, parse
+from streaming.quality import Quality
 
 
 def message(kind: str, **fields: Any) -> str:
@@ -49,6 +50,9 @@ def test_every_message_of_the_protocol_is_read() -> None:
     assert parse(message("actions", weights={})) == changed("actions", actions=())
     assert parse(message("listening", on=True)) == changed("listening", listening=True)
     assert parse(message("text", text="Guten Tag!")) == protocol.SetText("Guten Tag!")
+    assert parse(message("quality")) == protocol.SetQuality(Quality())
+    chosen = Quality(height=256, fps=12.5, bitrate=400_000)
+    assert parse(message("quality", height=256, fps=12.5, bitrate=400_000)) == protocol.SetQuality(chosen)
     assert parse(message("interrupt")) == protocol.Interrupt()
     assert parse(message("bye").encode()) == protocol.Bye()
 

@@ -23,7 +23,8 @@ from aiortc.rtp import (
 )
 
 from engine.clock import FRAME
-from streaming.sender import NTP_EPOCH, OPUS_DELAY, MediaSender, Quality
+from streaming.quality import Quality
+from streaming.sender import NTP_EPOCH, OPUS_DELAY, MediaSender
 from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 
 VP8 = RTCRtpCodecParameters(mimeType="video/VP8", clockRate=90_000, payloadType=96)
@@ -219,18 +220,18 @@ def test_the_answer_to_a_sender_report_tells_the_round_trip() -> None:
 def test_a_viewer_chooses_rows_pictures_a_second_and_rate() -> None:
     async def work() -> None:
         queue, _, video, _ = pair()
-        video.choose(Quality(height=32, fps=12.5, bitrate=300_000))
+        video.choose(Quality(height=64, fps=12.5, bitrate=300_000))
         assert video.target_rate == 300_000
         sizes, count = [], 0
         for k in range(10):
-            put(queue, k)
+            queue.put(OutFrame(k * FRAME, np.full((192, 128), 90, np.uint8), {}))
             frame = await video._next_encoded_frame(VP8)
             if frame is not None:
                 count += 1
                 sizes.append(frame.payloads[0][10:14] if is_key(frame) else None)
         assert count == 5
         width, height = struct.unpack("<HH", sizes[0])  # RFC 6386 section 9.1
-        assert (width, height) == (32, 32)
+        assert (width, height) == (64, 64)
         video.choose(Quality())
         assert video._control.ceiling == MediaSender.bitrate
 

@@ -1,0 +1,50 @@
+"""What a viewer may ask of its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streaming.quality import Quality, read
+
+from .double import DoubleEngine
+from .harness import Viewer, run, serving, until
+
+
+def test_a_query_is_read_and_the_rest_of_it_left_alone() -> None:
+    assert read({}) == Quality()
+    assert read({"height": "256", "fps": "12.5", "session": "x"}) == Quality(256, 12.5)
+    assert read({"bitrate": "400000"}) == Quality(bitrate=400_000)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [({"height": "tall"}, "height"), ({"fps": "0"}, "fps"), ({"bitrate": "7"}, "bitrate"), ({"fps": "nan"}, "fps")],
+)
+def test_what_makes_no_sense_is_named(words: dict[str, str], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        read(words)
+
+
+def test_a_picture_becomes_smaller_and_rarer_for_the_viewer_who_asked(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with serving(DoubleEngine(tmp_path, side=256)) as address:
+            asking, other = await Viewer(address).open(), await Viewer(address).open()
+            await until(lambda: asking.pictures and other.pictures, 15, "no pictures")
+            assert asking.pictures[-1].height == 256
+            asking.say("quality", height=128, fps=5)
+            await until(lambda: asking.pictures[-1].height == 128, 15, "the picture stays large")
+            before = len(other.pictures), len(asking.pictures)
+            await until(lambda: len(other.pictures) >= before[0] + 30, 15, "the other one got nothing")
+            assert len(asking.pictures) - before[1] <= 12
+            assert other.pictures[-1].height == 256
+            asking.say("quality")
+            await until(lambda: asking.pictures[-1].height == 256, 15, "the picture stays small")
+            asking.say("quality", height=3)
+            await until(lambda: asking.heard("error"), 5)
+            assert "height must lie in" in asking.heard("error")[0]["message"]
+            await asking.close()
+            await other.close()
+
+    run(work())
