@@ -48,9 +48,8 @@ class ServerConfig:
     turn_url: str = ""  # one more of them, in front
     turn_user: str = ""  # of a TURN server with fixed credentials
     turn_credential: str = field(default="", repr=False)
-    turn_secret: str = field(
-        default="", repr=False
-    )  # or what coturn calls static-auth-secret: we make credentials that expire
+    turn_secret: str = field(default="", repr=False)  # coturn's static-auth-secret: credentials that expire are made
+    turn_secret_file: str = ""  # or the file that holds it
     turn_ttl_s: float = 3600.0  # and for so long they are good
     public_ip: str = ""  # behind 1:1 NAT, as in most clouds and in containers: the address that others reach us at
     media_ports: tuple[int, ...] = ()  # first and last UDP port of media, as [40000, 40100]; empty: any
@@ -90,7 +89,7 @@ class ServerConfig:
                     raise ValueError(f'server.{name} takes "{kinds[0]}host:port", got "{url}"')
         if self.turn_url and not self.turn_url.startswith(("turn:", "turns:")):
             raise ValueError(f'server.turn_url must be "turn:host:port", got "{self.turn_url}"')
-        if self.turn_secret and (self.turn_user or self.turn_credential):
+        if (self.turn_secret or self.turn_secret_file) and (self.turn_user or self.turn_credential):
             raise ValueError("server.turn_secret makes credentials: leave out server.turn_user and turn_credential")
         if not 60 <= self.turn_ttl_s <= 86_400:
             raise ValueError(f"server.turn_ttl_s must lie in 60..86400, got {self.turn_ttl_s:g}")

@@ -89,6 +89,7 @@ def with_secrets(config: ServerConfig) -> ServerConfig:
     """``config`` with the secrets that files hold in the place of the files' names. Raises ServeError."""
     return replace(
         config, token=server_token(config), token_file="", token_key=token_key(config), token_key_file="",
+        turn_secret=_either(config, "turn_secret"), turn_secret_file="",
         tokens=tuple(
             replace(named, secret=named.secret or read_secret(named.file, f'server.tokens "{named.name}"'), file="")
             for named in config.tokens

@@ -17,6 +17,7 @@ from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from streaming import patches
 from streaming.config import ServerConfig, StreamConfig
+from streaming.guard import with_secrets
 from streaming.ice import Connection, credentials, ice_servers, own_servers
 
 from .coturn import SECRET, TURNSERVER, coturn
@@ -62,6 +63,14 @@ def test_credentials_name_the_moment_they_expire_and_are_the_hmac_of_that() -> N
     assert user == "1000600:eve"
     # printf %s 1000600:eve | openssl dgst -sha1 -hmac secret -binary | base64
     assert word == "rmawcEIK6G0S3zidDiz+pqjshl8="
+
+
+def test_the_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret\n")
+    (tmp_path / "secret").chmod(0o600)
+    config = with_secrets(ServerConfig(turn=("turn:192.0.2.1",), turn_secret_file=str(tmp_path / "secret")))
+    [entry] = ice_servers(config, 1_000_000 - 3000)
+    assert entry["credential"] == credentials("secret", 3600, 1_000_000 - 3000)[1]
 
 
 @pytest.mark.parametrize(
