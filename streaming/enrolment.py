@@ -18,6 +18,17 @@ from typing import Any, Final
 
 log = logging.getLogger(__name__)
 WORKER: Final = (sys.executable, "-m", "training.portrait.worker")
+CONFINE: Final = Path(__file__).with_name("confine.py")
+MEMORY: Final = 5 << 30  # bytes of address space of a worker: a usual one takes 2.9 GB, 1.6 of them resident
+MEMORY_A_CORE: Final = 256 << 20  # threads have stacks and arenas
+FILE: Final = 64 << 20  # bytes of a file it writes: the largest of a pack has 3 MB
+FILES: Final = 256  # open at once; a usual one has 11
+# What a worker is told of its surroundings: no token, no credential, nothing else that happens to be there.
+TOLD: Final = (
+    "PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "SYSTEMROOT", "PATHEXT", "COMSPEC", "VIRTUAL_ENV", "PYTHONPATH",
+    "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME",
+)  # fmt: skip
+TOLD_KINDS: Final = ("LC_", "NUMBA_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "COV_")
 ROOT: Final = Path(__file__).parents[1]  # where ``training`` lies beside this package
 REFUSED: Final = 3  # exit status of a worker that has said {"error": ...}
 LINE: Final = 1 << 16  # bytes of the longest line a worker may print
@@ -46,7 +57,7 @@ class Enrolment:
 
         Whatever happens, cancellation included, no process of it is left when this returns.
         """
-        process = await self._start()
+        process = await self._start(seconds)
         told = _Told(progress)
         try:
             async with asyncio.timeout(seconds):
@@ -63,15 +74,35 @@ class Enrolment:
             await _end(process)
         return told.outcome(code, tail)
 
-    async def _start(self) -> Process:
+    async def _start(self, seconds: float) -> Process:
         asked = {"out": self.work / self.id, "id": self.id, "name": self.name, "consent": self.consent}
-        command = [*self.command, *(f"--{key}={value}" for key, value in asked.items())]  # a name may begin with "-"
+        command = [
+            *_confined(seconds),
+            *self.command,
+            *(f"--{key}={value}" for key, value in asked.items()),
+        ]  # a name may begin with "-"
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT, limit=LINE, start_new_session=True,
-            env={**os.environ, "TMPDIR": str(self.work), "TEMP": str(self.work), "TMP": str(self.work)},
+            env={**_surroundings(), "TMPDIR": str(self.work), "TEMP": str(self.work), "TMP": str(self.work)},
         )  # fmt: skip
         _yield_to_sessions(process.pid)
         return process
+
+
+def _confined(seconds: float) -> list[str]:
+    """What goes before a command so that it runs within limits; nothing where there are none."""
+    if os.name != "posix":
+        return []
+    cores = os.cpu_count() or 1
+    limits = {
+        "cpu_s": int(seconds * max(cores, 2)) + 1, "memory": MEMORY + cores * MEMORY_A_CORE, "file": FILE,
+        "files": FILES,
+    }  # fmt: skip
+    return [sys.executable, "-I", str(CONFINE), json.dumps(limits)]
+
+
+def _surroundings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name in TOLD or name.startswith(TOLD_KINDS)}
 
 
 class _Told:
@@ -116,6 +147,8 @@ class _Told:
         log.warning("an enrolment ended with status %d: %s", code, said or "no word")
         if "No module named" in said:
             raise WorkerError(MISSING)
+        if code == -getattr(signal, "SIGXCPU", 0) != 0:
+            raise WorkerError("the enrolment took more of the processor than it may: try a smaller photograph")
         if code == -signal.SIGKILL:
             raise WorkerError("the enrolment was killed, perhaps for want of memory: try a smaller photograph")
         raise WorkerError(f"the enrolment broke off (status {code}); the server's log says why")

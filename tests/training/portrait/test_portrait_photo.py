@@ -2,7 +2,10 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import pytest
 Image = pytest.importorskip("PIL.Image")
 from training.portrait import photo  # noqa: E402
 
+ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(0)
 
 
@@ -103,3 +107,31 @@ def test_files_that_are_missing_folders_or_tiny(tmp_path):
             photo.read(path)
     with pytest.raises(photo.PhotoError, match="at least 128"):
         photo.decode(saved(picture(40, 40)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="landlock is Linux's")
+def test_a_process_that_is_locked_opens_no_file_starts_no_program_and_connects_to_nobody(tmp_path: Path) -> None:
+    code = f"""
+import os, resource, socket, subprocess
+from training.portrait import lockdown
+open("{tmp_path}/there", "w").close()
+able = lockdown.landlock()
+lockdown.lock(2 << 30, 20)
+def tried(what):
+    try:
+        what()
+    except OSError:
+        return "no"
+    return "yes"
+print(able, *map(tried, (
+    lambda: open("/etc/passwd"), lambda: open("{tmp_path}/new", "w"), lambda: os.unlink("{tmp_path}/there"),
+    lambda: os.rename("{tmp_path}/there", "{tmp_path}/moved"), lambda: subprocess.run(["/bin/true"]),
+    lambda: socket.socket().connect(("127.0.0.1", 9)))), resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    able, *tried, most = done.stdout.split()
+    assert most == "0", done.stderr
+    if able == "True":
+        assert tried == ["no"] * 6
+    else:
+        pytest.skip("this kernel has no landlock")
