@@ -109,6 +109,7 @@ class Agent:
         self._parting = (ENDED, "")
         self._over = False
         self._reported: tuple[int, int] = (0, 0)
+        self._received = 0  # bytes of sound that came, whatever became of them
         self._viewer = False  # as last told: whether the viewer speaks
 
     async def run(self, max_queue_s: float) -> None:
@@ -167,6 +168,7 @@ class Agent:
                 return
             try:
                 if message.type is WSMsgType.BINARY:
+                    self._received += len(message.data)
                     speech.push(message.data)
                 else:
                     await self._obey(protocol.parse(message.data, agent=True), speech)
@@ -178,8 +180,8 @@ class Agent:
 
     async def _obey(self, message: protocol.Message, speech: Speech) -> None:
         match message:
-            case protocol.SpeechBegin(id, rate, channels, text, emotion, intensity):
-                speech.begin(id, rate, channels, text=text, emotion=emotion, intensity=intensity)
+            case protocol.SpeechBegin():
+                self._begin(message, speech)
             case protocol.SpeechEnd():
                 speech.end()
             case protocol.Listen(on):
@@ -194,6 +196,15 @@ class Agent:
                 self.end("")
             case _:
                 self._live.obey(message)
+
+    def _begin(self, wish: protocol.SpeechBegin, speech: Speech) -> None:
+        try:
+            speech.begin(
+                wish.id, wish.rate, wish.channels, text=wish.text, emotion=wish.emotion, intensity=wish.intensity
+            )
+        except SpeechError as problem:
+            about = {"about": "speech.begin", "id": wish.id}
+            self._tell(protocol.encode("error", code=problem.code, message=str(problem), **about))
 
     # What goes out.
 
@@ -228,11 +239,11 @@ class Agent:
         assert self._speech is not None
         while True:
             await asyncio.sleep(REPORT_S)
-            queued, received = round(self._speech.queued_ms), self._speech.received // 48
+            queued, received = round(self._speech.queued_ms), self._received
             if (queued, received) != self._reported:
                 self._reported = (queued, received)
                 free = round(self._speech.free_ms)
-                self._tell(protocol.encode("speech.queued", queued_ms=queued, free_ms=free, received_ms=received))
+                self._tell(protocol.encode("speech.queued", queued_ms=queued, free_ms=free, received=received))
             if self._ears is not None:
                 self._ears.wait(time.monotonic())
             self._tell_viewer()

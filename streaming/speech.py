@@ -92,7 +92,6 @@ class Speech:
         self._edge = 0  # media time up to which sound was taken
         self._hush_until: int | None = None  # after an interruption: no sooner does new speech begin
         self._tail = np.zeros(0, np.float32)  # of what was interrupted, so that it ends without a click
-        self.received = 0  # samples (48 kHz) taken in so far
 
     # What is to be said.
 
@@ -158,7 +157,6 @@ class Speech:
             segment.sound.append(sound)
             segment.left += len(sound)
             self._queued += len(sound)
-            self.received += len(sound)
 
     @property
     def queued_ms(self) -> float:
