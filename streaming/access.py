@@ -17,6 +17,7 @@ from streaming.config import LimitsConfig, ServerConfig
 from streaming.guard import LOCAL_NAMES, Refusal, client_address, host_fits, is_private, origin_fits
 from streaming.hub import Hub
 from streaming.limits import Limits
+from streaming.logs import HIDDEN, secrets_of
 from streaming.tokens import CHALLENGE, Asker, Keyring, asking
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Access:
         self.keyring = Keyring(server)
         self.limits = hub.limits = Limits(limits, is_private(server))
         self._server, self._config, self._hub = server, limits, hub
+        self._secrets = secrets_of(server)
         ancestors = " ".join(("'self'", *server.embed_origins)) if server.embed_origins else "'none'"
         self._headers = {
             "Content-Security-Policy": POLICY + ancestors,
@@ -202,7 +204,10 @@ class Access:
 
     def _refuse(self, refusal: Refusal) -> web.Response:
         self.refused(refusal)
-        body = {"error": {"code": refusal.code, "message": refusal.message}}
+        message = refusal.message
+        for secret in self._secrets:  # an error of a library may quote what it was given
+            message = message.replace(secret, HIDDEN)
+        body = {"error": {"code": refusal.code, "message": message}}
         return web.json_response(body, status=refusal.status, headers=refusal.headers)
 
 

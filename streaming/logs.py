@@ -32,8 +32,9 @@ KINDS: Final = 512  # kinds of lines that are remembered
 LINE: Final = 8000  # characters of a message, and of a traceback
 HIDDEN: Final = "[hidden]"
 TOKENS: Final = re.compile(
-    r"""(?i)\b(bearer\s+|(?:token|secret|credential|password)(?:\s*=\s*["']?|["']\s*:\s*["']))([^\s"',&;]+)"""
+    r"""(?i)\b(bearer\s+|(?:token|secret|credential|password)(?:\s*=\s*["']?|["']\s*:\s*["'])|token\.)([^\s"',&;]+)"""
 )
+SIGNED: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")  # a short-lived token, wherever it stands
 
 
 def setup(
@@ -128,7 +129,7 @@ class _Lines(logging.Formatter):
     def _hide(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return TOKENS.sub(rf"\1{HIDDEN}", text)
+        return SIGNED.sub(HIDDEN, TOKENS.sub(rf"\1{HIDDEN}", text))
 
 
 class TextLines(_Lines):

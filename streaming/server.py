@@ -164,4 +164,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _announce(address: str) -> None:
+    if not sys.stdout.isatty():
+        address = address.partition("#")[0]  # what is no terminal is kept, and the token is not to be
     print(f"Visavis is at {address}  (stop with Ctrl+C)", flush=True)

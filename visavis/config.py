@@ -90,7 +90,12 @@ def _build(kind: type[T], table: dict[str, Any], path: str, prefix: str) -> T:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f'did you mean "{prefix}{close[0]}"?' if close else f"known keys: {', '.join(known)}"
             raise ConfigError(f'{path}: unknown key "{name}"; {hint}')
-        values[key] = _value(hints[key], value, path, name)
+        try:
+            values[key] = _value(hints[key], value, path, name)
+        except ConfigError:
+            if known[key].repr:
+                raise
+            raise ConfigError(f'{path}: "{name}" must be {hints[key].__name__}') from None  # a secret is not shown
     missing = [n for n, f in known.items() if n not in values and f.default is MISSING and f.default_factory is MISSING]
     if missing:
         raise ConfigError(f'{path}: "{prefix}{missing[0]}" must be given')

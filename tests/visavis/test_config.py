@@ -47,3 +47,21 @@ def test_a_bad_key_or_value_is_named(tmp_path: Path, text: str, message: str) ->
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load(tmp_path / "nowhere.toml")
+
+
+def test_a_secret_that_cannot_be_used_is_not_shown(tmp_path: Path) -> None:
+    for text in (
+        "[server]\ntoken = 123456789",
+        '[server]\ntoken_key = ["123456789"]',
+        "[[server.tokens]]\nsecret = 123456789",
+    ):
+        with pytest.raises(ConfigError) as problem:
+            load(write(tmp_path, text))
+        assert "123456789" not in str(problem.value)
+
+
+def test_tokens_with_names_are_read(tmp_path: Path) -> None:
+    text = '[server]\ntokens = [{ name = "studio", secret = "of sixteen letters", scopes = ["open"] }]'
+    (token,) = load(write(tmp_path, text)).server.tokens
+    assert (token.name, token.scopes) == ("studio", ("open",))
+    assert "of sixteen letters" not in repr(token)
