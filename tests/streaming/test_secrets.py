@@ -83,8 +83,9 @@ def test_a_session_with_all_its_troubles_tells_no_secret(tmp_path: Path, lines: 
     for secret in (*SECRETS, *signed):
         for line in told.splitlines():
             assert secret not in line, line
+    for secret in SECRETS:
         for answer in answers:
-            assert secret not in answer or secret in ("wrong",), answer
+            assert secret not in answer, answer
 
 
 def test_an_error_that_quotes_a_secret_is_told_without_it(tmp_path: Path, lines: io.StringIO) -> None:
