@@ -1,6 +1,7 @@
 // The page: wires the controls to a Connection, a voice source, the orbit and the waterfall.
 
 import { ask, Connection, ServerRefusal } from "./connection.js";
+import { GoLive } from "./golive.js";
 import { MannerPanel } from "./manner.js";
 import { Orbit } from "./orbit.js";
 import { Portrait, sure } from "./portrait.js";
@@ -22,6 +23,7 @@ $("waterfall").title = ROW_NOTES;
 const orbit = new Orbit($("stage"), (view) => { const seq = state.connection?.look(view); bench?.looked(seq); });
 const panel = new MannerPanel((type, fields) => state.connection?.tell(type, fields));
 const portrait = new Portrait(() => state.token);
+const golive = new GoLive(() => state.token, complain);
 const video = $("video");
 
 // Words.
@@ -62,6 +64,7 @@ async function start() {
 function stop(reason) {
   state.connection?.close();
   state.connection = null;
+  golive.show(null);
   quiet();
   orbit.enabled = false;
   video.srcObject = null;
@@ -79,7 +82,7 @@ function listenTo(connection) {
     video.play().catch(() => { state.listen = false; reflectListen(); video.play().catch(complain); });
   }));
   connection.addEventListener("hello", mine((hello) => {
-    if (!connection.greeted) { panel.repeat(); if (state.background !== "avatar") showBackground(); }
+    if (!connection.greeted) { panel.repeat(); golive.show(connection); if (state.background !== "avatar") showBackground(); }
     connection.greeted = true;
     state.avatar = hello.avatar;
     state.framing = hello.framing;

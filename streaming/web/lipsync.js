@@ -19,7 +19,7 @@ const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 /** Delays whichever comes first: `pictures` and `voice` are receivers, or anything with a jitterBufferTarget. */
 export class LipSync {
   constructor(pictures, voice, outputMs) {
-    Object.assign(this, { pictures, voice, outputMs, on: false, seen: null, line: null, skews: [] });
+    Object.assign(this, { pictures, voice, outputMs, on: false, seen: null, line: null, skews: [], base: 0 });
     this.timer = setInterval(() => this.look(), EVERY_MS);
   }
 
@@ -29,6 +29,13 @@ export class LipSync {
     this.on = on;
     this.#wait(0, 0);
     this.begun = performance.now();
+  }
+
+  /** Milliseconds by which both are held back besides, so that a shaky line does not show. */
+  set steady(ms) {
+    const [p, v] = this.#waits();
+    this.base = ms;
+    this.#wait(p, v);
   }
 
   /** From requestVideoFrameCallback. */
@@ -57,7 +64,7 @@ export class LipSync {
     if (this.skews.length < LOOKS) return;
     const late = median(this.skews); // of the voice
     this.skews.shift();
-    const { pictures: { jitterBufferTarget: p }, voice: { jitterBufferTarget: v } } = this;
+    const [p, v] = this.#waits();
     const over = late - SLACK_MS, under = -late - SLACK_MS;
     // What was added to the one is taken back before the other is asked to wait, and as soon as it can be spared.
     if (over > 0) v > 0 ? this.#wait(p, v - Math.min(over, STEP_MS)) : this.#wait(p + Math.min(over, STEP_MS), 0);
@@ -68,8 +75,9 @@ export class LipSync {
 
   close() { clearInterval(this.timer); }
 
+  #waits() { return [this.pictures, this.voice].map((one) => Math.max((one.jitterBufferTarget ?? 0) - this.base, 0)); }
   #wait(pictures, voice) {
-    const within = (ms) => Math.round(Math.min(Math.max(ms, 0), LIMIT_MS));
+    const within = (ms) => Math.round(this.base + Math.min(Math.max(ms, 0), LIMIT_MS));
     this.pictures.jitterBufferTarget = within(pictures);
     this.voice.jitterBufferTarget = within(voice);
     this.skews = [];

@@ -26,11 +26,7 @@ export class MannerPanel {
       $(`${name}-strength`).oninput = (e) => { this.#label(e.target, `${name}-value`); this.#strength(); };
     }
     $("about").onchange = (e) => this.#say("text", { text: e.target.value.trim() }, !e.target.value.trim());
-    $("listening").onclick = () => {
-      const on = $("listening").getAttribute("aria-pressed") !== "true";
-      $("listening").setAttribute("aria-pressed", on);
-      this.#say("listening", { on }, !on);
-    };
+    radio("state", "at", (name) => { press("state", "at", name); this.#say("state", { name }, name === "idle"); });
     $("release").onclick = () => this.#release();
   }
 

@@ -215,7 +215,7 @@ def test_mood_gaze_and_strength_reach_the_engine_and_outlive_the_session(page: A
     page.fill("#gesture-strength", "0.5")
     page.fill("#about", "a very big fish")
     page.press("#about", "Enter")
-    page.click("#listening")
+    page.click("[data-at=listening]")
     until(page, lambda: engine.opened[-1].controls.manner.listening, "listening did not arrive")
     until(page, lambda: engine.opened[-1].controls.manner.meaning is not None, "the text did not arrive")
     page.click("#faces > summary")
