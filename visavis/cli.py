@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visavis import __version__, cli_dub, cli_export, cli_motion, cli_portrait, cli_present, cli_say
+from visavis import __version__, cli_doctor, cli_dub, cli_export, cli_motion, cli_portrait, cli_present, cli_say
 from visavis.gpu import open_engine
 from visavis.options import (
     FRONT,
@@ -50,6 +50,7 @@ avatar_app = typer.Typer(help="Look into avatar packs.", no_args_is_help=True)
 app.add_typer(avatar_app, name="avatar")
 app.add_typer(cli_motion.app, name="motion")
 app.command()(cli_portrait.enroll)
+app.command()(cli_doctor.doctor)
 app.command()(cli_dub.dub)
 app.command()(cli_export.export)
 app.command()(cli_present.present)
