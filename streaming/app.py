@@ -14,14 +14,16 @@ from streaming.access import Access
 from streaming.agents import Agents
 from streaming.avatars import Avatars
 from streaming.config import Settings
-from streaming.guard import with_secrets
+from streaming.guard import is_private, with_secrets
 from streaming.hub import Hub
 from streaming.ice import Ice
 from streaming.observe import Observation
+from streaming.outputs.outputs import Outputs
 from streaming.portraits import Portraits
 from streaming.sessions import Sessions
 from streaming.tokens import Tokens
 from streaming.upload import Upload
+from streaming.whep import Whep
 
 WEB: Final = Path(__file__).parent / "web"
 HUB: Final = web.AppKey("hub", Hub)
@@ -47,6 +49,8 @@ class Server:
         self._parts: list[Routes] = [avatars, self._upload, Sessions(self.hub, avatars)]
         self._parts.append(Ice(self._server))
         self._parts.append(Agents(self.hub, settings.agents))
+        self.outputs = Outputs(self.hub, settings.outputs, is_private(self._server))
+        self._parts += [Whep(self.hub), self.outputs]
         self._parts.append(Tokens(self.access.keyring, self.access.check_session))
         self._observation = Observation(self.hub, portraits, settings.observe)
         self.access.refused = self._observation.refused
@@ -82,5 +86,6 @@ class Server:
 
     async def _shutdown(self, app: web.Application) -> None:
         await self._portraits.close()
+        await self.outputs.close()
         await self.hub.stop()
         await self._observation.stop()

@@ -56,6 +56,7 @@ class ServerConfig:
     max_sessions: int = 4  # peers served at once; the next one is told so with a 503
     sessions_per_minute: int = 60  # new sessions one address may ask for in a minute (429 above)
     max_body_kb: int = 128  # largest request body
+    max_viewers: int = 16  # of a session at once, who watch by WHEP; each costs an encoder
     connect_timeout_s: float = 10.0  # an offer whose media has not connected after this is dropped
     linger_s: float = 30.0  # a session that neither a viewer, an agent nor an output holds for so long ends
     drain_s: float = 30.0  # told to stop (SIGTERM), sessions have so long to end by themselves; again: at once
@@ -208,6 +209,19 @@ class OutputsConfig:
     """Where pictures and voice of a session may go besides its viewers: files, media servers."""
 
     folder: str = ""  # recordings are written here alone; empty: none are taken
+    allowed: tuple[str, ...] = ()  # beginnings of addresses that others may have sessions sent to, as "rtmp://host/app"
+    per_session: int = 4  # outputs of a session at a time
+    bitrate: int = 2_500_000  # bits per second of video to media servers, unless asked otherwise
+    give_up_s: float = 600.0  # a media server that cannot be reached for so long is given up
+
+    def __post_init__(self) -> None:
+        if not 100_000 <= self.bitrate <= 50_000_000:
+            raise ValueError(f"outputs.bitrate must lie in 100000..50000000, got {self.bitrate}")
+        if self.per_session < 0 or self.give_up_s < 0:
+            raise ValueError("outputs.per_session and outputs.give_up_s must not be negative")
+        for prefix in self.allowed:
+            if not prefix.startswith(("rtmp://", "rtmps://", "rtsp://", "rtsps://", "http://", "https://")):
+                raise ValueError(f'outputs.allowed: "{prefix}" must begin with rtmp(s)://, rtsp(s):// or http(s)://')
 
 
 @dataclass(frozen=True, slots=True)

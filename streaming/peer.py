@@ -60,6 +60,7 @@ class Peer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stamps: list[dict[str, Any]] = []
         self._has_voice = False
+        self._blind = False  # it asked for no picture
         self._ending: asyncio.Task[None] | None = None
         self._closed: asyncio.Future[None] | None = None
 
@@ -71,7 +72,11 @@ class Peer:
         self.live.add(self)
         self._spawn(self._watch())
         try:
-            return await signalling.answer(self._connection, offer, self._video, self._voice, self._stream.codec)
+            answer = await signalling.answer(
+                self._connection, offer, self._video, self._voice, self._stream.codec, both=self.steers
+            )
+            self._blind = all(sender.track is not self._video for sender in self._connection.getSenders())
+            return answer
         except BaseException as problem:
             await self.close("the offer could not be answered")
             if self.live.failure is not None:

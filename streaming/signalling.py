@@ -21,12 +21,14 @@ _PARSER_ERRORS: Final = (
 
 
 async def answer(
-    connection: RTCPeerConnection, offer: str, video: MediaStreamTrack, voice: MediaStreamTrack, codec: str
-) -> str:
-    """The SDP answer that sends ``video`` and ``voice``. Raises OfferError for an offer that cannot take them."""
+    connection: RTCPeerConnection, offer: str, video: MediaStreamTrack, voice: MediaStreamTrack, codec: str,
+    *, both: bool = True,
+) -> str:  # fmt: skip
+    """The SDP answer that sends ``video`` and ``voice``, or with ``both`` false whichever the offer asks for. Raises
+    OfferError for an offer that cannot take them."""
     try:
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        attach(connection, video, voice, codec)
+        attach(connection, video, voice, codec, both=both)
         await connection.setLocalDescription(await connection.createAnswer())
     except OfferError:
         raise
@@ -36,9 +38,12 @@ async def answer(
     return str(connection.localDescription.sdp)
 
 
-def attach(connection: RTCPeerConnection, video: MediaStreamTrack, voice: MediaStreamTrack, codec: str) -> None:
-    """Gives the offer's first video and audio sections our tracks, and makes every other section inactive."""
-    wanted = {"video": (video, "sendonly"), "audio": (voice, "sendrecv")}
+def attach(
+    connection: RTCPeerConnection, video: MediaStreamTrack, voice: MediaStreamTrack, codec: str, *, both: bool = True
+) -> None:
+    """Gives the offer's first video and audio sections our tracks, and makes every other section inactive. ``both``:
+    it must have both, and may send a voice; otherwise one is enough, and nothing is received."""
+    wanted = {"video": (video, "sendonly"), "audio": (voice, "sendrecv" if both else "sendonly")}
     for transceiver in connection.getTransceivers():
         if transceiver.kind in wanted and transceiver._offerDirection in ("sendonly", "sendrecv"):
             track, direction = wanted.pop(transceiver.kind)
@@ -50,7 +55,7 @@ def attach(connection: RTCPeerConnection, video: MediaStreamTrack, voice: MediaS
                 raise OfferError("the offer must accept Opus audio")
         else:
             transceiver.direction = "inactive"
-    if wanted:
+    if len(wanted) > (0 if both else 1):
         missing = " and ".join(sorted(wanted))
         raise OfferError(f"the offer must ask to receive audio and video; it does not ask for {missing}")
 

@@ -19,9 +19,9 @@ from typing import IO, Any, Final
 import numpy as np
 
 from engine.image import encode_png
+from streaming.provenance import SOURCE_TYPE
 from visavis import __version__
 
-SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 KINDS: Final = {".mp4": "video/mp4", ".mov": "video/quicktime"}
 _CURVES: Final = {"secp256r1": b"es256", "secp384r1": b"es384", "secp521r1": b"es512"}
 

@@ -1,0 +1,181 @@
+"""RTMP and RTSP to a media server, from a process of its own: a server that does not answer blocks FFmpeg, and with it
+every thread of its process, for as long as it likes. A connection that is lost is made again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from streaming.live import Live, Voice
+from streaming.outputs.feed import Feed, Item
+from streaming.outputs.output import FIRST_WAIT_S, LONGEST_WAIT_S, Output, OutputError, Spec
+from streaming.outputs.pusher import HEAD
+from streaming.tracks import OutFrame
+
+log = logging.getLogger(__name__)
+ROOT: Final = Path(__file__).parents[2]
+CONNECT_S: Final = 15.0  # a server that has not taken the stream by then is not there
+STALL_S: Final = 8.0  # one that took nothing for so long is gone
+STEADY_S: Final = 30.0  # a connection that lasted so long was a good one: the next wait is short again
+KEPT: Final = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "SSL_CERT_FILE", "LANG", "LC_ALL")
+
+
+class Push(Output):
+    """Pictures go to the process as they are, and are encoded there. ``give_up_s`` without a connection ends it."""
+
+    def __init__(self, live: Live, spec: Spec, tags: Mapping[str, str], give_up_s: float) -> None:
+        super().__init__(live, spec)
+        self._tags, self._give_up_s = dict(tags), give_up_s
+        self._arrived, self._closing = asyncio.Event(), asyncio.Event()
+        self._feed = Feed(live.edge, self._arrived.set)
+        self._task: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
+    def _finish(self) -> None:
+        self._closing.set()
+        self._arrived.set()
+
+    def frame(self, frame: OutFrame) -> None:
+        self._feed.put(frame)
+        self.dropped = self._feed.dropped
+
+    def voice(self, voice: Voice) -> None:
+        self._feed.put_voice(voice)
+
+    async def _run(self) -> None:
+        wait, good = FIRST_WAIT_S, time.monotonic()
+        while not self._closing.is_set():
+            begun = time.monotonic()
+            try:
+                await self._connection()
+            except OutputError as problem:
+                now, lasted = time.monotonic(), time.monotonic() - begun
+                good = now if self.state == "running" else good
+                if now - good > self._give_up_s:
+                    return self._note("failed", f"{problem}; nothing for {self._give_up_s:g} s, so no more is tried")
+                self._note("reconnecting", str(problem))
+                wait = FIRST_WAIT_S if lasted > STEADY_S else wait
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), wait)
+                wait = min(2 * wait, LONGEST_WAIT_S)
+                self.reconnects += 1
+            except Exception as problem:  # the edge of the task: whatever it was, who asked must hear of it
+                log.exception("session %s: output to %s", self.live.id, self.where)
+                return self._note("failed", f"{type(problem).__name__}: {problem}")
+        self._note("ended")
+
+    async def _connection(self) -> None:
+        """One connection, to its end. Raises OutputError when it is not ours."""
+        self._feed.clear()
+        first = await self._next(lambda item: item.picture is not None)
+        if first is None or first.picture is None:
+            return
+        rows, columns = first.picture.shape
+        process = await _spawn()
+        try:
+            assert process.stdin is not None and process.stdout is not None
+            asked = {"kind": self.spec.kind, "url": self.spec.url, "size": [rows * 2 // 3, columns],
+                     "bitrate": self.spec.bitrate, "tags": self._tags}  # fmt: skip
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            said = await _said(process.stdout, CONNECT_S)
+            if said.get("state") != "running":
+                raise OutputError(said.get("error") or f"no answer in {CONNECT_S:g} s")
+            self._note("running")
+            hearing = asyncio.ensure_future(_said(process.stdout, None))
+            try:
+                await self._send(process, hearing)
+            finally:
+                hearing.cancel()
+        finally:
+            await _end(process)
+
+    async def _send(self, process: Process, hearing: asyncio.Future[dict[str, Any]]) -> None:
+        pipe = process.stdin
+        assert pipe is not None
+        self._feed.clear()  # what waited while the connection was made is old
+        while (item := await self._next(lambda item: True)) is not None:
+            try:
+                for part in _parts(item):
+                    pipe.write(part)
+                async with asyncio.timeout(STALL_S):
+                    await pipe.drain()
+            except TimeoutError:
+                raise OutputError(f"the server took nothing for {STALL_S:g} s") from None
+            except ConnectionError:
+                said = await _said_last(hearing)
+                raise OutputError(said.get("error") or "the connection was lost") from None
+            if hearing.done():
+                said = await _said_last(hearing)
+                raise OutputError(said.get("error") or "the connection was lost")
+            self.frames += item.picture is not None
+        pipe.close()  # the process writes what it has, and says how much that was
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STALL_S / 2):
+                self.bytes += int((await asyncio.shield(hearing)).get("bytes", 0))
+
+    async def _next(self, fits: Any) -> Item | None:
+        """The next item that ``fits``; None when this is to end."""
+        while not self._closing.is_set():
+            while (item := self._feed.take()) is not None:
+                if fits(item):
+                    return item
+            self._arrived.clear()
+            await self._arrived.wait()
+        return None
+
+
+def _parts(item: Item) -> list[bytes | memoryview]:
+    picture = b"" if item.picture is None else item.picture.data.cast("B")
+    voice = item.voice.tobytes()
+    return [HEAD.pack(item.pts, item.position, len(voice), len(picture)), voice, picture]
+
+
+async def _spawn() -> Process:
+    """The process; it gets no secret but by its standard input, where nobody else sees the stream's key."""
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "streaming.outputs.pusher", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=ROOT,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+    except OSError as problem:
+        raise OutputError(f"the process that sends could not be started: {problem.strerror}") from problem
+
+
+async def _said(stream: asyncio.StreamReader, seconds: float | None) -> dict[str, Any]:
+    """What the process says next; nothing when it ended, or said nothing in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            said = json.loads(await stream.readline() or b"{}")
+            return said if isinstance(said, dict) else {}
+    except (TimeoutError, ValueError):
+        return {}
+
+
+async def _said_last(hearing: asyncio.Future[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return await asyncio.wait_for(asyncio.shield(hearing), 1.0)
+    except TimeoutError:
+        return {}
+
+
+async def _end(process: Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), 1.0)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
