@@ -1,4 +1,4 @@
-"""What this machine offers: processors, inference runtimes, microphones, virtual cameras."""
+"""What this machine offers: processors, inference runtimes, microphones, sound outputs, virtual cameras."""
 
 from __future__ import annotations
 
@@ -7,14 +7,35 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from visavis.portaudio import Device, Direction
 
 Section = tuple[str, list[tuple[str, ...]], str]
 
 
 def report() -> list[Section]:
     """Sections of (title, rows, hint); a hint says what to install or do when something is missing."""
-    return [_compute(), _runtimes(), _microphones(), _cameras()]
+    sections = {
+        "Compute": _compute,
+        "Inference": _runtimes,
+        "Microphones of this machine": _microphones,
+        "Sound outputs of this machine": _speakers,
+        "Virtual cameras": _cameras,
+    }
+    return [_section(title, find) for title, find in sections.items()]
+
+
+def _section(title: str, find: Callable[[], Section]) -> Section:
+    """What ``find`` finds; what fails in one section never hides the others."""
+    try:
+        return find()
+    except Exception as problem:  # drivers and packages of others: whatever they raise, the rest is still of use
+        return title, [], f"{problem}" if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"
 
 
 def cpu_name() -> str:
@@ -57,35 +78,41 @@ def _runtimes() -> Section:
 
 
 def _microphones() -> Section:
-    title = "Microphones of this machine"
-    if importlib.util.find_spec("pyaudio") is None:
-        return (
-            title,
-            [],
-            "The browser's microphone needs nothing. For this machine's: pip install 'visavis[mic]'",
-        )
-    import pyaudio
+    from visavis import portaudio
 
-    audio = pyaudio.PyAudio()
-    try:
-        infos = [audio.get_device_info_by_index(i) for i in range(audio.get_device_count())]
-    finally:
-        audio.terminate()
-    rows: list[tuple[str, ...]] = [
-        (str(info["index"]), str(info["name"]), f"{int(info['defaultSampleRate'])} Hz")
-        for info in infos
-        if info["maxInputChannels"]
-    ]
-    return title, rows, ""
+    rows = _rows(portaudio.devices(), "input")
+    hint = "" if rows else "None is plugged in. The browser's microphone needs nothing here."
+    return "Microphones of this machine", rows, hint or "`visavis present --mic NAME` takes any part of a name."
+
+
+def _speakers() -> Section:
+    from visavis import portaudio, pulse
+
+    rows = _rows(portaudio.devices(), "output")
+    if sys.platform == "linux":
+        made = "`visavis present` makes a microphone for calls of its own"
+        hint = made if pulse.available() else f"With PulseAudio or PipeWire {made}; neither answers here"
+        return "Sound outputs of this machine", rows, f"{hint}."
+    return "Sound outputs of this machine", rows, "" if rows else "None is plugged in."
+
+
+def _rows(found: list[Device], direction: Direction) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for device in found:
+        channels = device.channels(direction)
+        if channels:
+            sound = f"{int(device.rate)} Hz, {channels} channel{'s' * (channels > 1)}"
+            number = "" if device.node else str(device.index)
+            rows.append((number, device.name, device.api, sound, "default" if device.default(direction) else ""))
+    return rows
 
 
 def _cameras() -> Section:
-    title = "Virtual cameras"
-    nodes = sorted(str(path) for path in Path("/dev").glob("video*"))
-    if importlib.util.find_spec("pyvirtualcam") is None:
-        return (
-            title,
-            [(node,) for node in nodes],
-            "To show the avatar as a camera: pip install 'visavis[camera]'",
-        )
-    return title, [(node,) for node in nodes], ""
+    from visavis import virtualcam
+
+    title, rows = "Virtual cameras", [(str(path), name) for path, name in virtualcam.nodes()]
+    try:
+        virtualcam.library()
+    except virtualcam.CameraError as problem:
+        return title, list[tuple[str, ...]](rows), str(problem)
+    return title, list[tuple[str, ...]](rows), "" if rows or sys.platform != "linux" else virtualcam.DRIVER["linux"]

@@ -53,8 +53,12 @@ class Device:
     inputs: int  # channels
     outputs: int
     rate: float  # Hz, what it runs at when nobody asks for another
-    default: bool = False
+    defaults: tuple[bool, bool] = (False, False)  # whether it is the default input, output
     node: str = ""
+
+    def default(self, direction: Direction) -> bool:
+        """Whether it is the one that is used when nobody asks for another."""
+        return self.defaults[direction == "output"]
 
     def channels(self, direction: Direction) -> int:
         """How many channels it has that way."""
@@ -123,20 +127,20 @@ def listed(audio: Any) -> list[Device]:
     """What an open PyAudio lists; the default devices are those of the best host API that has any."""
     apis = [audio.get_host_api_info_by_index(i) for i in range(audio.get_host_api_count())]
     apis.sort(key=lambda api: HOST_APIS.index(api["name"]) if api["name"] in HOST_APIS else len(HOST_APIS))
-    defaults = set()
-    for key in ("defaultInputDevice", "defaultOutputDevice"):
-        defaults.add(next((int(api[key]) for api in apis if int(api.get(key, -1)) >= 0), -1))
+    usual = [
+        next((int(api[key]) for api in apis if int(api.get(key, -1)) >= 0), -1)
+        for key in ("defaultInputDevice", "defaultOutputDevice")
+    ]
     names = {int(api["index"]): str(api["name"]) for api in apis}
     order = {int(api["index"]): place for place, api in enumerate(apis)}
     infos = [audio.get_device_info_by_index(i) for i in range(audio.get_device_count())]
     infos.sort(key=lambda info: (order.get(int(info["hostApi"]), len(order)), info["index"]))
-    return [
-        Device(
-            int(info["index"]), str(info["name"]), names.get(int(info["hostApi"]), ""), int(info["maxInputChannels"]),
-            int(info["maxOutputChannels"]), float(info["defaultSampleRate"]), int(info["index"]) in defaults,
-        )
-        for info in infos
-    ]  # fmt: skip
+    found = []
+    for info in infos:
+        index, channels = int(info["index"]), (int(info["maxInputChannels"]), int(info["maxOutputChannels"]))
+        api, defaults = names.get(int(info["hostApi"]), ""), (index == usual[0], index == usual[1])
+        found.append(Device(index, str(info["name"]), api, *channels, float(info["defaultSampleRate"]), defaults))
+    return found
 
 
 def _nodes(found: list[Device]) -> list[Device]:
@@ -155,7 +159,7 @@ def find(found: list[Device], wanted: str, direction: Direction) -> Device | Non
     """The device with this number or name, or a part of the name; "" is the default. None when there is none."""
     fitting = [device for device in found if device.channels(direction)]
     if not wanted:
-        return next((d for d in fitting if d.default), fitting[0] if fitting else None)
+        return next((d for d in fitting if d.default(direction)), fitting[0] if fitting else None)
     if wanted.isdigit():
         return next((device for device in fitting if device.index == int(wanted) and not device.node), None)
     name = wanted.casefold()
@@ -172,8 +176,8 @@ def look() -> list[Device]:
     command = [sys.executable, "-m", "visavis.portaudio"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=LOOK_FOR_S, check=True)
-        return [Device(**fields) for fields in json.loads(done.stdout)]
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError) as problem:
+        return [Device(**{**fields, "defaults": tuple(fields["defaults"])}) for fields in json.loads(done.stdout)]
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError) as problem:
         log.info("cannot look for sound devices: %s", problem)
         return []
 

@@ -195,5 +195,6 @@ def _pactl(*arguments: str) -> str:
     except subprocess.TimeoutExpired:
         raise PulseError(f"pactl {arguments[0]}: the sound server does not answer") from None
     if done.returncode:
-        raise PulseError(f"pactl {arguments[0]}: {done.stderr.strip() or 'failed'}")
+        told = done.stderr.strip().splitlines()
+        raise PulseError(f"pactl {arguments[0]}: {told[0] if told else 'failed'}")
     return done.stdout

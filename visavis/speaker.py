@@ -107,10 +107,9 @@ class Speaker(Port):
         late = (due - self._at) / VOICE_RATE  # + : what comes is older than what is due
         self.error_s += (late - self.error_s) * min(seconds / STEADY_S, 1.0)
         if abs(late) > LEAP_S or (abs(self.error_s) > QUIET_S and self._silent(due)):
-            place = due if abs(late) > LEAP_S else self._at + self.error_s * VOICE_RATE
             self.leaps += abs(late) > LEAP_S and not self._silent(due)
             self.error_s = 0.0
-            return float(round(place)), 1.0
+            return float(round(due)), 1.0
         return self._at, 1.0 + min(max(PULL * self.error_s, -BEND), BEND)
 
     def _silent(self, due: float) -> bool:

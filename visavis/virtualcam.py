@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +45,17 @@ def library() -> Any:
     except ImportError as problem:
         missing = isinstance(problem, ModuleNotFoundError) and problem.name == "pyvirtualcam"
         raise CameraError(PACKAGE if missing else f"pyvirtualcam cannot be used ({problem}): {PACKAGE}") from None
+
+
+def nodes() -> list[tuple[str, str]]:
+    """(path, name) of the video devices that v4l2loopback made; none elsewhere than on Linux."""
+    found = []
+    for folder in sorted(Path("/sys/devices/virtual/video4linux").glob("video*")):
+        with contextlib.suppress(OSError):
+            found.append(
+                (f"/dev/{folder.name}", (folder / "name").read_text(encoding="utf-8", errors="replace").strip())
+            )
+    return found
 
 
 class VirtualCamera:

@@ -68,15 +68,15 @@ class Card:
         """When clicks were truly heard, s."""
         sound = np.concatenate([piece for _, piece in self.heard])
         times = np.concatenate([when + np.arange(len(piece)) / self.true_rate for when, piece in self.heard])
-        loud = np.flatnonzero(np.abs(sound) > 0.25)
+        loud = np.flatnonzero(np.abs(sound) > 0.4)
         groups = np.split(loud, np.flatnonzero(np.diff(loud) > VOICE_RATE // 10) + 1)
         return np.array([times[group[np.argmax(np.abs(sound[group]))]] for group in groups if len(group)])
 
 
 def simulate(
     minutes: float, *, rate: int = VOICE_RATE, ppm: float = 0.0, mic_ppm: float = 0.0, murmur: float = 0.01,
-    hiccup: float = 0.0,
-) -> tuple[np.ndarray, Speaker, Card, Skew]:  # fmt: skip
+    slower: float = 0.0,
+) -> tuple[np.ndarray, Speaker, Skew]:  # fmt: skip
     """Skew (ms) of each click against its own picture, of a voice that clicks once a second and never falls silent."""
     playout, random, skew = Playout(), np.random.default_rng(1), Skew()
     speaker = Speaker(playout)
@@ -89,9 +89,9 @@ def simulate(
         card.run(came)
         voice = hum.copy()
         if index % 25 == 0:
-            voice[0] = 0.9
+            voice[:3] = 0.9
         speaker.voice(voice)
-        painted = came + 0.066 + random.uniform(0, 0.02) + (hiccup if index % 500 == 499 else 0.0)
+        painted = came + 0.066 + random.uniform(0, 0.02) + slower * min(index / 1000, 1.0)
         playout.painted(index * FRAME, painted)
         left[index] = max(painted, playout.due(index * VOICE_FRAME))
         place = speaker.heard_at(left[index])
@@ -101,13 +101,64 @@ def simulate(
     clicks, begins = card.clicks(), range(0, count, 25)
     seen = np.array([left[index] for index in begins])
     nearest = np.array([clicks[np.argmin(np.abs(clicks - when))] for when in seen])
-    return 1e3 * (nearest - seen)[2:-1], speaker, card, skew
+    return 1e3 * (nearest - seen)[2:-1], speaker, skew
 
 
-@pytest.mark.parametrize(("ppm", "mic_ppm"), [(0, 0), (300, -100), (-300, 100)])
+@pytest.mark.parametrize(("ppm", "mic_ppm"), [(300, -100), (-300, 100)])
 def test_sound_stays_with_its_picture_whatever_the_crystals_do(ppm: float, mic_ppm: float) -> None:
-    apart, speaker, _, skew = simulate(4.0, ppm=ppm, mic_ppm=mic_ppm)
-    assert len(apart) > 230
+    apart, speaker, skew = simulate(2.0, ppm=ppm, mic_ppm=mic_ppm)
+    assert len(apart) > 110
     assert np.abs(apart).max() < 20 and abs(np.median(apart)) < 6, (np.abs(apart).max(), np.median(apart))
     assert speaker.leaps == 0 and speaker.underruns <= 25
     assert skew.median is not None and abs(skew.median - np.median(apart)) < 6, "what is said is what is so"
+
+
+def test_a_slow_loudspeaker_at_44100_stays_in_step_too() -> None:
+    apart, speaker, _ = simulate(1.0, rate=44_100, ppm=200)
+    assert np.abs(apart).max() < 20 and speaker.leaps == 0
+
+
+def test_pictures_that_become_slower_take_the_sound_with_them() -> None:
+    apart, speaker, _ = simulate(1.5, slower=0.06)
+    assert np.abs(apart).max() < 20 and speaker.leaps == 0
+
+
+def test_where_nobody_speaks_an_error_is_mended_at_once() -> None:
+    playout = Playout()
+    speaker = Speaker(playout)
+    speaker.rate, speaker.channels = VOICE_RATE, 1
+    speaker.prepare(None)
+    speaker.voice(np.zeros(VOICE_RATE, np.float32))
+    playout.painted(0, 0.1)
+    for index in range(10):
+        speaker.fill(960, 0.12 + 0.02 * index, 0.1 + 0.02 * index)
+    assert speaker.heard_at(0.3) == pytest.approx(playout.position(0.3), abs=1)
+    for index in range(10, 30):  # the device says that it is 30 ms later than it said
+        speaker.fill(960, 0.15 + 0.02 * index, 0.1 + 0.02 * index)
+    assert speaker.heard_at(0.73) == pytest.approx(playout.position(0.73), abs=0.003 * VOICE_RATE)
+    assert speaker.leaps == 0
+
+
+def test_before_the_first_picture_nothing_is_heard() -> None:
+    speaker = Speaker(Playout())
+    speaker.rate, speaker.channels = VOICE_RATE, 2
+    speaker.prepare(None)
+    speaker.voice(noise(VOICE_RATE))
+    times = {"current_time": 5.0, "output_buffer_dac_time": 0.0}
+    data, _ = speaker._call(None, 960, times, 0)
+    assert len(data) == 960 * 2 * 4 and not any(data)
+
+
+def test_the_line_waits_for_pictures_as_slow_as_nearly_all_and_forgets_a_slow_start() -> None:
+    playout = Playout()
+    for index in range(25):
+        playout.painted(index * FRAME, index * 0.04 + (0.6 if index < 10 else 0.1))
+    assert playout.due(0) == pytest.approx(0.604, abs=1e-3)
+    playout.quiet = True
+    for index in range(25, 100):
+        playout.painted(index * FRAME, index * 0.04 + 0.1)
+    assert playout.due(0) == pytest.approx(0.104, abs=1e-6)
+    playout.quiet, before = False, playout.due(0)
+    for index in range(100, 200):
+        assert playout.painted(index * FRAME, index * 0.04 + 0.15) == (playout.due(0) >= 0.15)
+    assert before + 0.005 < playout.due(0) <= before + 0.02, "nobody hears it bend"
