@@ -6,9 +6,11 @@ LLVM reorder and fuse, which the per-pixel arithmetic needs to become SIMD code.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,19 +38,33 @@ def _cache_folder() -> str:
     """Where compiled kernels are kept: a folder named after the source of all of them.
 
     numba looks only at the file a kernel is in, and would go on using one whose helpers have changed elsewhere.
-    Empty, which is numba's own choice of place, when this package may not be written to.
     """
     root = Path(__file__).parent
-    if not os.access(root, os.W_OK):
-        return ""
     digest = hashlib.blake2b(digest_size=6)
     for path in sorted(root.rglob("*.py")):
         digest.update(path.read_bytes())
-    folder = root / "__pycache__" / f"numba-{digest.hexdigest()}"
+    folder = _place(root) / f"numba-{digest.hexdigest()}"
     for old in folder.parent.glob("numba-*"):
         if old != folder and time.time() - old.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
     return str(folder)
+
+
+def _place(package: Path) -> Path:
+    """Beside the source where that may be written to, else $XDG_CACHE_HOME/visavis (by default ~/.cache/visavis), else
+    a folder that ends with this process: without any, numba refuses to compile."""
+    if os.access(package, os.W_OK):
+        return package / "__pycache__"
+    try:
+        kept = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "visavis"
+        kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(kept, os.W_OK):
+            return kept
+    except (OSError, RuntimeError):  # no home, or one that may not be written to
+        pass
+    passing = tempfile.mkdtemp(prefix="visavis-")
+    atexit.register(shutil.rmtree, passing, ignore_errors=True)
+    return Path(passing)
 
 
 _settings: Any = numba.config

@@ -56,7 +56,7 @@ class Gauges:
         _levels(self._pictures, [len(peer.queue.pictures) for peer in peers])
         _levels(self._waiting, [peer.queue.voice.available / VOICE_RATE for peer in peers], "out")
         _levels(self._waiting, [live.worker.waiting / VOICE_RATE for live in lives], "engine")
-        _levels(self._waiting, [getattr(live.source, "waiting_s", 0.0) for live in lives], "speech")
+        _levels(self._waiting, [getattr(live.source, "queued_ms", 0.0) / 1e3 for live in lives], "speech")
         _count(self._active, ("waiting", "running"), self._portraits.states())
 
 
