@@ -45,9 +45,10 @@ def present(
     push_to_talk: Annotated[
         bool, typer.Option("--push-to-talk", "-p", help="Only while space is held, or between two taps of it.")
     ] = False,
-    record: Annotated[Path | None, typer.Option(help="Also write a film here (.mp4, .mkv).")] = None,
+    record: Annotated[Path | None, typer.Option(help="Also write a film here (.mp4, .mkv, .webm).")] = None,
     push: Annotated[
-        list[str] | None, typer.Option(help="Also send it to a media server: rtmp://, rtsp://, srt://, whip+https://.")
+        list[str] | None,
+        typer.Option(help="Also send it to a media server: rtmp(s)://, rtsp(s)://, or for WHIP http(s)://."),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Also serve the page and a browser source.")] = False,
     port: Annotated[int | None, typer.Option(help="With --serve: TCP port of the page.", min=1, max=65535)] = None,
@@ -96,7 +97,7 @@ def present(
     outputs = Outputs(record, tuple(push or ()), serve)
     if serve:
         check_port(settings.server)
-    check(devices, settings)
+    check(devices, outputs, settings)
     engine = open_engine(settings.engine, err, sessions=settings.server.max_sessions if serve else 1)
     manner = manner_of(engine, emotion, intensity, gaze, text, head, gesture)
     usual = engine.config.manner.manner()

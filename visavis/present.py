@@ -85,7 +85,7 @@ class Presenter:
                 self._loop.add_signal_handler(getattr(signal, name), self._stop.set)
         render = self._settings.render
         self._devices = Devices(self._wish.devices, (render.width, render.height), self._mic, self._say_from_anywhere)
-        remote = Remote(self._engine, self._settings, self._wish.outputs)
+        remote = Remote(self._engine, self._settings, self._wish.outputs, self._shown.say)
         try:
             await self._loop.run_in_executor(None, self._devices.open)
             live = self._live = await remote.open(self._wish.options)
@@ -94,17 +94,13 @@ class Presenter:
             live.worker.behave(self._wish.manner)
             if self._view is not None:
                 live.worker.look(self._view, 0)
-            await remote.begin()
-            for text in remote.told():
-                self._shown.say(text)
+            remote.begin()
             await self._until_the_end(live, remote)
         finally:
             if self._live is not None:
                 await self._live.close("the presenter stops")
             await remote.close()
             await self._loop.run_in_executor(None, self._devices.close)
-        for text in remote.summary():
-            self._shown.say(text)
         if self._why:
             raise PresentError(self._why)
 
@@ -219,8 +215,9 @@ class Presenter:
             self._loop.call_soon_threadsafe(self._shown.say, text)
 
 
-def check(wanted: Wanted, settings: Config) -> None:
-    """Opens all devices and closes them: what is missing is said before the engine is loaded. Raises DeviceError."""
+def check(wanted: Wanted, outputs: Outputs, settings: Config) -> None:
+    """What cannot be done is said before the engine is loaded: all devices are opened and closed. Raises ValueError."""
+    outputs.specs()
     devices = Devices(wanted, (settings.render.width, settings.render.height), lambda position, voice: None, log.info)
     devices.open()
     devices.close()

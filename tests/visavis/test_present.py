@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -202,6 +203,22 @@ present(DoubleEngine(Path(sys.argv[1]), side=SIDE), CONFIG, WISH)
 """
 
 
+def test_it_is_filmed_too_with_its_voice(engine: DoubleEngine, studio: Machine, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    wish = replace(WISH, devices=Wanted(camera="none", speaker="none"), outputs=Outputs(record=path))
+
+    def done(presenter: Presenter) -> bool:
+        return presenter._live is not None and presenter._live.shown_pts > 60 * FRAME
+
+    _, shown = during(engine, wish, done)
+    assert "film film.mkv" in shown and f"{path}: " in shown
+    with av.open(str(path)) as container:
+        voice = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 40
+    assert np.abs(voice).max() == pytest.approx(0.3, abs=0.05)
+
+
 @unix
 def test_in_a_terminal_it_obeys_keys_and_leaves_the_terminal_as_it_was(studio: Machine, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures.txt"
@@ -233,6 +250,9 @@ def test_in_a_terminal_it_obeys_keys_and_leaves_the_terminal_as_it_was(studio: M
         (["--speaker", "nobody"], 'no sound output "nobody"; there are: 1 "Cable"'),
         (["--background", "transparent"], "--serve"),
         (["--avatar", "nobody"], "nobody"),
+        (["--record", "film.avi"], "ends in .mp4, .mkv, .webm"),
+        (["--record", "nowhere/film.mp4"], "no folder"),
+        (["--push", "ftp://somewhere/x"], "--push takes rtmp"),
         (["--speaker", "Cable", "--emotion", "sleepy"], "choose one of neutral"),
     ],
 )
