@@ -127,9 +127,9 @@ def _manners(out: Any, state: actor.ActorState, place: int, outside: Motion | No
     """Fills a struct Manners of kernels/act."""
     turn, manner = state.turn, state.manner
     out["voice"], out["level"], out["hush"] = turn.voice, turn.level, turn.hush
-    out["gesture"], out["head"], out["held"] = manner.gesture, manner.head, manner.held
+    out["gesture"], out["head"], out["held"] = state.gesture, state.head, state.held
     out["follow"], out["aim"], out["place"] = state.follow.value, manner.aim.value, place
-    share, weight = manner.actions()
+    share, weight = state.actions()
     if share is not None:
         out["share"], out["weight"], out["by_hand"] = share, weight, 1
     if outside is not None:

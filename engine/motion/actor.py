@@ -19,6 +19,7 @@ from engine.motion.manner import PITCH_LIMIT, YAW_LIMIT, Manner, MannerState
 from engine.motion.perform import SILENT, Heard, Performer
 from engine.motion.performance import FACE_AT, GAZE_AT, HEAD_AT, JOINTS_AT
 from engine.motion.spring import Spring
+from engine.motion.think import CALM, Thought
 from engine.motion.turn import TurnState, turn_step
 
 Array = NDArray[np.float32]
@@ -36,13 +37,33 @@ ARMS: Final = np.array([not name.startswith(("spine", "neck", "clavicle")) for n
 
 @dataclass(slots=True)
 class ActorState:
-    """Everything the actor remembers. ``follow``: pitch and yaw of the head toward its aim, in radians."""
+    """Everything the actor remembers. ``follow``: pitch, yaw and roll of the head toward its aim, in radians."""
 
     manner: MannerState
     performer: Any
+    thought: Thought
     turn: TurnState = field(default_factory=TurnState)
-    follow: Spring = field(default_factory=lambda: Spring.at(np.zeros(2)))
+    follow: Spring = field(default_factory=lambda: Spring.at(np.zeros(3)))
     seed: int | None = None  # the last one that a Manner asked for
+
+    @property
+    def held(self) -> float:
+        """0: the gaze wanders freely, 1: it is held on its aim."""
+        return max(self.manner.held, self.thought.level)
+
+    @property
+    def head(self) -> float:
+        """Factor on the performer's head motion."""
+        return self.manner.head * (1.0 - (1.0 - CALM[0]) * self.thought.level)
+
+    @property
+    def gesture(self) -> float:
+        """Factor on the performer's arms and hands."""
+        return self.manner.gesture * (1.0 - (1.0 - CALM[1]) * self.thought.level)
+
+    def actions(self) -> tuple[Array, Array] | tuple[None, None]:
+        """(share (K,), weight (K,)) of the actions that replace what the face does; None when there are none."""
+        return self.thought.over(*self.manner.actions())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +86,20 @@ class Actor:
         """A state whose randomness is wholly given by ``seed``."""
         manner = manner or Manner()
         chosen = seed if manner.seed is None else manner.seed
-        state = ActorState(MannerState.start(manner), self.performer.initial_state(chosen))
+        state = ActorState(MannerState.start(manner), self.performer.initial_state(chosen), Thought.start(chosen))
         state.seed, state.turn.interrupts = manner.seed, manner.interrupts
         return state
 
     def prepare(self, manner: Manner, speech: float, places: Places, state: ActorState) -> ActorState:
         """Moves turn and manner on by one frame, before the lips are made."""
-        aim = _aim(manner, places)
         state.turn = turn_step(state.turn, speech, manner.interrupts, FRAME_SECONDS, manner.resumed)
+        thought = state.thought
+        thought.follow(manner.thinking and not state.turn.speaking, FRAME_SECONDS)
+        aim = _aside(_aim(manner, places), thought.look)
         state.manner.follow(manner, aim, FRAME_SECONDS)
-        share = HEAD_FOLLOWS[0] + (HEAD_FOLLOWS[1] - HEAD_FOLLOWS[0]) * state.manner.held
-        state.follow.follow([-share * aim[1], share * aim[0]], HEAD_HALF_LIFE, FRAME_SECONDS)
+        share = HEAD_FOLLOWS[0] + (HEAD_FOLLOWS[1] - HEAD_FOLLOWS[0]) * state.held
+        tilt = thought.tilt if thought.thinks else 0.0
+        state.follow.follow([-share * aim[1], share * aim[0], tilt], HEAD_HALF_LIFE, FRAME_SECONDS)
         if manner.seed is not None and manner.seed != state.seed:
             state.performer.rng = np.random.Generator(np.random.Philox(manner.seed))
         state.seed = manner.seed
@@ -103,26 +127,26 @@ class Actor:
         if outside is None:
             head, gaze = self._look(row, state)
             joints = row[JOINTS_AT].reshape(J, 3).copy()
-            if state.manner.gesture != 1.0:
-                joints[ARMS] *= np.float32(state.manner.gesture)
+            if state.gesture != 1.0:
+                joints[ARMS] *= np.float32(state.gesture)
             expression, lip = row[FACE_AT], np.zeros(R, np.float32)
         else:
             head, gaze, joints, lip = outside.head, outside.gaze, outside.joints, outside.lip
             expression = np.zeros_like(lips) if own else np.where(SAID, np.float32(0.0), outside.face)
-        share, weight = state.manner.actions()
+        share, weight = state.actions()
         face = blend(lips, expression, level=turn.level, hush=turn.hush, contact=contact, share=share, weight=weight)
         return Motion(face, lip, gaze, head, joints).clipped(), state
 
     def _look(self, row: Array, state: ActorState) -> tuple[Array, Array]:
         """Head (6,) and eyes (2,): the eyes hold their target while head and trunk move under them (vestibulo-ocular
         reflex)."""
-        pitch, yaw = state.follow.value.tolist()
-        head = row[HEAD_AT] * np.float32(state.manner.head)
+        pitch, yaw, roll = state.follow.value.tolist()
+        head = row[HEAD_AT] * np.float32(state.head)
         # The skull turns about the neck: a little sideways and forward travel comes with the rotation.
-        head += np.array((pitch, yaw, 0.0, 0.03 * yaw, 0.0, 0.02 * pitch), np.float32)
+        head += np.array((pitch, yaw, roll, 0.03 * yaw, 0.0, 0.02 * pitch), np.float32)
         nod, turn = head[:2].tolist()
         bend, twist = row[TRUNK].sum(0).tolist()
-        free = 1.0 - (1.0 - WANDER_HELD) * state.manner.held
+        free = 1.0 - (1.0 - WANDER_HELD) * state.held
         (aim_yaw, aim_pitch), (yaw, pitch) = state.manner.aim.value.tolist(), row[GAZE_AT].tolist()
         eyes = aim_yaw + free * yaw - turn - twist, aim_pitch + free * pitch + nod + bend
         return head, np.array([_clamp(eye, limit) for eye, limit in zip(eyes, EYE_LIMITS, strict=True)], np.float32)
@@ -136,6 +160,12 @@ def _aim(manner: Manner, places: Places) -> tuple[float, float]:
         return _clamp(yaw, YAW_LIMIT), _clamp(pitch, PITCH_LIMIT)
     assert isinstance(manner.gaze, tuple)
     return manner.gaze
+
+
+def _aside(aim: tuple[float, float], look: tuple[float, float]) -> tuple[float, float]:
+    if look == (0.0, 0.0):
+        return aim
+    return _clamp(aim[0] + look[0], YAW_LIMIT), _clamp(aim[1] + look[1], PITCH_LIMIT)
 
 
 def _clamp(value: float, limit: float) -> float:

@@ -27,7 +27,7 @@ struct Rules {
 // What the host knows of a session in this frame.
 struct Manners {
     float voice, level, hush, gesture, head, held;
-    float follow[2], aim[2];  // pitch, yaw of the head toward its aim; yaw, pitch of the gaze's aim
+    float follow[3], aim[2];  // pitch, yaw, roll of the head toward its aim; yaw, pitch of the gaze's aim
     float share[ACTIONS], weight[ACTIONS];  // read where by_hand is set
     int by_hand;
     int outside;  // 0: the performer acts; 1: `motion` moves all but the lips; 2: its lips are its own too
@@ -127,9 +127,9 @@ __global__ void __launch_bounds__(THREADS) act(Rows<Act> rows) {
             value = number(row[ROW_JOINTS_AT + t - JOINTS_AT]) * (rules.arms[joint] != 0.f ? m.gesture : 1.f);
         } else if (t >= HEAD_AT) {
             const int i = t - HEAD_AT;
-            const float pitch = m.follow[0], yaw = m.follow[1];
+            const float pitch = m.follow[0], yaw = m.follow[1], roll = m.follow[2];
             // The skull turns about the neck: a little sideways and forward travel comes with the rotation.
-            const float turned = i == 0 ? pitch : i == 1 ? yaw : i == 3 ? 0.03f * yaw : i == 5 ? 0.02f * pitch : 0.f;
+            const float turned = i < 3 ? (i == 0 ? pitch : i == 1 ? yaw : roll) : i == 3 ? 0.03f * yaw : i == 5 ? 0.02f * pitch : 0.f;
             value = number(row[ROW_HEAD_AT + i]) * m.head + turned;
         } else if (t >= GAZE_AT) {  // the eyes hold their target while head and trunk move under them
             const int i = t - GAZE_AT, axis = 1 - i;

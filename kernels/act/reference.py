@@ -80,8 +80,8 @@ def _need(rules: Mapping[str, Any], face: Array) -> float:
 
 def _look(rules: Mapping[str, Any], manners: Mapping[str, Any], row: Array, whole: Array) -> None:
     """Head, joints and eyes of a performance ``row`` into ``whole``."""
-    (pitch, yaw), aim = manners["follow"], manners["aim"]
-    head = row[54:60] * manners["head"] + np.array([pitch, yaw, 0.0, 0.03 * yaw, 0.0, 0.02 * pitch])
+    (pitch, yaw, roll), aim = manners["follow"], manners["aim"]
+    head = row[54:60] * manners["head"] + np.array([pitch, yaw, roll, 0.03 * yaw, 0.0, 0.02 * pitch])
     joints = row[60:].reshape(12, 3)
     trunk = joints[rules["spine"]] + joints[rules["neck"]]
     free = 1.0 - (1.0 - rules["wander"]) * manners["held"]

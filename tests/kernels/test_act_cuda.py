@@ -27,10 +27,10 @@ RULES = {
 def manners(state, place, outside=None, own=False):
     """The struct Manners of an actor's state after ``prepare``."""
     turn, manner = state.turn, state.manner
-    share, weight = manner.actions()
+    share, weight = state.actions()
     return {
-        "voice": turn.voice, "level": turn.level, "hush": turn.hush, "gesture": manner.gesture, "head": manner.head,
-        "held": manner.held, "follow": state.follow.value, "aim": manner.aim.value,
+        "voice": turn.voice, "level": turn.level, "hush": turn.hush, "gesture": state.gesture, "head": state.head,
+        "held": state.held, "follow": state.follow.value, "aim": manner.aim.value,
         "share": np.zeros(52) if share is None else share, "weight": np.zeros(52) if weight is None else weight,
         "by_hand": share is not None, "outside": 0 if outside is None else 2 if own else 1, "place": place,
         "motion": np.full(SIZE, np.nan, np.float32) if outside is None else outside.pack(),
@@ -70,7 +70,7 @@ def frame(number: int) -> Frame:
         hand += (("mouthClose", 0.4),) if number % 2 else (("jawOpen", 0.9),)
     manner = Manner(
         gaze=pick("free", "viewer", (0.3, -0.2)), head=pick(0.0, 1.0, 1.4), gesture=pick(0.3, 1.0), actions=hand,
-        interrupts=int(rng.integers(2)),
+        interrupts=int(rng.integers(2)), thinking=number % 6 == 1,
     )  # fmt: skip
     face, contact = rng.uniform(-0.1, 1.1, (HEADS, 52)), rng.random((HEADS, 2))
     made = rng.normal(0, 0.4, (2, 96))
@@ -91,7 +91,7 @@ def frame(number: int) -> Frame:
     performed = Actor(Rehearsed(made[place]))
     state = performed.initial_state(number, Manner())
     for _ in range(rng.integers(1, 6)):
-        speech = float(pick(0.0, 0.1, 0.9))
+        speech = 0.0 if manner.thinking else float(pick(0.0, 0.1, 0.9))
         state = performed.prepare(manner, speech, Places((0.1, 0.0), tuple(rng.normal(0, 0.5, 2))), state)
     told = manners(state, place, outside, own)
     mouth = outside.face if own else face[head]
