@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import aioice.ice
 from aiohttp import web
@@ -27,7 +27,8 @@ from aiortc import RTCIceServer
 from streaming.config import ServerConfig
 
 log = logging.getLogger(__name__)
-GATHER_S: Final = 3.0  # an answer waits no longer for STUN and TURN servers (aioice: 5)
+GATHER_S: Final = 2.0  # an answer waits no longer for STUN and TURN servers (aioice: 5)
+SILENT_S: Final = 60.0  # and a TURN server that gave nothing is not asked again for so long: everybody would wait
 RECEIVE_BUFFER: Final = 262_144  # bytes, as aioice asks for
 WEB: Final = Path(__file__).parent / "web"
 
@@ -87,6 +88,7 @@ class Connection(aioice.ice.Connection):
 
     public_ip: str = ""
     ports: tuple[int, ...] = ()
+    silent: ClassVar[dict[tuple[str, int], float]] = {}  # TURN servers that are not asked, until when
 
     async def get_component_candidates(
         self, component: int, addresses: list[str], timeout: float = GATHER_S
@@ -105,9 +107,24 @@ class Connection(aioice.ice.Connection):
         if self.public_ip:
             version = ipaddress.ip_address(self.public_ip).version
             found += [_seen_as(c, self.public_ip) for c in found if ipaddress.ip_address(c.host).version == version]
-        relayed = super().get_component_candidates(component, [], int(timeout))
-        for answers in await asyncio.gather(relayed, self._reflexive(own, timeout)):
+        for answers in await asyncio.gather(self._relayed(component, timeout), self._reflexive(own, timeout)):
             found += answers
+        return found
+
+    async def _relayed(self, component: int, timeout: float) -> list[Candidate]:
+        """An address of a TURN server's, unless it lately had none for us."""
+        server = self.turn_server
+        if server is None or self.silent.get(server, 0.0) > time.monotonic():
+            return []
+        found = await super().get_component_candidates(component, [], timeout)  # type: ignore[arg-type]
+        if found:
+            self.silent.pop(server, None)
+        else:
+            self.silent[server] = time.monotonic() + SILENT_S
+            log.warning(
+                "TURN server %s:%d gives us no address (visavis doctor says why); going on without it for %g s",
+                *server, SILENT_S,
+            )  # fmt: skip
         return found
 
     async def _bind(self, address: str) -> aioice.ice.StunProtocol | None:

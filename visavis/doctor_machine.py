@@ -20,7 +20,7 @@ from visavis.config import Config
 from visavis.doctor import Finding
 
 NEEDED: Final = ("numpy", "numba", "onnxruntime", "openvino", "safetensors", "av", "aiortc", "aioice", "aiohttp")
-LEAST_MEMORY_MB: Final = 700  # of an engine with one session, measured with `visavis doctor` at 512 x 512
+LEAST_MEMORY_MB: Final = 700  # a process that is ready to paint 512 x 512 took 650, each session of it 42
 A_SESSION_MB: Final = 60
 LEAST_DISK_GB: Final = 2.0
 FRAMES, WARM, LONGEST_S = 60, 10, 8.0  # frames that are timed after so many that are not, and when to stop

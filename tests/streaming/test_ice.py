@@ -31,6 +31,7 @@ needs_coturn = pytest.mark.skipif(TURNSERVER is None, reason="no coturn on this 
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(patches, "_host_addresses", lambda v4, v6: [])
     patches.install(StreamConfig())
+    monkeypatch.setattr(Connection, "silent", {})
     yield
     patches.install(StreamConfig())
 
@@ -150,6 +151,7 @@ def test_credentials_that_expired_or_of_another_secret_are_good_for_nothing(turn
         config = settings(turn).server
         assert [c.type for c in await relayed(ice_servers(config, time.time()))] == ["relay"]
         assert await relayed(ice_servers(config, time.time() - config.turn_ttl_s - 60)) == []
+        Connection.silent.clear()
         other = ServerConfig(turn=config.turn, turn_secret="another secret")
         assert await relayed(ice_servers(other, time.time())) == []
 
@@ -232,6 +234,30 @@ def test_a_stun_server_that_never_answers_holds_nobody_up(monkeypatch: pytest.Mo
             found = await asyncio.wait_for(connection.get_component_candidates(1, ["127.0.0.1"], 0.2), 10)
             assert [c.type for c in found] == ["host"]
             await connection.close()
+
+    run(work())
+
+
+@needs_coturn
+def test_a_turn_server_that_gives_nothing_is_left_alone_for_a_while(
+    turn: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        server, word = ("127.0.0.1", turn), credentials(SECRET, 60, time.time())
+        wrong = {"turn_server": server, "turn_username": word[0], "turn_password": "x", "use_ipv6": False}
+        connection, found = await gathered(**wrong)
+        assert [c.type for c in found] == ["host"]
+        assert f"TURN server 127.0.0.1:{turn} gives us no address" in caplog.text
+        await connection.close()
+        right = {**wrong, "turn_password": word[1]}
+        connection, found = await gathered(**right)
+        assert [c.type for c in found] == ["host"]  # not asked
+        await connection.close()
+        Connection.silent[server] = 0.0  # long ago
+        connection, found = await gathered(**right)
+        assert [c.type for c in found] == ["host", "relay"]
+        assert not Connection.silent
+        await connection.close()
 
     run(work())
 
