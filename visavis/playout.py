@@ -16,6 +16,7 @@ from engine.clock import VOICE_RATE, VOICE_RATIO
 
 WINDOW: Final = {"picture": 250, "sound": 500}  # what was late lately decides: some ten seconds of each
 SHARE: Final = {"picture": 95.0, "sound": 99.0}  # per cent that must be there in time
+MOST_S: Final = 0.25  # later than the usual one: what is later still is late, or the machine is too slow anyway
 MARGIN_S: Final = 0.004
 SETTLE: Final = 25  # pictures, from the first on, that set the line at once; what they needed is then forgotten
 EVERY_S: Final = 0.2
@@ -78,7 +79,7 @@ class Playout:
                 self._move(settling, passed)
 
     def _move(self, settling: bool, passed: float) -> None:
-        wanted = max(float(np.percentile(told, SHARE[kind])) for kind, told in self._needs.items() if told) + MARGIN_S
+        wanted = max(_needed(told, SHARE[kind]) for kind, told in self._needs.items() if told) + MARGIN_S
         short = 0.0 if self._line is None else wanted - self._line
         if self._line is None or short > LEAP_S or (settling and short > 0):
             self._line = wanted
@@ -88,6 +89,11 @@ class Playout:
             self._line = wanted
         elif short < -LOOSE_S:
             self._line -= min(-LOOSE_S - short, SHRINK * passed)
+
+
+def _needed(told: deque[float], share: float) -> float:
+    usual, most = np.percentile(told, (50.0, share))
+    return float(min(most, usual + MOST_S))
 
 
 class Skew:

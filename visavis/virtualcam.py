@@ -22,7 +22,7 @@ from visavis.playout import Playout
 from visavis.portaudio import DeviceError
 
 log = logging.getLogger(__name__)
-WAITING: Final = 12  # pictures (480 ms); older ones are left out
+WAITING: Final = 20  # pictures (0.8 s); older ones are left out
 RETRY_S: Final = 2.0
 LATE_S: Final = 0.010
 PACKAGE: Final = "the virtual camera needs pyvirtualcam: pip install 'visavis[camera]'"
