@@ -70,7 +70,11 @@ class Outlet(Protocol):
 
 
 class Source(Protocol):
-    """Speech that comes from elsewhere than a microphone, asked for at the pace of time, on the event loop."""
+    """Speech that comes from elsewhere than a microphone, asked for at the pace of time, on the event loop.
+
+    One that says ``announces = True`` calls ``Live.resume`` whenever new speech begins; nothing else ends an
+    interruption then, not even a voice after a pause.
+    """
 
     def take(self, count: int, position: int) -> Voice:
         """(count,) 48 kHz samples for the media time that begins at ``position`` (48 kHz samples); silence where there
@@ -209,11 +213,17 @@ class Live:
     def speak(self, source: Source | None) -> None:
         """From now on the avatar speaks what ``source`` says; None: what the microphone hears again."""
         self._source = source
+        if not self._announces:  # an interruption that waits for an announcement would never end
+            self.worker.behave({"resumed": None})
 
     @property
     def held(self) -> bool:
         """Whether anybody still has to do with it: a Source, or an Outlet that does not say ``holds = False``."""
         return self._source is not None or any(getattr(outlet, "holds", True) for outlet in self.outlets)
+
+    @property
+    def _announces(self) -> bool:
+        return getattr(self._source, "announces", False)
 
     @property
     def source(self) -> Source | None:
@@ -258,7 +268,7 @@ class Live:
     def interrupt(self) -> None:
         """Stops the mouth, cuts the voice that goes out, and drops what a Source still meant to say; until new speech
         begins."""
-        self._hushed = self.worker.interrupt()
+        self._hushed = self.worker.interrupt(self._announces)
         if self._source is not None:
             self._source.interrupted()
 

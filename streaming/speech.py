@@ -80,6 +80,8 @@ class Speech:
     """Segments of speech, said one after the other. ``tell`` hears of their events. The stage's state becomes
     "speaking" when one begins, and "idle" again after the last, unless somebody said otherwise meanwhile."""
 
+    announces: Final = True  # new speech, to the Live
+
     def __init__(self, stage: Stage, tell: Callable[[Event], None], max_queue_s: float = 120.0) -> None:
         self._stage, self._tell = stage, tell
         self._most = int(max_queue_s * VOICE_RATE)

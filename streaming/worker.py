@@ -136,11 +136,13 @@ class SessionWorker:
         with self._wake:
             self._changes.update(changes)
 
-    def interrupt(self) -> int:
-        """Stops the mouth; frames tell how many interruptions they know. Returns the count."""
+    def interrupt(self, announced: bool = False) -> int:
+        """Stops the mouth; frames tell how many interruptions they know. Returns the count. ``announced``: it is ended
+        by ``push`` alone, not by a voice after a pause."""
         with self._wake:
             self._interrupts += 1
             self._changes["interrupts"] = self._interrupts
+            self._changes["resumed"] = self._interrupts - 1 if announced else None
             return self._interrupts
 
     def tell(self, text: str, hint: bool = False) -> None:

@@ -39,8 +39,8 @@ class Manner:
     semantic vector of the coming speech (engine/motion/semantics.py), None when unknown. ``listening``: the other one
     talks. ``thinking``: an answer is being found (engine/motion/think.py). ``temperature``: how varied, 0 always the
     likeliest. ``seed``: restarts the randomness when it changes. ``interrupts``: counts interruptions; one more than
-    before stops the mouth. ``resumed``: the last of them that is over because new speech was announced; without, it is
-    over when a voice is heard after a pause.
+    before stops the mouth until a voice is heard after a pause or, unless ``resumed`` is None, until that is as many:
+    then whoever sends the voice announces new speech.
     """
 
     emotion: str = "neutral"
@@ -56,7 +56,7 @@ class Manner:
     temperature: float = 1.0
     seed: int | None = None
     interrupts: int = 0
-    resumed: int = 0
+    resumed: int | None = None
 
     def __post_init__(self) -> None:
         check(self.emotion, self.intensity)

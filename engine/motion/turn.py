@@ -53,17 +53,17 @@ class TurnState:
         return min(max(float(self.hushing.value[0]), 0.0), 1.0)
 
 
-def turn_step(state: TurnState, speech: float, interrupts: int, dt: float, resumed: int = 0) -> TurnState:
+def turn_step(state: TurnState, speech: float, interrupts: int, dt: float, resumed: int | None = None) -> TurnState:
     """Moves on by ``dt`` seconds. ``speech``: the VAD's probability; ``interrupts``: how many there have been;
-    ``resumed``: the last of them that new speech was announced after."""
+    ``resumed``: the last of them that new speech was announced after, None where nobody announces it."""
     state.quiet_for = 0.0 if speech >= SPEECH_OFF else state.quiet_for + dt
     fall = 1.0 - math.exp(-dt / HEARD_FALL)
     state.heard = speech if speech >= state.heard else state.heard + (speech - state.heard) * fall
     if interrupts != state.interrupts:
         state.interrupts, state.hushed, state.paused = interrupts, True, False
     state.paused = state.paused or state.quiet_for >= PAUSE
-    if state.hushed and (resumed >= interrupts or (state.paused and speech >= SPEECH_ON)):
-        state.hushed = False
+    anew = state.paused and speech >= SPEECH_ON if resumed is None else resumed >= interrupts
+    state.hushed = state.hushed and not anew
     if speech >= SPEECH_ON:
         state.speaking = True
     elif state.quiet_for > SPEECH_HANG:

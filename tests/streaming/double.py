@@ -79,8 +79,8 @@ class DoubleSession:
         if count != self.interrupts:
             self.interrupts, self.hushed, self.paused = count, True, False
         self.paused = self.paused or not loud
-        resumed = self.controls.manner.resumed >= count  # until new speech begins, as the real one
-        self.hushed = self.hushed and not resumed and not (self.paused and loud)
+        resumed = self.controls.manner.resumed  # until new speech begins, as the real one
+        self.hushed = self.hushed and not (self.paused and loud if resumed is None else resumed >= count)
         view, renderer, side = self.controls.viewpoint, self.parts.renderer, self.parts.renderer.side
         picture = self.frames.claim()
         luma = picture[:side]

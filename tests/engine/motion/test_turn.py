@@ -53,3 +53,14 @@ def test_a_second_interruption_counts_too() -> None:
     play(state, [0.9] * 5, interrupts=1)
     assert not state.hushed
     assert play(state, [0.9] * 5, interrupts=2)[-1][2] > 0.95
+
+
+def test_where_speech_is_announced_only_that_ends_an_interruption() -> None:
+    state = TurnState()
+    for _ in range(5):  # it is old speech that is heard here, after a pause
+        turn_step(state, 0.9, 2, FRAME_SECONDS, resumed=1)
+    assert state.hushed
+    turn_step(state, 0.0, 2, FRAME_SECONDS, resumed=2)  # before its voice is heard
+    assert not state.hushed
+    turn_step(state, 0.9, 3, FRAME_SECONDS, resumed=2)
+    assert state.hushed
