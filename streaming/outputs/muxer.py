@@ -28,8 +28,9 @@ class Format(NamedTuple):
     options: dict[str, str]
 
 
-# A fragment a second, each whole in itself: what is cut off, by a kill or a full disk, is the last of them.
-_FRAGMENTED: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof+skip_trailer", "flush_packets": "1"}
+# A fragment a second, each whole in itself: what is cut off, by a kill or a full disk, is the last of them. The header
+# comes with the first, when it is known by how much AAC is late (without that, the first picture stays too long).
+_FRAGMENTED: Final = {"movflags": "frag_keyframe+delay_moov+default_base_moof+skip_trailer", "flush_packets": "1"}
 FORMATS: Final = {
     ".mp4": Format("mp4", "libx264", "aac", 1024, FPS, _FRAGMENTED),
     ".mkv": Format("matroska", "libx264", "aac", 1024, FPS, {"flush_packets": "1", "cluster_time_limit": "1000"}),

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 Kind = Literal["file", "rtmp", "rtsp", "whip"]
 KINDS: Final = ("file", "rtmp", "rtsp", "whip")
 STATES: Final = ("starting", "running", "reconnecting", "ended", "failed")
-END_S: Final = 8.0  # an output that is told to end has so long to write what it has
+END_S: Final = 12.0  # an output that is told to end has so long to write what it has
 FIRST_WAIT_S: Final = 0.5  # before a lost connection is tried again; then twice as long, and so on
 LONGEST_WAIT_S: Final = 15.0
 

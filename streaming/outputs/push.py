@@ -37,6 +37,8 @@ class Push(Output):
         self._tags, self._give_up_s = dict(tags), give_up_s
         self._arrived, self._closing = asyncio.Event(), asyncio.Event()
         self._feed = Feed(live.edge, self._arrived.set)
+        self._size: tuple[int, int] | None = None  # (height, width) of the pictures that come
+        self._taking = False  # whether there is a connection to send them to
         self._task: asyncio.Task[None] | None = None
 
     def _begin(self) -> None:
@@ -45,15 +47,26 @@ class Push(Output):
     def _finish(self) -> None:
         self._closing.set()
         self._arrived.set()
+        if self.state != "running" and self._task is not None:
+            self._task.cancel()  # it waits for a server, or to try again
 
     def frame(self, frame: OutFrame) -> None:
-        self._feed.put(frame)
-        self.dropped = self._feed.dropped
+        self._size = frame.i420.shape[0] * 2 // 3, frame.i420.shape[1]
+        if self._taking:
+            self._feed.put(frame)
+            self.dropped = self._feed.dropped
+        self._arrived.set()
 
     def voice(self, voice: Voice) -> None:
         self._feed.put_voice(voice)
 
     async def _run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # by us
+            await self._try()
+        self._note("ended")
+
+    async def _try(self) -> None:
+        """Connections, one after the other, until this is to end."""
         wait, good = FIRST_WAIT_S, time.monotonic()
         while not self._closing.is_set():
             begun = time.monotonic()
@@ -73,38 +86,40 @@ class Push(Output):
             except Exception as problem:  # the edge of the task: whatever it was, who asked must hear of it
                 log.exception("session %s: output to %s", self.live.id, self.where)
                 return self._note("failed", f"{type(problem).__name__}: {problem}")
-        self._note("ended")
 
     async def _connection(self) -> None:
         """One connection, to its end. Raises OutputError when it is not ours."""
-        self._feed.clear()
-        first = await self._next(lambda item: item.picture is not None)
-        if first is None or first.picture is None:
+        while self._size is None and not self._closing.is_set():
+            await self._wait()
+        if self._closing.is_set():
             return
-        rows, columns = first.picture.shape
         process = await _spawn()
         try:
             assert process.stdin is not None and process.stdout is not None
-            asked = {"kind": self.spec.kind, "url": self.spec.url, "size": [rows * 2 // 3, columns],
-                     "bitrate": self.spec.bitrate, "tags": self._tags}  # fmt: skip
+            asked = {"kind": self.spec.kind, "url": self.spec.url, "size": self._size, "bitrate": self.spec.bitrate,
+                     "tags": self._tags}  # fmt: skip
             process.stdin.write(json.dumps(asked).encode() + b"\n")
             said = await _said(process.stdout, CONNECT_S)
             if said.get("state") != "running":
                 raise OutputError(said.get("error") or f"no answer in {CONNECT_S:g} s")
             self._note("running")
-            hearing = asyncio.ensure_future(_said(process.stdout, None))
+            hearing = asyncio.ensure_future(self._hear(process.stdout))
             try:
-                await self._send(process, hearing)
+                await self._send(process.stdin, hearing)
             finally:
                 hearing.cancel()
         finally:
+            self._taking = False
             await _end(process)
 
-    async def _send(self, process: Process, hearing: asyncio.Future[dict[str, Any]]) -> None:
-        pipe = process.stdin
-        assert pipe is not None
-        self._feed.clear()  # what waited while the connection was made is old
-        while (item := await self._next(lambda item: True)) is not None:
+    async def _send(self, pipe: asyncio.StreamWriter, hearing: asyncio.Future[str]) -> None:
+        self._feed.clear()
+        self._taking = True
+        while not self._closing.is_set():
+            item = self._feed.take()
+            if item is None:
+                await self._wait()
+                continue
             try:
                 for part in _parts(item):
                     pipe.write(part)
@@ -113,26 +128,24 @@ class Push(Output):
             except TimeoutError:
                 raise OutputError(f"the server took nothing for {STALL_S:g} s") from None
             except ConnectionError:
-                said = await _said_last(hearing)
-                raise OutputError(said.get("error") or "the connection was lost") from None
+                raise OutputError(await _last(hearing)) from None
             if hearing.done():
-                said = await _said_last(hearing)
-                raise OutputError(said.get("error") or "the connection was lost")
+                raise OutputError(await _last(hearing))
             self.frames += item.picture is not None
-        pipe.close()  # the process writes what it has, and says how much that was
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STALL_S / 2):
-                self.bytes += int((await asyncio.shield(hearing)).get("bytes", 0))
+        pipe.close()  # the process writes what it has, and ends
+        await _last(hearing)
 
-    async def _next(self, fits: Any) -> Item | None:
-        """The next item that ``fits``; None when this is to end."""
-        while not self._closing.is_set():
-            while (item := self._feed.take()) is not None:
-                if fits(item):
-                    return item
-            self._arrived.clear()
-            await self._arrived.wait()
-        return None
+    async def _hear(self, stream: asyncio.StreamReader) -> str:
+        """To the end of what the process says: what went wrong."""
+        before, error = self.bytes, ""
+        while said := await _said(stream, None):
+            self.bytes = before + int(said.get("bytes", 0))
+            error = said.get("error", "")
+        return error
+
+    async def _wait(self) -> None:
+        self._arrived.clear()
+        await self._arrived.wait()
 
 
 def _parts(item: Item) -> list[bytes | memoryview]:
@@ -163,11 +176,12 @@ async def _said(stream: asyncio.StreamReader, seconds: float | None) -> dict[str
         return {}
 
 
-async def _said_last(hearing: asyncio.Future[dict[str, Any]]) -> dict[str, Any]:
+async def _last(hearing: asyncio.Future[str]) -> str:
+    """What the process said when it ended."""
     try:
-        return await asyncio.wait_for(asyncio.shield(hearing), 1.0)
+        return await asyncio.wait_for(asyncio.shield(hearing), 2.0) or "the connection was lost"
     except TimeoutError:
-        return {}
+        return "the connection was lost"
 
 
 async def _end(process: Process) -> None:

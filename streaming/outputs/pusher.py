@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from engine.clock import SAMPLE_RATE
 from streaming.outputs.feed import Item
 from streaming.outputs.muxer import FORMATS, Muxer
 
@@ -18,7 +19,7 @@ HEAD: Final = struct.Struct("<qqII")  # pts, position of the voice, bytes of voi
 
 def main() -> None:
     """Until standard input ends, or the server."""
-    pipe, size, muxer = sys.stdin.buffer, 0, None
+    pipe, size, told, muxer = sys.stdin.buffer, 0, 0, None
     asked = json.loads(pipe.readline())
     height, width = asked["size"]
     try:
@@ -27,10 +28,13 @@ def main() -> None:
         _say(state="running")
         while (item := _read(pipe, width)) is not None:
             size += muxer.write(item)
+            if item.pts - told >= SAMPLE_RATE:
+                told = item.pts
+                _say(state="running", bytes=size)
         muxer.close()
         _say(state="ended", bytes=size)
     except (OSError, ValueError) as problem:
-        _say(state="failed", error=words(problem))
+        _say(state="failed", error=words(problem), bytes=size)
         with contextlib.suppress(Exception):
             if muxer is not None:
                 muxer.close()

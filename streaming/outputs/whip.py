@@ -51,6 +51,8 @@ class Whip(Output):
 
     def _finish(self) -> None:
         self._closing.set()
+        if self.state != "running" and self._task is not None:
+            self._task.cancel()  # it waits for a server, or to try again
 
     def frame(self, frame: OutFrame) -> None:
         if self._queue is not None:
@@ -66,6 +68,12 @@ class Whip(Output):
         self.bytes += int(frame.stamps.get("bytes", 0))
 
     async def _run(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # by us
+            await self._try()
+        self._note("ended")
+
+    async def _try(self) -> None:
+        """Connections, one after the other, until this is to end."""
         wait, good = FIRST_WAIT_S, time.monotonic()
         while not self._closing.is_set():
             begun = time.monotonic()
@@ -85,7 +93,6 @@ class Whip(Output):
             except Exception as problem:  # the edge of the task: whatever it was, who asked must hear of it
                 log.exception("session %s: output to %s", self.live.id, self.where)
                 return self._note("failed", f"{type(problem).__name__}: {problem}")
-        self._note("ended")
 
     async def _connection(self) -> None:
         """One connection, to its end. Raises OutputError when it is not ours."""
