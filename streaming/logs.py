@@ -24,8 +24,7 @@ from streaming.config import ServerConfig
 
 SESSION: ContextVar[str] = ContextVar("session", default="")  # id of the session that is being worked on
 REQUEST: ContextVar[str] = ContextVar("request", default="")  # id of the HTTP request that is being answered
-FORMATS: Final = ("text", "json")
-LEVELS: Final = ("debug", "info", "warning", "error")
+CHATTY: Final = ("aioice", "aiortc")  # at level info they tell every address that a viewer tries
 BURST: Final = 5  # lines alike that are written in a window; the others are counted
 WINDOW_S: Final = 10.0
 KINDS: Final = 512  # kinds of lines that are remembered
@@ -51,6 +50,8 @@ def setup(
     root.addHandler(handler)
     root.setLevel(level.upper())
     ACCESS.setLevel(logging.INFO)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
     return handler
 
 

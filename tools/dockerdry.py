@@ -167,7 +167,7 @@ class Dry:
     def mount_volumes(self, stage: dockerfiles.Stage, root: Path, user: int) -> None:
         """The root read-only; volumes and /tmp writable; a secret, as an orchestrator gives it."""
         (root / SECRETS.strip("/")).mkdir(parents=True, exist_ok=True)
-        for name in ("proc", "dev"):
+        for name in ("proc", "dev", "sys"):
             subprocess.run(["mount", "--rbind", f"/{name}", root / name], check=True)
         for volume in dockerfiles.said(stage.last("VOLUME")):
             here = self.work / "volumes" / volume.strip("/")

@@ -203,6 +203,14 @@ def test_secrets_are_made_once_and_only_their_owner_can_reach_them(tmp_path: Pat
 # systemd.
 
 
+def test_the_unit_gives_the_server_the_token_that_its_settings_ask_for() -> None:
+    unit = (DEPLOY / "visavis.service").read_text()
+    server = load(DEPLOY / "visavis.systemd.toml").server
+    (name,) = re.findall(r"^LoadCredential=(\w+):", unit, re.MULTILINE)
+    assert server.token_file == f"/run/credentials/visavis.service/{name}" and server.behind_proxy
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)", unit, re.MULTILINE)[0]) > server.drain_s
+
+
 def test_the_unit_is_one_that_systemd_reads_and_finds_narrow() -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
