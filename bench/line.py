@@ -40,7 +40,7 @@ class Line:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._begun: float | None = None
+        self.begun: float | None = None  # when the first packet came
         self._bad = False
         self._free = 0.0  # when the narrow line has sent what it has
         self._last = 0.0  # when the last packet arrives
@@ -48,12 +48,12 @@ class Line:
 
     def condition(self, now: float) -> Condition:
         """What holds at ``now`` (s)."""
-        passed = now - (now if self._begun is None else self._begun)
+        passed = now - (now if self.begun is None else self.begun)
         return next(condition for begin, condition in reversed(self.plan) if passed >= begin)
 
     def carry(self, now: float, size: int) -> tuple[float, ...]:
         """When a packet of ``size`` bytes that is sent at ``now`` (s) arrives: never, once, or twice."""
-        self._begun = now if self._begun is None else self._begun
+        self.begun = now if self.begun is None else self.begun
         condition = self.condition(now)
         self.packets += 1
         if self._loses(condition):
@@ -152,7 +152,12 @@ class Relay:
             if at <= now:
                 port.sendto(data, target)
             else:
-                self._loop.call_at(at, port.sendto, data, target)
+                self._loop.call_at(at, self._send, port, data, target)
+
+    @staticmethod
+    def _send(port: Any, data: bytes, target: Any) -> None:
+        if not port.is_closing():
+            port.sendto(data, target)
 
     def close(self) -> None:
         """No packet passes any more."""
@@ -176,6 +181,6 @@ class RelayThread:
 
     def __exit__(self, *problem: object) -> None:
         self._loop.call_soon_threadsafe(self.relay.close)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._loop.call_later, 0.1, self._loop.stop)  # the sockets close in between
         self._thread.join(10)
         self._loop.close()

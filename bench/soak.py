@@ -7,26 +7,23 @@ mouth shuts, in a real browser), ``voice`` (ten hours of voice, compressed), ``f
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from functools import partial
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 from rich.console import Console
 
-from bench.report import Measured, Metrics, value
+from bench.report import Measured, Metrics
 
 HOURS: Final = 1.0
 QUICK_HOURS: Final = 4 / 60
 PARTS: Final = ("live", "cycles", "real", "line", "interrupt", "voice", "fuzz")
-PROMISED: Final = {  # what the suite is known by -> which figure that is
+PROMISED: Final = {  # what the suite is known by, besides fuzz_inputs and fuzz_crashes -> which figure that is
     "rss_slope_mb_h": "live.rss_slope_mb_h",
     "av_skew_end_ms": "live.av_skew_end_ms",
     "leaked_tasks": "cycles.leaked_tasks",
     "loss5_fps": "line.loss5_jitter50.fps",
     "interrupt_ms": "interrupt.to_closed_ms",
-    "fuzz_inputs": "fuzz.inputs",
-    "fuzz_crashes": "fuzz.crashes",
 }
 
 
@@ -42,8 +39,6 @@ def run(
     metrics: Metrics = {}
     series: dict[str, list[float]] = {}
     for name in wanted:
-        if name == "fuzz" and parts is None and importlib.util.find_spec("bench.fuzz") is None:
-            continue
         log.print(f"part {name}")
         measured = known[name]()
         metrics |= measured.metrics
@@ -53,16 +48,19 @@ def run(
 
 
 def _parts(quick: bool, log: Console, hours: float) -> dict[str, Callable[[], Measured]]:
-    from bench import faults_interrupt, faults_line, soak_cycles, soak_live, soak_voice
+    """What runs for each part; a part's module is imported when it runs."""
+
+    def of(module: str, *arguments: Any, **named: Any) -> Callable[[], Measured]:
+        return lambda: import_module(f"bench.{module}").run(*arguments, **named)
 
     return {
-        "live": partial(soak_live.run, 3600 * hours, log),
-        "cycles": partial(soak_cycles.run, 60 if quick else 1000, log),
-        "real": partial(soak_cycles.run, 12 if quick else 50, log, real=True),
-        "line": partial(faults_line.run, quick, log, faults_line.SOAK),
-        "interrupt": partial(faults_interrupt.run, quick, log),
-        "voice": partial(soak_voice.run, quick, log),
-        "fuzz": partial(_fuzz, quick, log),
+        "live": of("soak_live", 3600 * hours, log),
+        "cycles": of("soak_cycles", 60 if quick else 1000, log),
+        "real": of("soak_cycles", 12 if quick else 50, log, real=True),
+        "line": of("faults_line", quick, log, ("clean", "loss5_jitter50")),
+        "interrupt": of("faults_interrupt", quick, log),
+        "voice": of("soak_voice", quick, log),
+        "fuzz": lambda: _fuzz(quick, log),
     }
 
 
@@ -70,5 +68,7 @@ def _fuzz(quick: bool, log: Console) -> Measured:
     """Junk on every way in: bench/fuzz.py."""
     from bench import fuzz
 
-    result = fuzz.run(inputs=2_000 if quick else 20_000, seed=1, log=log)
-    return Measured({"fuzz.inputs": value(result["inputs"], ""), "fuzz.crashes": value(result["crashes"], "")})
+    measured = fuzz.run(inputs=2_000 if quick else 20_000, seed=1, log=log, quick=quick)
+    short = {name: measured.metrics[name] for name in ("fuzz_inputs", "fuzz_crashes")}
+    rest = {f"fuzz.{name}": metric for name, metric in measured.metrics.items() if name not in short}
+    return Measured({**short, **rest})

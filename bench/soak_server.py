@@ -1,8 +1,8 @@
 """``visavis serve`` as it is, and a thread beside it that counts what could leak.
 
 ``python -m bench.soak_server COUNTS -- serve --port N``: every few seconds a line of JSON goes into the file COUNTS.
-Before ``--``: ``--double`` takes the tests' stand-in for the engine, for what is about connections alone; ``--every S``
-counts so often; ``--collect`` has what is dead collected before every count.
+Before ``--``: ``--double`` takes the tests' stand-in for the engine, for what is about connections alone, ``--film F``
+another, which shows what stand_in.py painted; ``--every S`` counts so often; ``--collect`` collects what is dead first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 import streaming.server
 
@@ -72,8 +74,8 @@ def main() -> None:
     streaming.server.start = noted
     every = float(own[own.index("--every") + 1]) if "--every" in own else EVERY_S
     watch(Path(own[0]), loops, every, "--collect" in own)
-    if "--double" in own:
-        serve_double(rest)
+    if "--double" in own or "--film" in own:
+        serve_double(rest, Path(own[own.index("--film") + 1]) if "--film" in own else None)
         return
     from visavis.cli import main as visavis
 
@@ -81,8 +83,9 @@ def main() -> None:
     visavis()
 
 
-def serve_double(arguments: list[str]) -> None:
-    """The same server with the tests' engine; ``--port N`` alone is understood."""
+def serve_double(arguments: list[str], film: Path | None) -> None:
+    """The same server with the tests' engine, or one that shows a film; ``--port N`` alone is understood."""
+    from bench.stand_in import FilmEngine
     from streaming.config import ServerConfig, StreamConfig
     from tests.streaming.double import DoubleEngine
     from tests.streaming.harness import Settings
@@ -90,10 +93,12 @@ def serve_double(arguments: list[str]) -> None:
     port = int(arguments[arguments.index("--port") + 1])
     with tempfile.TemporaryDirectory() as folder:
         server = ServerConfig(
-            port=port, sessions_per_minute=1_000_000, max_sessions=64, connect_timeout_s=2.0, linger_s=2.0
+            port=port, sessions_per_minute=1_000_000, max_sessions=64, connect_timeout_s=5.0, linger_s=2.0
         )
         engine: Any = DoubleEngine(Path(folder), side=64, cost_s=0.001)
-        streaming.server.serve(Settings(server, StreamConfig(heartbeat_s=2.0)), engine)
+        if film is not None:
+            engine = FilmEngine(Path(folder), np.load(film, mmap_mode="r"))
+        streaming.server.serve(Settings(server=server, stream=StreamConfig(heartbeat_s=2.0)), engine)
 
 
 if __name__ == "__main__":

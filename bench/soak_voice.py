@@ -1,8 +1,8 @@
 """Ten hours of voice through the lip network, half an hour through a whole session; nothing grows.
 
 A cycle is a call of real prompts with pauses, then music, noise and a minute of nothing. The lips of the last cycle are
-scored as those of the first, and so are its Motion's blinks and head. ``python -m bench.soak_voice --hours N`` for other
-lengths.
+scored as those of the first, and so are its Motion's blinks and head. ``python -m bench.soak_voice --hours N`` for
+other lengths.
 """
 
 from __future__ import annotations

@@ -1,0 +1,131 @@
+"""How soon the mouth shuts in a browser when somebody interrupts: from the message to the first frame with shut lips.
+
+The real engine and its real lips, a bare page, and a voice that goes on speaking meanwhile. Two witnesses: the engine's
+own word (``interrupted`` in a frame's stamps, by its RTP time), and the picture: the mouth's pixels against themselves
+when it has been shut for a while.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+import wave
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from bench.faults_line import browsing, connected
+from bench.report import Measured, spread, value
+from bench.stream import SPEECH, serving
+from engine.clock import VOICE_RATE
+from visavis.sound import read_voice
+
+TIMES: Final = 30
+EVERY_MS: Final = 3100
+PHRASE_S, PAUSE_S = 2.0, 0.5  # the voice: so much speech, then silence, so that new speech begins after an interruption
+CROP: Final = (0.32, 0.62, 0.36, 0.24)  # of the picture with the framing "head": the mouth and around
+SIDE: Final = 64
+WITHIN_MS: Final = 900.0  # an interruption that is not seen by then was missed
+SHUT_MS: Final = 200.0  # after the engine's first word the mouth is surely shut, as long as the engine says so
+INTERRUPT: Final = """(every) => {
+  connection.tell('strength', { head: 0, gesture: 0 });
+  connection.tell('gaze', { at: 'viewer' });
+  window.stops = [];
+  setInterval(() => { window.stops.push(performance.now()); connection.tell('interrupt'); }, every);
+}"""
+TAKE: Final = """() => {
+  const all = new Uint8Array(crops.length * 4096);
+  crops.forEach((crop, k) => all.set(crop, 4096 * k));
+  return { stops, cropped, crops: base64(all), told: told.map((f) => [f.rtp, f.interrupted ? 1 : 0, f.speaking]) };
+}"""
+
+
+def run(quick: bool, log: Console, renderer: str = "neural") -> Measured:
+    """30 interruptions (quick: 8). Raises ValueError when too few of them were seen."""
+    times = 8 if quick else TIMES
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        voice = write_phrases(folder / "voice.wav")
+        with serving(folder, more=("--renderer", renderer)) as (address, _), browsing(voice) as browser:
+            log.print(f"{times} interruptions, the {renderer} renderer")
+            with connected(browser, address, 1.0, framing="head", crop=CROP) as page:
+                page.wait_for_timeout(4000)
+                page.evaluate("() => { crops.length = 0; cropped.length = 0; told.length = 0; }")
+                page.evaluate(INTERRUPT, EVERY_MS)
+                page.wait_for_timeout(EVERY_MS * (times + 0.8))
+                taken = page.evaluate(TAKE)
+    crops = np.frombuffer(base64.b64decode(taken["crops"]), np.uint8).reshape(-1, SIDE, SIDE)
+    shown, told = np.array(taken["cropped"], np.float64), np.array(taken["told"], np.float64)
+    measured = evaluate(np.array(taken["stops"]), shown, crops, told)
+    measured.metrics["interrupt.load"] = value(os.getloadavg()[0], "jobs waiting or running, 1 min")
+    return measured
+
+
+def write_phrases(path: Path) -> Path:
+    """Speech without its own pauses, and silence in between at even times: a WAV for the fake microphone."""
+    speech = np.concatenate(list(read_voice(SPEECH, max_seconds=600)))
+    speech = speech * np.float32(0.5 / np.abs(speech).max())
+    loud = np.convolve(np.abs(speech), np.ones(4800) / 4800, "same") > 0.02
+    phrase, pause = int(PHRASE_S * VOICE_RATE), int(PAUSE_S * VOICE_RATE)
+    speech = speech[loud][: len(speech[loud]) // phrase * phrase].reshape(-1, phrase)
+    voice = np.pad(speech, ((0, 0), (0, pause))).reshape(-1)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(VOICE_RATE)
+        file.writeframes((voice * 32767).astype("<i2").tobytes())
+    return path
+
+
+def evaluate(stops: Any, shown: Any, crops: NDArray[np.uint8], told: Any) -> Measured:
+    """``stops`` (k,) ms when it was interrupted; ``shown`` (n, 2): ms on screen and RTP time of each of ``crops``
+    (n, 64, 64); ``told`` (m, 3): RTP time, whether an interruption held, speaking."""
+    words = {int(rtp): bool(hushed) for rtp, hushed, _ in told}
+    hushed = np.array([words.get(int(rtp), False) for rtp in shown[:, 1]])
+    opening = mouth(crops, shown[:, 0], hushed)
+    knows, shut = [], []
+    for stop in stops:
+        before = (shown[:, 0] > stop - 150) & (shown[:, 0] <= stop)
+        after = np.flatnonzero((shown[:, 0] > stop) & (shown[:, 0] < stop + WITHIN_MS))
+        if not before.any() or not len(after):
+            continue
+        known = after[hushed[after]]
+        if len(known):
+            knows.append(float(shown[known[0], 0] - stop))
+        if opening[before].max() < 1:
+            continue  # the mouth was shut anyway: that says nothing
+        closed = after[opening[after] < 1]
+        closed = closed[closed >= known[0]] if len(known) else closed[:0]
+        if len(closed):
+            shut.append(float(shown[closed[0], 0] - stop))
+    if len(shut) < max(3, len(stops) // 4):
+        raise ValueError(f"of {len(stops)} interruptions {len(shut)} met an open mouth and were seen to shut it")
+    series = {"interrupt.to_closed_ms": shut, "interrupt.to_first_frame_ms": knows}
+    metrics = {name: spread(samples, "ms") for name, samples in series.items()}
+    metrics["interrupt.sent"] = value(len(stops), "")
+    return Measured(metrics, series)
+
+
+def mouth(crops: NDArray[np.uint8], shown: Any, hushed: Any) -> NDArray[np.float64]:
+    """(n,) how open the mouth looks: below 1 as shut as it looks when it has been held shut for a while.
+
+    The mouth is where pictures change most; how far its pixels are from those of a shut one is measured against how far
+    nine in ten shut ones are. Raises ValueError when it never was shut for so long.
+    """
+    since = np.full(len(shown), np.inf)
+    begun = None
+    for k, held in enumerate(hushed):
+        begun = (shown[k] if begun is None else begun) if held else None
+        since[k] = shown[k] - begun if begun is not None else -1.0
+    rest = since > SHUT_MS
+    if rest.sum() < 10:
+        raise ValueError(f"the mouth was held shut for so long in {rest.sum()} frames only: nothing to compare with")
+    pictures = crops.astype(np.float32)
+    change = pictures.std(axis=0)
+    lips = change > np.percentile(change, 75)
+    apart = np.abs(pictures[:, lips] - np.median(pictures[rest][:, lips], axis=0)).mean(axis=1)
+    return np.asarray(apart / np.percentile(apart[rest], 90), np.float64)
