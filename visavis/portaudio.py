@@ -18,14 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from visavis import pulse
 
 log = logging.getLogger(__name__)
 Direction = Literal["input", "output"]
-Sound = NDArray[np.float32]
 RATES: Final = (48_000, 44_100, 32_000, 96_000, 16_000, 192_000, 24_000, 88_200, 22_050, 11_025, 8_000)
 SILENT_S: Final = 2.0  # a stream that has not called for so long is dead
 WATCH_S: Final = 0.25
@@ -105,6 +101,26 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def muffled() -> Iterator[None]:
+    """For as long as streams run: what PortAudio prints when a device is pulled out goes nowhere, what Python prints
+    still comes."""
+    sys.stderr.flush()
+    kept, before, nowhere = os.dup(2), sys.stderr, os.open(os.devnull, os.O_WRONLY)
+    try:
+        with os.fdopen(os.dup(kept), "w", buffering=1, errors="replace") as stream:
+            sys.stderr = stream
+            os.dup2(nowhere, 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                sys.stderr = before
+    finally:
         os.close(kept)
         os.close(nowhere)
 
@@ -263,11 +279,14 @@ class Port:
 
 class SoundCard:
     """Opens ports, and keeps them open: a thread notices a device that has gone, goes on with the default one, and
-    takes the wanted one again when it is back. ``say`` hears of it, on that thread."""
+    takes the wanted one again when it is back. On that thread ``say`` hears of it, and ``before`` is called before each
+    look for what is missing."""
 
-    def __init__(self, say: Callable[[str], None] = log.warning, looker: Callable[[], list[Device]] = look) -> None:
+    def __init__(
+        self, say: Callable[[str], None] = log.warning, before: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
         self._module = library()
-        self._say, self._look = say, looker
+        self._say, self._before = say, before
         self._ports: list[Port] = []
         self._audio: Any = None
         self._stop = threading.Event()
@@ -331,7 +350,8 @@ class SoundCard:
         if not unhappy or now - self._looked < LOOK_S:
             return
         self._looked = now
-        found = self._look()
+        self._before()
+        found = look()
         if self._stop.is_set() or not any(_better(port, found) for port in unhappy):
             return
         self._end()

@@ -25,6 +25,7 @@ from streaming.live import Live, Options
 from streaming.server import SWITCH_S
 from streaming.tracks import OutFrame
 from visavis.config import Config
+from visavis.portaudio import muffled
 from visavis.present_devices import Devices, Wanted
 from visavis.present_keys import Keyboard, PushToTalk
 from visavis.present_outputs import Outputs, Remote
@@ -228,4 +229,5 @@ def present(engine: Engine, settings: Config, wish: Wish, shown: StatusLine | No
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # as the server does: looking through all that was loaded stops every thread for 0.2 s
-    asyncio.run(Presenter(engine, settings, wish, shown or StatusLine()).run())
+    with muffled():
+        asyncio.run(Presenter(engine, settings, wish, shown or StatusLine()).run())

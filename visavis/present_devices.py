@@ -66,7 +66,7 @@ class Devices:
             self.speakers.append(Speaker(self.playout, wanted.monitor))
         ports: list[Port] = [*self.speakers, *([] if self.mic is None else [self.mic])]
         self._ports = ports
-        self._sound = SoundCard(say) if ports else None
+        self._sound = SoundCard(say, self._renew) if ports else None
 
     def open(self) -> None:
         """All of them, or none. Raises DeviceError saying what to do."""
@@ -125,10 +125,23 @@ class Devices:
             except pulse.PulseError as problem:
                 raise DeviceError(f"{CABLE['linux']} ({problem}); or choose --speaker NAME or none") from problem
             self.cable, speaker.wanted = cable, cable.sink
+            self._forbid_circles(cable)
         else:
             speaker.wanted = _installed_cable(portaudio.devices())
         if not any(speaker.wanted in (device.node, device.name) for device in portaudio.devices()):
             raise DeviceError(PLUGIN)
+
+    def _forbid_circles(self, cable: pulse.VirtualMicrophone) -> None:
+        """Where there is no other device, the one that was just made is the default one of everything."""
+        ours = ("", cable.source, f"{cable.sink}.monitor")
+        if self.mic is not None and not self.mic.wanted and pulse.default_source() in ours:
+            raise DeviceError("no microphone: the sound server has none; plug one in, or choose --mic NAME or none")
+        if any(s is not self.calls and not s.wanted for s in self.speakers) and pulse.default_sink() == cable.sink:
+            raise DeviceError("no headphones: the sound server has none; leave out --monitor")
+
+    def _renew(self) -> None:
+        if self.cable is not None:
+            self.cable.renew()
 
     def _left(self, frame: OutFrame, when: float) -> None:
         """A picture left the camera: on its thread."""

@@ -62,6 +62,14 @@ def default_source() -> str:
         return ""
 
 
+def default_sink() -> str:
+    """The name of the sink that programs play to by themselves; "" when there is none."""
+    try:
+        return _pactl("get-default-sink").strip()
+    except PulseError:
+        return ""
+
+
 @contextlib.contextmanager
 def routed(node: str, direction: str) -> Iterator[None]:
     """A stream that is opened meanwhile through PortAudio's device "pulse" goes to, or comes from, ``node``."""
@@ -94,7 +102,7 @@ class VirtualMicrophone:
         name = NAME if not taken else f"{NAME}_{os.getpid()}"
         title = TITLE if not taken else f"{TITLE} {os.getpid()}"
         owner = f"visavis.pid={os.getpid()}"
-        kept = {kind: _default(kind) for kind in ("sink", "source")}  # it is for calls, not for everything that plays
+        kept = {"sink": default_sink(), "source": default_source()}  # it is for calls, not for everything that plays
         try:
             self._load(
                 "module-null-sink", f"sink_name={name}", "rate=48000", "channels=2",
@@ -112,6 +120,13 @@ class VirtualMicrophone:
                 with contextlib.suppress(PulseError):
                     _pactl(f"set-default-{kind}", before)
         self.sink, self.source = name, f"{name}_microphone"
+
+    def renew(self) -> None:
+        """Makes it again where the server has lost it: one that was started again knows nothing of it."""
+        if self.sink and self.sink not in [node.name for node in sinks()]:
+            with contextlib.suppress(PulseError):
+                self._modules.clear()
+                self.open()
 
     def close(self) -> None:
         """Removes it. Twice is no mistake."""
@@ -156,13 +171,6 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _default(kind: str) -> str:
-    try:
-        return _pactl(f"get-default-{kind}").strip()
-    except PulseError:
-        return ""
 
 
 def _list(kind: str) -> list[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -189,6 +190,16 @@ def test_a_stream_that_calls_no_more_counts_as_gone(
     card.check()
     assert said == ['input "Mic" is gone; going on without it', 'input is "Mic" now']
     card.stop()
+
+
+def test_what_libraries_print_is_not_shown_while_streams_run(capfd: pytest.CaptureFixture[str]) -> None:
+    with portaudio.muffled():
+        os.write(2, b"Expression 'alsa_snd_pcm' failed")
+        print("a warning of ours", file=sys.stderr)
+        with portaudio.quiet():
+            os.write(2, b"ALSA lib")
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "a warning of ours\nafter"
 
 
 def test_a_machine_without_pyaudio_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -112,6 +112,14 @@ def test_on_a_real_server_the_microphone_is_there_and_gone_again(server: None) -
     cable.open()
     assert [(node.name, node.description) for node in pulse.sources()] == [("visavis_microphone", "Visavis microphone")]
     assert "visavis" in [node.name for node in pulse.sinks()] and pulse.default_source() == "mouth.monitor"
+    for line in subprocess.run(
+        ["pactl", "list", "short", "modules"], capture_output=True, text=True
+    ).stdout.splitlines():
+        if "visavis" in line:  # as if the server had been started again
+            subprocess.run(["pactl", "unload-module", line.split("\t")[0]], check=False)
+    assert pulse.sources() == []
+    cable.renew()
+    assert [node.name for node in pulse.sources()] == ["visavis_microphone"]
     cable.close()
     cable.close()
     assert pulse.sources() == [] and [node.name for node in pulse.sinks()] == ["mouth"]

@@ -99,6 +99,14 @@ def test_no_camera_at_all_says_how_to_get_one(
         VirtualCamera(Playout(), (SIDE, SIDE)).open()
 
 
+@pytest.mark.skipif(bool(virtualcam.nodes()), reason="there is a virtual camera here")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other drivers")
+def test_the_real_package_without_a_driver_says_which_commands_load_it() -> None:
+    pytest.importorskip("pyvirtualcam")
+    with pytest.raises(CameraError, match="sudo modprobe v4l2loopback .* card_label=Visavis"):
+        VirtualCamera(Playout(), (SIDE, SIDE)).open()
+
+
 def test_no_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     with pytest.raises(CameraError, match=r"pip install 'visavis\[camera\]'"):
