@@ -6,11 +6,12 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
+from typing import Final
 
 from aiohttp import web
 
 from streaming.config import ObserveConfig
-from streaming.guard import Refusal
+from streaming.guard import Refusal, client_address
 from streaming.health import Health
 from streaming.hub import Hub
 from streaming.logs import ACCESS, REQUEST, SESSION
@@ -19,6 +20,7 @@ from streaming.portraits import Portraits
 from streaming.traces import Traces, tracer_of
 
 _refusal: ContextVar[str] = ContextVar("refusal", default="")  # code of this request's refusal
+SWITCHED: Final = 101  # the status of a WebSocket
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -70,7 +72,7 @@ class Observation:
             return response
         finally:
             took = time.monotonic() - start
-            if self._metrics is not None and status:
+            if self._metrics is not None and status not in (0, SWITCHED):  # a WebSocket lasts as long as its agent
                 self._metrics.requested(request.method, route, status, took)
             if span is not None:
                 span.end(status, _refusal.get())
@@ -80,6 +82,7 @@ class Observation:
     def _log(self, request: web.Request, status: int, took: float) -> None:
         """One line a request, without its query, which may hold a secret."""
         fields = {"method": request.method, "path": request.path, "status": status, "code": _refusal.get()}
-        fields |= {"ms": round(took * 1e3, 1), "remote": request.remote or ""}
+        remote = client_address(self._hub.server, request.remote, request.headers.get("X-Forwarded-For"))
+        fields |= {"ms": round(took * 1e3, 1), "remote": remote}
         words = "%s %s %d %s %.1f ms %s"
         ACCESS.info(words, *fields.values(), extra={"fields": fields})

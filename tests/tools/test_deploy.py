@@ -188,6 +188,22 @@ def test_the_relay_serves_the_ports_and_the_network_that_compose_names() -> None
     assert f"allowed-peer-ip={subnet}.0-{subnet}.255" in lines
 
 
+def test_the_relay_gets_its_secret_in_a_file_that_only_it_reads(tmp_path: Path) -> None:
+    service = COMPOSE["services"]["turn"]
+    (script,) = service["command"]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/turnserver").write_text('#!/bin/sh\necho "$@"; cat "$2"; stat -c %a "$2"\n')
+    (tmp_path / "bin/turnserver").chmod(0o755)
+    (tmp_path / "turn_secret").write_text("a secret of the relay\n")
+    script = script.replace("$$", "$").replace("/run/secrets", str(tmp_path)).replace("/tmp/", f"{tmp_path}/")
+    script = script.replace("/etc/turnserver.conf", str(DEPLOY / "turnserver.conf"))
+    known = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "TURN_REALM": "a.example", "PUBLIC_IP": "203.0.113.7"}
+    done = subprocess.run([*service["entrypoint"], script], env=known, capture_output=True, text=True, check=True)
+    arguments, *lines, mode = done.stdout.splitlines()
+    assert "--realm=a.example --external-ip=203.0.113.7" in arguments and "secret" not in arguments.split(" ", 2)[2]
+    assert "static-auth-secret=a secret of the relay" in lines and "use-auth-secret" in lines and mode == "600"
+
+
 def test_secrets_are_made_once_and_only_their_owner_can_reach_them(tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl here")
