@@ -159,6 +159,9 @@ class Peer:
     def frame(self, frame: OutFrame) -> None:
         """A frame for the video track."""
         self._queue.delay = self.live.lookahead
+        if self._blind:
+            self._queue.mark_sent(frame.pts)  # the voice goes on all the same
+            return
         picture = frame.stacked if self.alpha else frame.i420
         if picture is not None:  # the first ones may have been painted before anybody wanted their transparency
             self._queue.put(replace(frame, i420=picture, stamps=dict(frame.stamps)))  # each connection adds its own

@@ -32,7 +32,7 @@ class Endpoint:
         app = web.Application()
         app.router.add_post("/{path:.*}", self._post)
         app.router.add_delete("/{path:.*}", self._delete)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.address = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -59,19 +59,19 @@ def test_a_session_is_published_seen_and_heard_and_taken_back(tmp_path: Path) ->
 
 def test_a_lost_server_is_found_again(tmp_path: Path) -> None:
     async def work() -> None:
-        async with Endpoint(answers=[web.Response(status=503, text="<b>busy</b>")]).serving() as there:
-            async with session(tmp_path) as live:
-                said: list[str] = []
-                output = publish(live, there.address)
-                output.changed = lambda output: said.append(f"{output.state} {output.error}")
-                await until(lambda: len(there.pictures) > 3, 20)
-                await there.connections[0].close()
-                await until(lambda: output.state == "reconnecting", 20)
-                before = len(there.pictures)
-                await until(lambda: len(there.pictures) > before + 3, 20)
-                assert output.reconnects == 2 and "503" in said[0] and "busy" in said[0] and "<b>" not in said[0]
-                await output.close()
-                assert len(there.connections) == 2
+        busy = web.Response(status=503, text="<b>busy</b>")
+        async with Endpoint(answers=[busy]).serving() as there, session(tmp_path) as live:
+            said: list[str] = []
+            output = publish(live, there.address)
+            output.changed = lambda output: said.append(f"{output.state} {output.error}")
+            await until(lambda: len(there.pictures) > 3, 20)
+            await there.connections[0].close()
+            await until(lambda: output.state == "reconnecting", 20)
+            before = len(there.pictures)
+            await until(lambda: len(there.pictures) > before + 3, 20)
+            assert output.reconnects == 2 and "503" in said[0] and "busy" in said[0] and "<b>" not in said[0]
+            await output.close()
+            assert len(there.connections) == 2
 
     run(work())
 
