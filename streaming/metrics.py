@@ -6,7 +6,7 @@ No session, address or name is a label: the number of series does not grow with 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import platform
 import time
 from collections.abc import Iterable
@@ -34,6 +34,7 @@ from streaming.live import Live, Watcher
 from streaming.portraits import Job, Portraits
 from streaming.tracks import OutFrame, OutQueue
 
+log = logging.getLogger(__name__)
 SAMPLE_S: Final = 1.0  # how often what only accumulates elsewhere is read
 LAG_S: Final = 0.1  # how often the event loop is asked whether it is late
 DEADLINE_MS: Final = FRAME_SECONDS * 1e3  # a frame later than this after its voice was whole is a miss
@@ -210,8 +211,10 @@ class Metrics(Watcher):
     async def _sample(self) -> None:
         while True:
             await asyncio.sleep(SAMPLE_S)
-            with contextlib.suppress(Exception):  # a connection that is just being closed must not end the figures
+            try:
                 await self._lines.sample()
+            except Exception:  # one connection's surprise must not end the figures of all others
+                log.exception("a connection could not be read")
 
     async def _feel(self) -> None:
         while True:

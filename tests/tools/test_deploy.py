@@ -195,7 +195,7 @@ def test_the_relay_gets_its_secret_in_a_file_that_only_it_reads(tmp_path: Path) 
     (tmp_path / "bin/turnserver").write_text('#!/bin/sh\necho "$@"; cat "$2"; stat -c %a "$2"\n')
     (tmp_path / "bin/turnserver").chmod(0o755)
     (tmp_path / "turn_secret").write_text("a secret of the relay\n")
-    script = script.replace("$$", "$").replace("/run/secrets", str(tmp_path)).replace("/tmp/", f"{tmp_path}/")
+    script = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/").replace("/run/secrets", str(tmp_path))
     script = script.replace("/etc/turnserver.conf", str(DEPLOY / "turnserver.conf"))
     known = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "TURN_REALM": "a.example", "PUBLIC_IP": "203.0.113.7"}
     done = subprocess.run([*service["entrypoint"], script], env=known, capture_output=True, text=True, check=True)
