@@ -54,6 +54,7 @@ class VisavisVideoGenerator(avatar.VideoGenerator):
         self._parts: list[str] = []  # the player's segments that the current one is made of
         self._whole = False  # nothing more is pushed to it
         self._played = 0.0  # seconds of its parts that are over
+        self._unheard = 0.0  # seconds of the moment at hand whose voice has not gone out
         self._over = asyncio.Event()
         self._cuts = 0
         self._telling: asyncio.Task[None] | None = None
@@ -84,7 +85,8 @@ class VisavisVideoGenerator(avatar.VideoGenerator):
         pushed; None when there was no segment."""
         ended = self._player.interrupt()
         self._cuts += 1
-        was = (self._played + sum(part.position for part in ended), self._whole) if self._parts else None
+        heard = self._played + sum(part.position for part in ended) - self._unheard
+        was = (max(heard, 0.0), self._whole) if self._parts else None
         self._reset()
         return was
 
@@ -93,25 +95,26 @@ class VisavisVideoGenerator(avatar.VideoGenerator):
         self.cut()
 
     def _reset(self) -> None:
-        self._format, self._parts, self._whole, self._played = None, [], False, 0.0
+        self._format, self._parts, self._whole, self._played, self._unheard = None, [], False, 0.0, 0.0
         self._over.set()
 
     async def __aiter__(self) -> AsyncIterator[Output]:
         width, height = self._player.size
         async for moment in self._player:
             cuts = self._cuts
+            self._unheard = 0.0 if moment.segment is None else len(moment.voice) / VOICE_RATE
+            self._played += sum(ended.position for ended in moment.ended if ended.id in self._parts)
             if moment.i420 is not None:
                 yield rtc.VideoFrame(width, height, rtc.VideoBufferType.I420, moment.i420.data)
             if moment.segment is not None and cuts == self._cuts:
                 if self.audience is not None and self._parts and self._parts[0] in moment.began:
                     self.audience.started()
+                self._unheard = 0.0
                 yield rtc.AudioFrame(moment.pcm, VOICE_RATE, 1, len(moment.voice))
-            for ended in moment.ended:
-                if cuts == self._cuts and ended.id in self._parts:
-                    self._played += ended.position
-                    if self._whole and ended.id == self._parts[-1]:
-                        yield AudioSegmentEnd()
-                        self._telling = asyncio.create_task(self._tell_end(cuts))
+            last = self._parts[-1] if self._parts and self._whole else None
+            if cuts == self._cuts and any(ended.id == last for ended in moment.ended):
+                yield AudioSegmentEnd()
+                self._telling = asyncio.create_task(self._tell_end(cuts))
         self._over.set()
 
     async def _tell_end(self, cuts: int) -> None:

@@ -107,7 +107,7 @@ def read(body: bytes) -> dict[str, str]:
         raise ValueError(f"the body must be an object with: {', '.join(FIELDS)}")
     for name, value in fields.items():
         if not isinstance(value, str) or (not value and name != "avatar"):
-            raise ValueError(f'"{name}" must be a text')
+            raise ValueError(f'"{name}" must be a text and not be empty')
     if urlsplit(fields["url"]).scheme not in ("ws", "wss", "http", "https"):
         raise ValueError('"url" must be the address of a LiveKit server: wss://...')
     return fields

@@ -306,9 +306,9 @@ class Player:
 
     def _of(self, event: Finished) -> Ended:
         """An interrupted segment: what was taken of it, less what nobody fetched."""
-        unheard = event.pts * VOICE_RATIO - max(self._fetched, self._begins)
-        heard = max(event.position - max(unheard, 0) / VOICE_RATE, 0.0)
-        return Ended(event.id, heard, True)
+        time = max(self._fetched - self._begins, 0)  # since it began, with pauses where it ran dry
+        unheard = max(event.pts * VOICE_RATIO - self._begins - time, 0)
+        return Ended(event.id, max(min(event.position - unheard / VOICE_RATE, time / VOICE_RATE), 0.0), True)
 
     def _as_heard(self, ended: Ended) -> Ended:
         """A segment that is painted whole, but whose last moments were not fetched."""

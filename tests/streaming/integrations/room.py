@@ -44,6 +44,14 @@ class Participant:
         data = rtc.RpcInvocationData("1", self.identity, payload, 10.0)
         return str(room.local_participant._rpc_handlers[method](data))
 
+    def unregister_rpc_method(self, name: str) -> None:
+        self._rpc_handlers.pop(name, None)
+
+    async def set_attributes(self, attributes: dict[str, str]) -> None:
+        self.attributes.update(attributes)
+        for room in self._hall.rooms.values():
+            room.emit("participant_attributes_changed", attributes, self)
+
     async def publish_track(self, track: Any, options: rtc.TrackPublishOptions) -> Any:
         async def watched() -> None:
             await self._hall.subscribed.wait()
@@ -147,7 +155,11 @@ class FakeRoom(rtc.EventEmitter[str]):
     def register_byte_stream_handler(self, topic: str, handler: Callable[[Any, str], None]) -> None:
         self.byte_handlers[topic] = handler
 
-    def set_attributes(self, **attributes: str) -> None:
-        self.local_participant.attributes.update(attributes)
-        for room in self._hall.rooms.values():
-            room.emit("participant_attributes_changed", attributes, self.local_participant)
+    def register_text_stream_handler(self, topic: str, handler: Callable[[Any, str], None]) -> None:
+        pass
+
+    def unregister_text_stream_handler(self, topic: str) -> None:
+        pass
+
+    def unregister_byte_stream_handler(self, topic: str) -> None:
+        self.byte_handlers.pop(topic, None)

@@ -28,7 +28,7 @@ from streaming.integrations.player import Player, playing
 from ..double import DoubleEngine
 from ..harness import run, until
 from .room import FakeRoom, Hall
-from .speech import pitch, tone
+from .speech import frames, pitch
 
 
 @pytest.fixture
@@ -38,12 +38,6 @@ def engine(tmp_path: Path) -> DoubleEngine:
 
 def player_of(engine: DoubleEngine | Engine) -> Player:
     return Player(engine)  # type: ignore[arg-type]
-
-
-def frames(seconds: float, rate: int = 24_000, hertz: float = 440.0) -> list[rtc.AudioFrame]:
-    """A tone as a TTS sends it: 50 ms at a time."""
-    pcm, size = tone(seconds, rate, hertz), rate // 20 * 2
-    return [rtc.AudioFrame(p := pcm[at : at + size], rate, 1, len(p) // 2) for at in range(0, len(pcm), size)]
 
 
 class Heard:
@@ -187,7 +181,7 @@ def test_after_each_of_ten_interruptions_the_agent_hears_of_it_and_speaks_again(
                 output.clear_buffer()
                 output.clear_buffer()
                 event = await asyncio.wait_for(output.wait_for_playout(), 2)
-                assert event.interrupted and 0.02 < event.playback_position < 1
+                assert event.interrupted and 0 <= event.playback_position < 1
                 await speak(output, 0.1)
                 event = await asyncio.wait_for(output.wait_for_playout(), 5)
                 assert not event.interrupted and event.playback_position == pytest.approx(0.1, abs=0.002)
@@ -242,14 +236,14 @@ def test_an_agent_elsewhere_streams_its_voice_and_is_called_back(engine: DoubleE
                 await asyncio.sleep(0.015 * turn)
                 output.clear_buffer()
                 event = await asyncio.wait_for(output.wait_for_playout(), 1)
-                assert event.interrupted and 0.02 < event.playback_position < 1
+                assert event.interrupted and 0 <= event.playback_position < 1
                 await speak(output, 0.1)
                 event = await asyncio.wait_for(output.wait_for_playout(), 5)
                 assert not event.interrupted and event.playback_position == pytest.approx(0.1, abs=0.002)
             assert heard.started == len(heard.finished) == 10
             told = [method for caller, method, _ in hall.calls if caller == "visavis-avatar"]
             assert told == ["lk.playback_started", "lk.playback_finished"] * 10
-            agent.set_attributes(**{"lk.agent.state": "thinking"})
+            await agent.local_participant.set_attributes({"lk.agent.state": "thinking"})
             assert player.live.state == "thinking"
             await agent.disconnect()
             await asyncio.wait_for(serving, 5)
@@ -308,7 +302,7 @@ def test_nothing_is_lost_of_a_greeting_before_somebody_watches(engine: DoubleEng
             runner, heard = perform(room, player, output), Heard(output)  # type: ignore[arg-type]
             await runner.start()
             await speak(output, 0.3)
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.4)
             assert heard.started == 0
             hall.subscribed.set()
             event = await asyncio.wait_for(output.wait_for_playout(), 5)

@@ -85,7 +85,7 @@ def test_segments_follow_each_other_and_each_ends_once_in_order(engine: DoubleEn
 def test_an_interruption_silences_what_waits_and_says_how_much_was_heard(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with playing(player_of(engine)) as player:
-            for turn in range(10):
+            for turn in range(3):
                 first, second = player.begin(24_000), player.begin(24_000)
                 await player.push(tone(2.0), 24_000)
                 player.end()
