@@ -25,7 +25,10 @@ Direction = Literal["input", "output"]
 RATES: Final = (48_000, 44_100, 32_000, 96_000, 16_000, 192_000, 24_000, 88_200, 22_050, 11_025, 8_000)
 SILENT_S: Final = 2.0  # a stream that has not called for so long is dead
 WATCH_S: Final = 0.25
-LOOK_S: Final = 2.0  # between two looks for a device that is gone
+LOOK_S: Final = 2.0  # from one look for a device that is gone to the next; each takes longer to come, up to
+LOOK_LAST_S: Final = 10.0
+REFUSED_S: Final = (4.0, 60.0)  # after one that was found and could not be opened, twice as long each time: it
+# interrupts the others
 LOOK_FOR_S: Final = 15.0  # a look that takes longer is given up
 HOST_APIS: Final = ("Windows WASAPI", "Core Audio", "ALSA", "Windows DirectSound", "MME")  # best first
 INSTALL: Final = {
@@ -211,7 +214,6 @@ class Port:
         self.channels = 0
         self.latency_s = 0.0
         self.lost = 0  # how often it has gone
-        self.failed: float | None = None  # since when, on ``clock``
         self.clock: Callable[[], float] = time.perf_counter  # time.monotonic is coarse on Windows
         self._stream: Any = None
         self._called = 0.0
@@ -250,7 +252,7 @@ class Port:
                     problem = str(refused)
                     self.close()
                     continue
-                self.device, self.failed = device, None
+                self.device = device
                 return
         raise DeviceError(f'{self.direction} "{device.name}" cannot be opened: {problem}')
 
@@ -292,6 +294,8 @@ class SoundCard:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="sound-card", daemon=True)
         self._looked = 0.0
+        self._pause = LOOK_S
+        self._refused = 0  # how often in a row
 
     def start(self, *ports: Port) -> None:
         """Opens ``ports``, all or none. Raises DeviceError."""
@@ -343,25 +347,32 @@ class SoundCard:
             now = port.clock()
             if port.device is not None and not port.alive(now):
                 self._say(f'{port.direction} "{port.device.name}" is gone; going on without it')
-                port.lost, port.failed = port.lost + 1, now
+                port.lost += 1
                 port.close()
-        unhappy = [port for port in self._ports if port.device is None or port.failed is not None or _fallen(port)]
+                self._pause = LOOK_S
+        unhappy = [port for port in self._ports if port.device is None or _fallen(port)]
         now = time.perf_counter()
-        if not unhappy or now - self._looked < LOOK_S:
+        if not unhappy or now - self._looked < self._pause:
             return
-        self._looked = now
+        self._looked, self._pause = now, min(1.5 * self._pause, LOOK_LAST_S)
         self._before()
         found = look()
         if self._stop.is_set() or not any(_better(port, found) for port in unhappy):
             return
+        before = [port.label for port in self._ports]
         self._end()
         try:
             found = self._begin()
         except DeviceError as problem:
             self._say(str(problem))
             return
-        for port in self._ports:
+        for port, label in zip(self._ports, before, strict=True):
             self._reopen(port, found)
+            if port.label not in (label, "none"):
+                self._say(f'{port.direction} is "{port.label}" now')
+        refused = any(_better(port, found) for port in self._ports if port.device is None or _fallen(port))
+        self._refused = self._refused + 1 if refused else 0
+        self._pause = min(REFUSED_S[0] * 2**self._refused, REFUSED_S[1]) if refused else LOOK_S
 
     def _reopen(self, port: Port, found: list[Device]) -> None:
         choices = (find(found, port.wanted, port.direction), find(found, "", port.direction))
@@ -371,7 +382,6 @@ class SoundCard:
             except DeviceError as problem:
                 self._say(str(problem))
                 continue
-            self._say(f'{port.direction} is "{device.name}" now')
             return
 
 

@@ -12,7 +12,9 @@ import pytest
 from engine.clock import VOICE_RATE
 from visavis import portaudio
 from visavis.microphone import Converter, Microphone
+from visavis.playout import Playout
 from visavis.portaudio import DeviceError, SoundCard
+from visavis.speaker import Speaker
 
 from .sound import Machine
 
@@ -173,6 +175,32 @@ def test_the_default_one_stands_in_until_the_wanted_one_is_back(
     machine.plug("Jabra", inputs=1, first=True)
     card.check()
     assert microphone.label == "Jabra", said
+    card.stop()
+
+
+def test_one_that_is_there_and_cannot_be_opened_is_tried_less_and_less_often(
+    machine: Machine, ear: Ear, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SoundCard, "_watch", lambda card: None)
+    now = [1000.0]
+    monkeypatch.setattr(portaudio.time, "perf_counter", lambda: now[0])
+    looks: list[float] = []
+    machine.plug("Jabra", inputs=1)
+    machine.plug("Cable", outputs=2)
+    found = portaudio.devices()
+    monkeypatch.setattr(portaudio, "look", lambda: looks.append(now[0]) or found)
+    card, cable = SoundCard(said.append), Speaker(Playout(), "cable")
+    card.start(Microphone(ear, "jabra"), cable)
+    machine.unplug("Jabra")
+    machine.plug("Jabra", inputs=1, rates=[1])  # somebody else has it now
+    machine.streams[0].active = False
+    for _ in range(800):
+        now[0] += 0.25
+        if machine.streams:
+            machine.streams[-1].pump()
+        card.check()
+    assert 4 <= len(looks) <= 8 and looks == sorted(looks) and looks[-1] - looks[-2] >= 30, looks
+    assert cable.label == "Cable" and sum("cannot be opened" in line for line in said) == len(looks)
     card.stop()
 
 
