@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 GATHER_S: Final = 2.0  # an answer waits no longer for STUN and TURN servers (aioice: 5)
 SILENT_S: Final = 60.0  # and a TURN server that gave nothing is not asked again for so long: everybody would wait
 RECEIVE_BUFFER: Final = 262_144  # bytes, as aioice asks for
+STUN_BYTES: Final = range(4)
 WEB: Final = Path(__file__).parent / "web"
 
 
@@ -162,6 +163,24 @@ class Connection(aioice.ice.Connection):
         for task in late:
             task.cancel()
         return [task.result()[0] for task in done if task.exception() is None]
+
+
+class Protocol(aioice.ice.StunProtocol):
+    """aioice's, which believes whatever comes to its port: here media comes from where ICE has found the client, and
+    the empty datagram that ends an aiortc connection comes from nobody."""
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """STUN, which proves itself, from anybody; the rest (RFC 7983: its first byte) from those who have."""
+        if len(data) and (data[0] in STUN_BYTES or self._knows(addr)):
+            super().datagram_received(data, addr)
+
+    def _knows(self, addr: tuple[Any, ...]) -> bool:
+        receiver = self.receiver
+        return (
+            any(pair.remote_addr == addr[:2] for pair in receiver._nominated.values())
+            or any(pair.remote_addr == addr[:2] for pair in receiver._check_list)
+            or any(early == addr[:2] for _, early, _ in receiver._early_checks)
+        )
 
 
 def _candidate(kind: str, component: int, host: str, port: int, **related: Any) -> Candidate:

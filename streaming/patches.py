@@ -6,6 +6,7 @@
 4. A vanished browser is noticed after 30 s of unanswered consent checks. -> about 5 s
 5. Sender reports follow the scheduler's jitter. -> sender.py pairs them with the media clock.
 6. ICE takes any UDP port, and knows nothing of an address that a cloud maps to ours. -> ice.py
+7. Any stranger's datagram reaches DTLS, and an empty one ends the session. -> ice.py
 And on a host whose only address is loopback, ICE has nothing to offer. -> it then offers loopback.
 """
 
@@ -23,7 +24,7 @@ from aiortc.rtp import RtpPacket
 from aiortc.utils import uint16_add
 
 from streaming.config import ServerConfig, StreamConfig
-from streaming.ice import Connection
+from streaming.ice import Connection, Protocol
 from streaming.sender import MediaSender
 
 HISTORY: Final = 512  # sent packets that can be sent again: two seconds at 2 Mbit/s (aiortc: 128)
@@ -70,6 +71,7 @@ def install(config: StreamConfig, server: ServerConfig | None = None) -> None:
         (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE", HISTORY),
         (aiortc.rtcrtpreceiver, "JitterBuffer", jitter_buffer),
         (aiortc.rtcicetransport, "Connection", Connection),
+        (aioice.ice, "StunProtocol", Protocol),
         (aioice.ice, "get_host_addresses", host_addresses),
         (aioice.ice, "CONSENT_INTERVAL", config.consent_interval_s),
         (aioice.ice, "CONSENT_FAILURES", config.consent_failures),

@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from engine.engine import Engine
 from streaming import patches
@@ -97,6 +98,7 @@ async def start(config: Settings, engine: Engine, portraits: Portraits | None = 
     server = with_secrets(config.server)
     portraits = portraits or Portraits(config.portrait, engine)
     application = Server(engine, config, portraits).application()
+    logging.getLogger("aiohttp.server").addFilter(_own_mistakes)
     runner = web.AppRunner(
         application, access_log=None, shutdown_timeout=5.0, keepalive_timeout=config.limits.idle_s, lingering_time=2.0
     )
@@ -110,6 +112,11 @@ async def start(config: Settings, engine: Engine, portraits: Portraits | None = 
         await runner.cleanup()
         raise ServeError(_bind_hint(server, problem)) from problem
     return runner, page_address(server, runner.addresses[0][1])
+
+
+def _own_mistakes(record: logging.LogRecord) -> bool:
+    """Whether a line of the HTTP server is about a mistake of ours: of a stranger's there is no end."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def page_address(server: ServerConfig, port: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
+from aiortc.sdp import SessionDescription
 
 
 class OfferError(ValueError):
@@ -15,9 +16,36 @@ class OfferError(ValueError):
 
 # aiortc's SDP parser meets junk with whichever of these comes first.
 _PARSER_ERRORS: Final = (
-    ValueError, KeyError, IndexError, AttributeError, TypeError, AssertionError, StopIteration,
+    ValueError, KeyError, IndexError, AttributeError, TypeError, AssertionError, StopIteration, RuntimeError,
     InvalidStateError, InvalidAccessError, OperationError,
 )  # fmt: skip
+
+
+MOST_SECTIONS: Final = 8  # a page has three; each may cost sockets
+MOST_CANDIDATES: Final = 64  # addresses that we are asked to try
+
+
+def check(offer: str) -> None:
+    """Raises OfferError, or one of the parser's own, for an offer that aiortc would take and break on later: sections
+    without what connects them, of the same name, or bundled with what is not there; and for one that asks too much."""
+    description = SessionDescription.parse(offer)
+    names = [media.rtp.muxId for media in description.media]
+    if len(names) > MOST_SECTIONS or sum(len(media.ice_candidates) for media in description.media) > MOST_CANDIDATES:
+        raise OfferError(f"an offer has at most {MOST_SECTIONS} sections and {MOST_CANDIDATES} candidates")
+    if len(set(names)) < len(names) or not all(names):
+        raise OfferError("every section of the offer needs a mid of its own")
+    if sum(media.kind == "application" for media in description.media) > 1:
+        raise OfferError("an offer has one section for data channels")
+    for media in description.media:
+        if media.kind not in ("audio", "video", "application"):
+            raise OfferError(f'the offer has a section of an unknown kind, "{media.kind[:40]}"')
+        if media.dtls is None or not media.dtls.fingerprints:
+            raise OfferError(f'section "{media.rtp.muxId[:40]}" has no fingerprint')
+        if media.ice is None or not media.ice.usernameFragment or not media.ice.password:
+            raise OfferError(f'section "{media.rtp.muxId[:40]}" has no ice-ufrag or ice-pwd')
+    for group in description.group:
+        if group.semantic == "BUNDLE" and not set(group.items) <= set(names):
+            raise OfferError("the offer bundles sections that it does not have")
 
 
 async def answer(
@@ -27,6 +55,7 @@ async def answer(
     """The SDP answer that sends ``video`` and ``voice``, or with ``both`` false whichever the offer asks for. Raises
     OfferError for an offer that cannot take them."""
     try:
+        check(offer)
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         attach(connection, video, voice, codec, both=both)
         await connection.setLocalDescription(await connection.createAnswer())
