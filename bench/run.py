@@ -23,6 +23,7 @@ SUITES: Final = {
     "latency": "stage by stage, one session, 512 x 512 at 25 fps in real time",
     "stream": "a real headless Chromium: first frame, fps, glass to glass, A/V skew, control to photon",
     "present": "`visavis present` on a real sound server: microphone to camera, A/V skew as a call sees and hears it",
+    "agents": "an agent speaks, is interrupted, speaks again: how soon it is heard, and silent, at a viewer",
     "motion": "visemes, lip closures and lag on real speech, next to six other systems",
     "render": "pictures of held-out people against photographs of them: parts, views, flicker, identity, ablations",
     "soak": "hours of talk, a thousand viewers, bad lines, junk: what grows, drifts or breaks",
