@@ -62,7 +62,7 @@ class LineStats:
         self._skipped = counter("pictures_skipped", "Pictures painted that a connection had no time to send.", ())
         self._dropped = counter("voice_dropped_seconds", "Voice that the engine skipped to catch up.", ())
         self._rate = Gauge(
-            "visavis_video_bits_per_second", "Bit rate of video: sent, and encoded for; over all connections.",
+            "visavis_video_bytes_per_second", "Rate of video: sent, and encoded for; over all connections.",
             ["rate", "of"], registry=registry,
         )  # fmt: skip
 
@@ -126,6 +126,6 @@ class LineStats:
     def _read_rates(self, peers: Iterable[Peer]) -> None:
         senders = [s for peer in peers for s in peer.connection.getSenders() if s.kind == "video"]
         for rate in ("sent", "target"):
-            values = [getattr(sender, f"{rate}_rate", 0.0) for sender in senders] or [0.0]
+            values = [getattr(sender, f"{rate}_rate", 0.0) / 8 for sender in senders] or [0.0]
             self._rate.labels(rate, "min").set(min(values))
             self._rate.labels(rate, "mean").set(sum(values) / len(values))

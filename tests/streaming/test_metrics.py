@@ -87,7 +87,7 @@ def test_a_session_with_a_viewer_shows_in_every_figure(engine: DoubleEngine) -> 
             assert value(samples, "remote_loss_ratio_count", kind="video") > 0
             assert value(samples, "sent_packets_total", kind="audio") > 30
             assert value(samples, "received_packets_total", kind="audio") > 30
-            assert value(samples, "video_bits_per_second", rate="sent", of="mean") > 0
+            assert value(samples, "video_bytes_per_second", rate="sent", of="mean") > 0
             assert value(samples, "event_loop_lag_seconds_count") > 5
             assert samples["process_open_fds", ()] > 5 and value(samples, "threads") > 1
             viewer.say("bye")
