@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from tests.streaming.harness import Settings, Viewer, run, serving, serving_thre
 from tests.visavis.test_sound import tone, write
 from visavis import client
 from visavis.cli import app
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -131,3 +135,25 @@ def test_say_speaks_a_file_through_the_newest_session_or_one_of_its_own(engine: 
         assert wrong.exit_code == 1 and "neutral" in wrong.output
     gone = CliRunner().invoke(app, ["say", path, "--url", address])
     assert gone.exit_code == 1 and "cannot reach" in gone.output
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng on this machine")
+def test_the_example_says_its_lines_through_the_newest_session(
+    engine: DoubleEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("agent_websocket", ROOT / "examples" / "agent_websocket.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    async def work() -> None:
+        async with serving(engine) as address:
+            session = await client.open_session(address)
+            lines = asyncio.StreamReader()
+            lines.feed_data(b"Good morning.\nYes.\n")
+            lines.feed_eof()
+            await example.main(address, None, lines)
+            assert session in capsys.readouterr().err  # the newest one
+            assert not engine.opened[-1].controls.manner.thinking
+
+    run(work())
