@@ -1,4 +1,5 @@
-"""The avatar as a camera that other programs can choose: pyvirtualcam (extra ``camera``), paced by the playout."""
+"""The avatar as a camera that other programs can choose, paced by the playout: on Linux by V4L2, elsewhere, or where it is
+installed, by pyvirtualcam (extra ``camera``)."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.clock import FPS, VOICE_RATIO
 from streaming.tracks import OutFrame
+from visavis import v4l2
 from visavis.playout import Playout
 from visavis.portaudio import DeviceError
 
@@ -39,10 +41,13 @@ class CameraError(DeviceError):
 
 
 def library() -> Any:
-    """The module ``pyvirtualcam``. Raises CameraError saying what to install."""
+    """The module ``pyvirtualcam``, or on Linux without it ``visavis.v4l2``, which does the same. Raises CameraError
+    saying what to install."""
     try:
         return importlib.import_module("pyvirtualcam")
     except ImportError as problem:
+        if sys.platform == "linux":
+            return v4l2
         missing = isinstance(problem, ModuleNotFoundError) and problem.name == "pyvirtualcam"
         raise CameraError(PACKAGE if missing else f"pyvirtualcam cannot be used ({problem}): {PACKAGE}") from None
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.clock import FRAME
 from streaming.tracks import OutFrame
-from visavis import virtualcam
+from visavis import v4l2, virtualcam
 from visavis.playout import Playout
 from visavis.virtualcam import CameraError, VirtualCamera
 
@@ -107,7 +107,14 @@ def test_the_real_package_without_a_driver_says_which_commands_load_it() -> None
         VirtualCamera(Playout(), (SIDE, SIDE)).open()
 
 
-def test_no_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linux_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert virtualcam.library() is v4l2
+
+
+def test_elsewhere_no_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(CameraError, match=r"pip install 'visavis\[camera\]'"):
         VirtualCamera(Playout(), (SIDE, SIDE))
