@@ -46,7 +46,11 @@ class Hub:
 
     def connect(self, live: Live, *, steers: bool = True, alpha: bool = False) -> Peer:
         """A WebRTC connection to ``live``; its ``answer`` comes next. Raises Refusal for one viewer too many."""
+        if not steers:
+            self.limits.viewer(asking.get(), self._guests.values())
         peer = Peer(live, self.server, self.stream, self._leave, steers=steers, alpha=alpha)
+        if not steers:
+            self._guests[peer] = asking.get()
         self.peers[peer.id] = peer
         return peer
 
