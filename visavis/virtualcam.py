@@ -1,5 +1,5 @@
-"""The avatar as a camera that other programs can choose, paced by the playout: on Linux by V4L2, elsewhere, or where it is
-installed, by pyvirtualcam (extra ``camera``)."""
+"""The avatar as a camera that other programs can choose, paced by the playout: on Linux by V4L2; elsewhere, or where it
+is installed, by pyvirtualcam (extra ``camera``)."""
 
 from __future__ import annotations
 
