@@ -141,4 +141,4 @@ def _video_options(codec: str, bitrate: int) -> dict[str, str]:
     calm = {"preset": "veryfast", "tune": "zerolatency", "threads": "1", "sc_threshold": "0"}
     if not bitrate:
         return {**calm, "crf": "20"}
-    return {**calm, "b": str(bitrate), "maxrate": str(bitrate), "bufsize": str(bitrate), "nal-hrd": "cbr"}
+    return {**calm, "b": str(bitrate), "maxrate": str(bitrate), "bufsize": str(bitrate)}
