@@ -18,11 +18,17 @@ from weakref import WeakKeyDictionary
 
 from aiortc.rtp import is_rtcp
 
+from streaming.encoders import PAYLOAD_MAX
+
 BURST: Final = 12_000  # bytes that may leave at once: a usual frame at 2 Mbit/s
 FASTER: Final = 4.0  # what is beyond leaves at so many times the bitrate
 SPREAD_S: Final = 0.03  # no packet waits longer: the next frame comes after 0.04
+RESEND_SHARE: Final = 0.5  # of the bitrate, for packets that are sent again
+RESENDS_AT_ONCE: Final = 15
+RESENDS_KEPT: Final = 256
 LOSSY: Final = 0.01  # share of lost packets from which voice is sent twice
 LOSSY_FOR_S: Final = 30.0  # and for so long after the last time
+FULL_FOR_S: Final = 5.0  # a line that was full gets nothing twice for so long
 
 
 @dataclass(slots=True)
@@ -30,6 +36,7 @@ class Line:
     """What the senders of one connection know of the way to their receiver."""
 
     lost_at: float = -math.inf  # when a report last told of lost packets
+    full_at: float = -math.inf  # when packets last queued on the way
 
     def note_loss(self, now: float, share: float) -> None:
         """A report: ``share`` in [0, 1] of the packets was lost."""
@@ -37,8 +44,8 @@ class Line:
             self.lost_at = now
 
     def lossy(self, now: float) -> bool:
-        """Whether packets got lost lately."""
-        return now - self.lost_at < LOSSY_FOR_S
+        """Whether packets got lost lately, and not because there were too many of them."""
+        return now - self.lost_at < LOSSY_FOR_S and now - self.full_at > FULL_FOR_S
 
 
 _lines: WeakKeyDictionary[Any, Line] = WeakKeyDictionary()
@@ -64,6 +71,30 @@ class Bucket:
         return max(-self._level / rate, 0.0)
 
 
+class Resends:
+    """Which lost packets are worth sending again: on a full line they would only displace the next ones."""
+
+    def __init__(self) -> None:
+        self._sent: dict[int, float] = {}  # when, by number
+        self._allowance = float(RESENDS_AT_ONCE)
+        self._at = -math.inf
+
+    def allow(self, now: float, number: int, rate: float, round_trip: float) -> bool:
+        """Whether packet ``number`` may be sent again, on a line of ``rate`` bit/s."""
+        if self._at > -math.inf:
+            grown = (now - self._at) * RESEND_SHARE * rate / (8 * PAYLOAD_MAX)
+            self._allowance = min(self._allowance + grown, RESENDS_AT_ONCE)
+        self._at = now
+        if self._allowance < 1 or now - self._sent.get(number, -math.inf) < 0.8 * round_trip:
+            return False
+        self._allowance -= 1
+        self._sent.pop(number, None)
+        self._sent[number] = now
+        if len(self._sent) > RESENDS_KEPT:
+            del self._sent[next(iter(self._sent))]
+        return True
+
+
 class PacedTransport:
     """A DTLS transport as its sender sees it."""
 
@@ -71,14 +102,25 @@ class PacedTransport:
         self._transport, self._kind, self._ssrc, self._rate = transport, kind, ssrc.to_bytes(4, "big"), rate
         self._bucket = Bucket()
         self._previous = b""
+        self._whole_next, self._whole_from = False, 0
         self.line = line_of(transport)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def whole(self) -> None:
+        """A key frame comes next: nobody needs what was before."""
+        self._whole_next = True
+
+    def needed(self, number: int) -> bool:
+        """Whether packet ``number`` is not older than the last key frame."""
+        return (number - self._whole_from) & 0xFFFF < 0x8000
+
     async def _send_rtp(self, data: bytes) -> None:
         if is_rtcp(data) or data[8:12] != self._ssrc:  # reports, and packets that are sent again, do not queue
             return await self._transport._send_rtp(data)
+        if self._whole_next:
+            self._whole_next, self._whole_from = False, int.from_bytes(data[2:4], "big")
         if self._kind == "video":
             wait = self._bucket.wait(monotonic(), len(data), FASTER * self._rate() / 8)
             if wait >= 0.001:

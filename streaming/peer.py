@@ -27,6 +27,7 @@ from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 log = logging.getLogger(__name__)
 WATCH_S: Final = 0.1  # how often a peer looks whether its client is still there
 STAMPS_AT_ONCE: Final = 5  # frames whose stamps share one message
+NARROW: Final = 400_000  # bit/s of video below which only one of them is told of
 
 
 class Peer:
@@ -182,7 +183,10 @@ class Peer:
         self._stamps.append({k: round(v, 2) if isinstance(v, float) else v for k, v in frame.stamps.items()})
         if len(self._stamps) < STAMPS_AT_ONCE:
             return
-        rate = sum(getattr(s, "sent_rate", 0.0) for s in self._connection.getSenders() if s.kind == "video")
+        video = [s for s in self._connection.getSenders() if s.kind == "video" and isinstance(s, MediaSender)]
+        rate = sum(sender.sent_rate for sender in video)
+        if video and video[0].target_rate < NARROW:  # stamps of every frame take 70 kbit/s
+            del self._stamps[:-1]
         counts = {"skipped": self._queue.skipped, "dropped_ms": round(self.live.worker.dropped_ms)}
         self._control.send("pose", protocol.encode("stamps", frames=self._stamps, rate=round(rate), **counts))
         self._stamps = []

@@ -15,13 +15,15 @@ from typing import Final
 
 LOSS_CLEAR: Final = 0.02  # lost packets up to here are no sign of a full line
 LOSS_FULL: Final = 0.10  # and from here on they are; between the two the rate stays
-GROWTH: Final = 1.08  # a second, on a clear line
-NEAR_GROWTH: Final = 1.01  # a second, about where the line was full last time
-FIRST_GROWTH: Final = 1.25  # a second, until the line has once been full
+GROWTH: Final = ((3.0, 1.04), (10.0, 1.08), (math.inf, 1.2))  # a second, while a cut is not longer ago than this
+NEAR_GROWTH: Final = ((15.0, 1.01), (math.inf, 1.03))  # the same about where the line was full last time
 CUT: Final = 0.85  # of what was sent, when delay grows
 TRIED: Final = 1.5  # the rate rises to at most so many times what was sent lately
 QUEUE_MS: Final = 80.0  # a round trip longer than the shortest by this: packets queue on the way
 ROUND_TRIPS_KEPT_S: Final = 60.0  # the shortest of so long is what the line takes without a queue
+COLLAPSE: Final = 0.25  # share of lost packets from which a queue is better left to drain first
+PAUSE_S: Final = 0.4  # at most so long
+COLLAPSES_APART_S: Final = 1.5  # and not again before, as what was lost earlier is still reported
 REST_S: Final = 0.5  # between two cuts, beside the round trip: a cut shows in reports only after that
 ENOUGH: Final = 20  # packets that a share of lost ones is told of, at least
 
@@ -53,13 +55,14 @@ class RateController:
         self._floor = min(floor, ceiling)
         self._ceiling = ceiling
         self._rate = float(min(max(start, self._floor), ceiling))
-        self._growth = FIRST_GROWTH
+        self._growing = True  # whether it grew since it was cut
         self._sent: deque[tuple[float, float]] = deque()  # peaks of what was sent lately
         self._estimate: float | None = None
         self._round_trips: deque[tuple[float, float]] = deque()
         self._grown_at: float | None = None
         self._cut_at = -math.inf
         self._full: float | None = None  # where the rate was when the line was full last time
+        self.paused_until = -math.inf  # a queue drains: nothing should be sent before, and then a whole picture
         self.loss = 0.0  # share of packets lost, last report
         self.round_trip: float | None = None  # seconds, last report
 
@@ -89,6 +92,9 @@ class RateController:
     def note_loss(self, now: float, share: float) -> None:
         """A report: ``share`` in [0, 1] of the packets was lost."""
         self.loss = share
+        if share > COLLAPSE and now - self.paused_until > COLLAPSES_APART_S:
+            shortest = min((seconds for _, seconds in self._round_trips), default=0.0)
+            self.paused_until = now + min((self.round_trip or 0.0) - shortest + 0.1, PAUSE_S)
         if share > LOSS_FULL:
             arrived = CUT * self._sending * (1 - share)  # less than came through, so that what queues drains
             self._cut(now, min(self._rate * (1 - 0.5 * share), max(arrived, 0.5 * self._rate)))
@@ -99,9 +105,11 @@ class RateController:
 
     def note_estimate(self, now: float, estimate: float) -> None:
         """The receiver thinks that the line takes ``estimate`` bit/s."""
-        self._estimate = estimate
-        if estimate < 0.95 * self._sending:
-            self._cut(now, estimate)
+        before, self._estimate = self._estimate, estimate
+        falls = before is None or estimate < 0.97 * before  # one that stays low may be slow to rise, as browsers' are
+        if falls and estimate < 0.95 * self._sending:
+            queues = self.loss > LOSS_FULL or self.queueing  # then less than the line takes, so that it drains
+            self._cut(now, CUT * estimate if queues else estimate, at_once=True)
 
     def note_round_trip(self, now: float, seconds: float) -> None:
         """A report came back ``seconds`` after its question."""
@@ -110,7 +118,7 @@ class RateController:
         while self._round_trips[0][0] < now - ROUND_TRIPS_KEPT_S or len(self._round_trips) > 256:
             self._round_trips.popleft()
         drains = len(self._round_trips) > 1 and seconds < 0.9 * self._round_trips[-2][1]
-        if self._queueing and not drains:
+        if self.queueing and not drains:
             self._cut(now, CUT * min(self._rate, self._sending))
 
     @property
@@ -118,32 +126,39 @@ class RateController:
         return self._sent[-1][1] if self._sent else 0.0
 
     @property
-    def _queueing(self) -> bool:
-        """Whether packets wait on the way: each of the last three round trips was long, so it is no jitter."""
+    def _queue_s(self) -> float:
+        """Seconds that packets wait on the way: the least of the last three round trips counts, so it is no jitter."""
         if len(self._round_trips) < 4:
-            return False
+            return 0.0
         shortest = min(seconds for _, seconds in self._round_trips)
-        lately = min(self._round_trips[-k][1] for k in (1, 2, 3))
-        return lately - shortest > QUEUE_MS / 1000
+        return min(self._round_trips[-k][1] for k in (1, 2, 3)) - shortest
 
-    def _cut(self, now: float, rate: float) -> None:
+    @property
+    def queueing(self) -> bool:
+        """Whether packets wait on the way, because there are more than the line takes."""
+        return self._queue_s > QUEUE_MS / 1000
+
+    def _cut(self, now: float, rate: float, *, at_once: bool = False) -> None:
+        """Down to ``rate``. ``at_once``: what is said is how much the line takes, not by how much less to send."""
         self._grown_at = now
-        if now - self._cut_at < REST_S + (self.round_trip or 0.0) or rate >= self._rate:
+        rests = now - self._cut_at < REST_S + (self.round_trip or 0.0)
+        if rate >= self._rate or (rests and not at_once):
             return
-        self._cut_at, self._growth, self._full = now, GROWTH, self._rate
+        if self._growing:  # else it is still on its way down from there
+            self._full = self._rate
+        self._cut_at, self._growing = now, False
         self._rate = max(rate, float(self._floor))
 
     def _grow(self, now: float) -> None:
         since = 0.0 if self._grown_at is None else min(now - self._grown_at, 1.0)
         self._grown_at = now
-        if self._queueing:
+        limit = min(TRIED * max((rate for _, rate in self._sent), default=0.0) + 10_000, float(self._ceiling))
+        if self.queueing or self._rate >= limit:
             return
-        limit = TRIED * max((rate for _, rate in self._sent), default=0.0) + 10_000
-        if self._estimate is not None and self._sending > 0.8 * self._rate:
-            limit = min(limit, self._estimate)
         near = self._full is not None and 0.85 < self._rate / self._full < 1.1
-        grown = min(self._rate * (NEAR_GROWTH if near else self._growth) ** since, limit, float(self._ceiling))
-        self._rate = max(self._rate, grown)
+        growth = next(g for until, g in (NEAR_GROWTH if near else GROWTH) if now - self._cut_at <= until)
+        self._rate = min(self._rate * growth**since, limit)
+        self._growing = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +170,7 @@ class Shape:
 
 
 SHAPES: Final = (Shape(1.0, 1), Shape(0.75, 1), Shape(0.5, 1), Shape(0.5, 2))  # from a good line to the poorest
-BITS_A_PIXEL: Final = 0.035  # below this a smaller picture, shown large, looks better than the blocks of this one
+BITS_A_PIXEL: Final = 0.012  # below this a smaller picture, shown large, is nearer to the original (docs/network.md)
 ROOM: Final = 1.4  # a larger picture only when the rate is so many times what it needs
 STAY_S: Final = 5.0  # and after so long: each change costs a key frame
 

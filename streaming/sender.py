@@ -15,12 +15,9 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Any, Final
 
-import av
 import numpy as np
-from aiortc.codecs.opus import OpusEncoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
 from aiortc.rtp import (
@@ -34,8 +31,8 @@ from aiortc.rtp import (
 )
 
 from engine.clock import FPS, FRAME, SAMPLE_RATE, VOICE_RATE, VOICE_RATIO
-from streaming.encoders import VIDEO_CLOCK, VideoEncoder, open_encoder
-from streaming.pacer import PacedTransport
+from streaming.encoders import VIDEO_CLOCK, VideoEncoder, VoiceEncoder, open_encoder
+from streaming.pacer import PacedTransport, Resends
 from streaming.quality import Quality
 from streaming.rate import LossMeter, RateController, Shape, ShapeChooser
 from streaming.tracks import OutFrame, VideoTrack, VoicePacket, VoiceTrack
@@ -75,7 +72,8 @@ class MediaSender(RTCRtpSender):
         self._losses = LossMeter()
         self._quality = Quality()
         self._video: VideoEncoder | None = None
-        self._opus: OpusEncoder | None = None
+        self._opus: VoiceEncoder | None = None
+        self._resends = Resends()
         self._key = False
         self._key_at = -1.0
         self._paced: PacedTransport | None = None
@@ -140,6 +138,8 @@ class MediaSender(RTCRtpSender):
         loop = asyncio.get_running_loop()
         if isinstance(data, OutFrame):
             shape = self._shape(data)
+            if self._pauses(time.monotonic()):
+                return None
             if self._sent_pts is not None and data.pts - self._sent_pts < (shape.every - 0.5) * FRAME:
                 return None
             payloads = await loop.run_in_executor(ENCODERS, self._encode_video, codec, data, shape)
@@ -178,6 +178,13 @@ class MediaSender(RTCRtpSender):
         shape = self._shapes.choose(time.monotonic(), self._control.rate, round(rows * columns * most**2), FPS / every)
         return replace(shape, scale=shape.scale * most, every=shape.every * every)
 
+    def _pauses(self, now: float) -> bool:
+        """Whether the line is to drain. What comes first after that is whole: much of what was before got lost."""
+        if now < self._control.paused_until:
+            self._key = True
+            return True
+        return False
+
     def _encode_video(self, codec: RTCRtpCodecParameters, frame: OutFrame, shape: Shape) -> list[bytes]:
         if self._video is None:
             self._video = open_encoder(codec.mimeType, self._control.rate, self.bitrate)
@@ -192,15 +199,21 @@ class MediaSender(RTCRtpSender):
         frame.stamps["encode"] = (time.monotonic() - start) * 1e3
         frame.stamps["bytes"] = sum(map(len, payloads))
         frame.stamps["key"] = self._video.alone
+        if self._video.alone:
+            self.transport.whole()
         return payloads
 
     def _encode_voice(self, packet: VoicePacket) -> list[bytes]:
         if self._opus is None:
-            self._opus = OpusEncoder()
-        frame = av.AudioFrame.from_ndarray(packet.samples[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = VOICE_RATE, packet.pts * VOICE_RATIO, Fraction(1, VOICE_RATE)
-        payloads, _ = self._opus.encode(frame)
-        return payloads
+            self._opus = VoiceEncoder()
+        return self._opus.encode(packet.samples, packet.pts * VOICE_RATIO)
+
+    async def _retransmit(self, sequence_number: int) -> None:
+        now = time.monotonic()
+        if now < self._control.paused_until or not self.transport.needed(sequence_number):
+            return  # a whole picture comes next, or came since
+        if self._resends.allow(now, sequence_number, self._control.rate, self.round_trip or 0.0):
+            await super()._retransmit(sequence_number)
 
     def _send_keyframe(self) -> None:
         self._key = True
@@ -230,6 +243,8 @@ class MediaSender(RTCRtpSender):
         if share is not None:
             self.transport.line.note_loss(now, share)
             self._control.note_loss(now, share)
+        if self._control.queueing:
+            self.transport.line.full_at = now
 
     async def _send_rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         track = self.track

@@ -7,7 +7,17 @@ from typing import Any
 
 from aiortc.rtp import RtcpByePacket, RtpPacket
 
-from streaming.pacer import BURST, LOSSY_FOR_S, SPREAD_S, Bucket, Line, PacedTransport, line_of
+from streaming.pacer import (
+    BURST,
+    LOSSY_FOR_S,
+    RESENDS_AT_ONCE,
+    SPREAD_S,
+    Bucket,
+    Line,
+    PacedTransport,
+    Resends,
+    line_of,
+)
 
 
 class Wire:
@@ -68,3 +78,31 @@ def test_a_line_is_lossy_until_nothing_was_lost_for_long() -> None:
     line.note_loss(1.0, 0.03)
     assert line.lossy(1.0 + LOSSY_FOR_S / 2)
     assert not line.lossy(2.0 + LOSSY_FOR_S)
+    line.note_loss(100.0, 0.2)
+    line.full_at = 100.0
+    assert not line.lossy(101.0)  # on a full line twice is too much
+    assert line.lossy(110.0)
+
+
+def test_lost_packets_are_sent_again_once_a_round_trip_and_not_without_end() -> None:
+    resends = Resends()
+    assert resends.allow(0.0, 7, 1e6, 0.1)
+    assert not resends.allow(0.05, 7, 1e6, 0.1)
+    assert resends.allow(0.1, 7, 1e6, 0.1)
+    many = [resends.allow(0.2, number, 1e5, 0.1) for number in range(100, 200)]
+    assert sum(many) < RESENDS_AT_ONCE
+    later = [resends.allow(1.2, number, 1e5, 0.1) for number in range(200, 300)]
+    assert sum(later) == 5  # half of 100 kbit/s in packets of 1200 bytes
+
+
+def test_what_is_older_than_a_key_frame_is_not_sent_again() -> None:
+    async def work() -> None:
+        wire: Any = Wire()
+        pictures = PacedTransport(wire, "video", 5, lambda: 1e6)
+        for number in (65534, 65535, 0, 1):
+            if number == 0:
+                pictures.whole()
+            await pictures._send_rtp(packet(number))
+        assert [pictures.needed(number) for number in (65534, 65535, 0, 1)] == [False, False, True, True]
+
+    asyncio.run(work())

@@ -240,12 +240,27 @@ def test_a_viewer_chooses_rows_pictures_a_second_and_rate() -> None:
 
 def test_a_poor_line_gets_a_smaller_picture() -> None:
     async def work() -> None:
-        queue, gone, video, _ = pair()
-        queue.put(OutFrame(0, np.full((768, 512), 90, np.uint8), {}))
+        queue, _, video, _ = pair()
+        large = np.full((1536, 1024), 90, np.uint8)
+        queue.put(OutFrame(0, large, {}))
         await send(video, VP8, 0)
         video._control.ceiling = 150_000
-        queue.put(OutFrame(FRAME, np.full((768, 512), 90, np.uint8), {}))
+        queue.put(OutFrame(FRAME, large, {}))
         frame = await send(video, VP8, 0)
-        assert struct.unpack("<HH", frame.payloads[0][10:14]) == (384, 384)
+        assert struct.unpack("<HH", frame.payloads[0][10:14]) == (512, 512)
+
+    run(work())
+
+
+def test_after_a_collapse_nothing_is_sent_for_a_moment_and_then_a_whole_picture() -> None:
+    async def work() -> None:
+        queue, _, video, _ = pair()
+        sent = []
+        for k in range(6):
+            video._control.paused_until = time.monotonic() + 5 if 2 <= k < 4 else 0.0
+            put(queue, k)
+            frame = await video._next_encoded_frame(VP8)
+            sent.append(None if frame is None else is_key(frame))
+        assert sent == [True, False, None, None, True, False]
 
     run(work())
