@@ -2,8 +2,8 @@
 
 A PulseAudio of its own plays speech with clicks into what the presenter takes for a microphone. The pictures that leave
 for the camera carry marks that say which moment of which frame holds a click (streaming/marker.py); another program
-records the microphone that calls would choose. Needs Linux, pulseaudio, pactl, parec, pacat and ALSA's pulse plugin;
-the camera is pyvirtualcam with a backend that reads the marks, for want of a kernel module.
+records the microphone that calls would choose. Needs Linux, pulseaudio, pactl, parec, pacat and ALSA's pulse plugin; in
+place of the camera's device the marks are read.
 """
 
 from __future__ import annotations
@@ -40,6 +40,22 @@ set-default-source mouth.monitor
 """
 LATENCY_MS: Final = 10  # of parec and pacat
 START_S: Final = 300.0
+LISTEN: Final = """async () => {
+  const any = await navigator.mediaDevices.getUserMedia({ audio: true });
+  const found = (await navigator.mediaDevices.enumerateDevices())
+    .find(({ kind, label }) => kind === "audioinput" && label === "Visavis microphone");
+  const audio = { deviceId: { exact: found.deviceId }, echoCancellation: false, autoGainControl: false };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio });
+  const context = new AudioContext(), analyser = context.createAnalyser(), heard = new Float32Array(analyser.fftSize);
+  context.createMediaStreamSource(stream).connect(analyser);
+  let peak = 0;
+  for (let i = 0; i < 100; i++) {
+    await new Promise((done) => setTimeout(done, 40));
+    analyser.getFloatTimeDomainData(heard);
+    peak = heard.reduce((most, x) => Math.max(most, Math.abs(x)), peak);
+  }
+  return peak;
+}"""
 LEAST: Final = 0.6  # share of the clicks that must be seen and heard, or nothing is said
 
 
@@ -61,8 +77,11 @@ def run(*, quick: bool, log: Console, seconds: float | None = None) -> Measured:
                 play = ["pacat", "--file-format=wav", "--device=mouth", f"--latency-msec={LATENCY_MS}", str(voice)]
                 subprocess.run(play, env=environment, check=True, timeout=seconds + 60)
                 time.sleep(1.0)
+            browser = in_a_browser(environment, voice) if shutil.which("chromium") else {}
         pictures = [json.loads(line) for line in seen.read_text().splitlines()]
-        return evaluate(pictures, said, heard)
+        measured = evaluate(pictures, said, heard)
+        measured.metrics.update(browser)
+        return measured
 
 
 def evaluate(pictures: list[dict[str, float]], said: Recording, heard: Recording) -> Measured:
@@ -90,6 +109,26 @@ def evaluate(pictures: list[dict[str, float]], said: Recording, heard: Recording
         "clicks_heard": value(len(voices), f"of {len(spoken)}"),
     }
     return Measured(metrics, {"skew": skew, "microphone to camera": [a - b for a, b in faces]})
+
+
+def in_a_browser(environment: dict[str, str], voice: Path) -> Metrics:
+    """The loudest that a page hears which asks for the microphone called Visavis, while the presenter is spoken to."""
+    from playwright.sync_api import sync_playwright
+
+    play = ["pacat", "--file-format=wav", "--device=mouth", str(voice)]
+    speech = subprocess.Popen(play, env=environment)
+    try:
+        with sync_playwright() as playwright, playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), env=dict(environment),
+            args=["--no-sandbox", "--use-fake-ui-for-media-stream"],
+        ) as browser:  # fmt: skip
+            page = browser.new_context(permissions=["microphone"]).new_page()
+            page.route("http://localhost/", lambda route: route.fulfill(body="<p>", content_type="text/html"))
+            page.goto("http://localhost/")
+            return {"browser_hears": value(float(page.evaluate(LISTEN)), "peak")}
+    finally:
+        speech.terminate()
+        speech.wait(10)
 
 
 class Recording:
@@ -128,12 +167,13 @@ class Recording:
         sound = np.concatenate([piece for _, piece in self._pieces])
         ends = np.array([when for when, _ in self._pieces])
         begins = ends - counts[1:] / VOICE_RATE  # of the recording, by what each piece says
-        moments, quiet = [], VOICE_RATE
+        moments: list[float] = []
+        quiet = VOICE_RATE
         for at in np.flatnonzero(np.abs(sound) > ONSET_LEVEL):
             if at - quiet > VOICE_RATE // 2:
                 piece = int(np.searchsorted(counts, at, side="right")) - 1
                 near = begins[max(piece - 100, 0) : piece + 100]
-                moments.append(1e3 * (float(np.percentile(near, 5)) + at / VOICE_RATE))
+                moments.append(1e3 * float(np.percentile(near, 5) + at / VOICE_RATE))
             quiet = int(at)
         return moments
 
@@ -184,50 +224,50 @@ def presenting(folder: Path, environment: dict[str, str], log: Console) -> Itera
         log.print(output.read_text().strip().splitlines()[-1], markup=False, highlight=False)
 
 
-class Reader:
-    """A backend of pyvirtualcam that reads the marks of pictures instead of showing them."""
+class Marks:
+    """In place of the camera's module: pictures are not shown, their marks are read."""
 
-    path = Path()
+    class PixelFormat:
+        """What it takes."""
 
-    def __init__(self, *, width: int, height: int, fps: float, fourcc: int, device: str | None) -> None:
-        self._size = (height, width)
-        self._file = self.path.open("w", encoding="utf-8", buffering=1)
+        I420 = "I420"
 
-    def send(self, frame: NDArray[np.uint8]) -> None:
-        """One picture, I420."""
-        now, (height, width) = time.perf_counter(), self._size
-        luma = frame[: height * width].reshape(height, width)
-        cells = luma[height // 32 : height // 4 : height // 16, width // 32 :: width // 16] > 120
-        rows = [int("".join("1" if cell else "0" for cell in row[:COLUMNS]), 2) for row in cells[:4]]
-        onset, number = rows[3] >> 10, rows[3] >> 7 & 7
-        sound = words(rows[0] << 16 | rows[1], rows[2], onset, number)[3] == rows[3]
-        self._file.write(json.dumps({"time": now, "onset": onset if sound else 0, "sound": sound}) + "\n")
+    class Camera:
+        """Writes when each picture came, and the click in it, to ``path``."""
 
-    def close(self) -> None:
-        """No more come."""
-        self._file.close()
+        path = Path()
+        device = "marks"
 
-    def device(self) -> str:
-        """What it is called."""
-        return "marks"
+        def __init__(self, width: int, height: int, fps: float, *, fmt: str, device: str | None) -> None:
+            self._size = (height, width)
+            self._file = self.path.open("w", encoding="utf-8", buffering=1)
 
-    def native_fourcc(self) -> None:
-        """None of its own."""
+        def send(self, frame: NDArray[np.uint8]) -> None:
+            """One picture, I420."""
+            now, (height, width) = time.perf_counter(), self._size
+            luma = frame[: height * width].reshape(height, width)
+            cells = luma[height // 32 : height // 4 : height // 16, width // 32 :: width // 16] > 120
+            rows = [int("".join("1" if cell else "0" for cell in row[:COLUMNS]), 2) for row in cells[:4]]
+            onset, number = rows[3] >> 10, rows[3] >> 7 & 7
+            sound = words(rows[0] << 16 | rows[1], rows[2], onset, number)[3] == rows[3]
+            self._file.write(json.dumps({"time": now, "onset": onset if sound else 0, "sound": sound}) + "\n")
+
+        def close(self) -> None:
+            """No more come."""
+            self._file.close()
 
 
 def child(path: Path) -> None:
     """The presenter of the default avatar, with marks in its pictures."""
-    import pyvirtualcam.camera as cameras
-
     from streaming.live import Options
+    from visavis import virtualcam
     from visavis.config import load
     from visavis.gpu import open_engine
     from visavis.present import Wish, present
 
-    Reader.path = path
-    backends: Any = cameras.BACKENDS
-    backends.clear()
-    cameras.register_backend("marks", Reader)
+    Marks.Camera.path = path
+    library: Any = virtualcam
+    library.library = lambda: Marks
     settings = load(None)
     engine = open_engine(settings.engine, Console(stderr=True), sessions=1)
     engine.warm_up()

@@ -11,7 +11,8 @@ from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
 from engine.clock import VOICE_RATE
-from visavis.portaudio import Direction, Port
+from visavis.portaudio import Direction
+from visavis.soundcard import Port
 
 Voice = NDArray[np.float32]
 OVERFLOW: Final = 0x2  # PortAudio's paInputOverflow: samples before these were lost

@@ -18,7 +18,8 @@ from streaming.tracks import OutFrame
 from visavis import portaudio, pulse
 from visavis.microphone import Microphone
 from visavis.playout import Playout, Skew
-from visavis.portaudio import Device, DeviceError, Port, SoundCard
+from visavis.portaudio import Device, DeviceError
+from visavis.soundcard import Port, SoundCard
 from visavis.speaker import Speaker
 from visavis.virtualcam import VirtualCamera
 

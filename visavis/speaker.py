@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from engine.clock import VOICE_RATE
 from streaming.tracks import OutFrame
 from visavis.playout import Playout
-from visavis.portaudio import Direction, Port
+from visavis.portaudio import Direction
+from visavis.soundcard import Port
 from visavis.tape import Bender, Tape
 
 Voice = NDArray[np.float32]

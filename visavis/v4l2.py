@@ -80,7 +80,7 @@ class Camera:
 
     def send(self, frame: NDArray[np.uint8]) -> None:
         """Shows ``frame``, I420 of any shape. Raises OSError when the device is gone."""
-        data = memoryview(np.ascontiguousarray(frame)).cast("B")
+        data = np.ascontiguousarray(frame).data.cast("B")
         size = self.width * self.height * 3 // 2
         if data.nbytes != size:
             raise ValueError(f"a picture of {self.width}x{self.height} has {size} bytes, got {data.nbytes}")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from engine.clock import VOICE_RATE
-from visavis import portaudio
+from visavis import portaudio, soundcard
 from visavis.microphone import Converter, Microphone
 from visavis.playout import Playout
-from visavis.portaudio import DeviceError, SoundCard
+from visavis.portaudio import DeviceError
+from visavis.soundcard import SoundCard
 from visavis.speaker import Speaker
 
 from .sound import Machine
@@ -50,7 +51,7 @@ def said() -> list[str]:
 @pytest.fixture
 def card(machine: Machine, said: list[str], monkeypatch: pytest.MonkeyPatch) -> SoundCard:
     """A sound card that a test checks by hand, and that may look for devices at any time."""
-    monkeypatch.setattr(portaudio, "LOOK_S", 0.0)
+    monkeypatch.setattr(soundcard, "LOOK_S", 0.0)
     monkeypatch.setattr(SoundCard, "_watch", lambda card: None)
     return SoundCard(said.append)
 
@@ -183,7 +184,7 @@ def test_one_that_is_there_and_cannot_be_opened_is_tried_less_and_less_often(
 ) -> None:
     monkeypatch.setattr(SoundCard, "_watch", lambda card: None)
     now = [1000.0]
-    monkeypatch.setattr(portaudio.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(soundcard.time, "perf_counter", lambda: now[0])
     looks: list[float] = []
     machine.plug("Jabra", inputs=1)
     machine.plug("Cable", outputs=2)
