@@ -13,6 +13,7 @@ import aiohttp
 from engine.engine import Engine
 from streaming.integrations.livekit_runner import Playback, VisavisVideoGenerator, perform
 from streaming.integrations.player import Player, shared_engine
+from streaming.live import EngineFailure
 
 try:
     from livekit import api, rtc
@@ -57,9 +58,14 @@ class AvatarSession(avatar.AvatarSession[Any]):
         return "visavis"
 
     async def start(self, agent_session: AgentSession[Any], room: rtc.Room) -> None:
-        """Shows the avatar in ``room`` and gives it the voice of ``agent_session``; call it before that starts."""
+        """Shows the avatar in ``room`` and gives it the voice of ``agent_session``; call it before that starts. Raises
+        EngineFailure when there is no such avatar; the session can go on without."""
         await super().start(agent_session, room)
-        await self.player.start()
+        try:
+            await self.player.start()
+        except EngineFailure:
+            await self.aclose()
+            raise
         voice = QueueAudioOutput(wait_playback_start=True)
         self._runner = perform(room, self.player, voice)
         await self._runner.start()

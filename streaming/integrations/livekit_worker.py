@@ -30,6 +30,7 @@ except ImportError as problem:
     raise ImportError(f"{problem}; LiveKit needs its extra: pip install 'visavis[livekit]'") from problem
 
 log = logging.getLogger(__name__)
+COME_S: Final = 60.0  # an agent that is not in its room after this does not come
 RECEIVE_MS: Final = 20  # of speech at a time from the agent; LiveKit's own 100 would come 80 later
 BODY: Final = 16_384  # bytes of a request
 FIELDS: Final = ("url", "token", "agent", "avatar")
@@ -80,12 +81,17 @@ class Worker:
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._show(fields, ready))
         self._rooms.add(task)
-        task.add_done_callback(self._rooms.discard)
+        task.add_done_callback(self._left)
         await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             why = "the worker ends" if task.cancelled() else str(task.exception())
             return _refuse(502, f"the avatar could not join: {why[:300]}")
         return web.json_response({"rooms": len(self._rooms)}, status=201)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._rooms.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            log.error("an avatar left its room: %s", problem)
 
     async def _show(self, fields: dict[str, str], ready: asyncio.Future[None]) -> None:
         async with AsyncExitStack() as stack:
@@ -140,7 +146,7 @@ async def serve_room(room: rtc.Room, player: Player, agent: str) -> None:
     starting = asyncio.ensure_future(runner.start())  # returns when the agent is there
     waiting = asyncio.ensure_future(gone.wait())
     try:
-        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({starting, waiting}, timeout=COME_S, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
             await waiting

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from engine.clock import VOICE_RATE
 from engine.engine import Engine
-from streaming.integrations.player import Closed, Ended, Moment, Player
+from streaming.integrations.moment import Ended, Moment
+from streaming.integrations.player import Closed, Player
 from streaming.live import EngineFailure
 
 try:
@@ -101,12 +102,18 @@ class VisavisVideoService(AIService):
     async def stop(self, frame: EndFrame) -> None:
         """Says what is left, then ends."""
         await super().stop(frame)
-        if self._running:
+        if self._running and self._pump is not None:
             self._close_segment()
-            while self._segment is not None or self._held:
-                self._drained.clear()
-                await self._drained.wait()
+            self._ready.set()  # also where no transport ever said so
+            draining = asyncio.ensure_future(self._drain())
+            await asyncio.wait({draining, self._pump}, return_when=asyncio.FIRST_COMPLETED)
+            draining.cancel()
         await self._end()
+
+    async def _drain(self) -> None:
+        while self._segment is not None or self._held:
+            self._drained.clear()
+            await self._drained.wait()
 
     async def cancel(self, frame: CancelFrame) -> None:
         """Ends at once."""

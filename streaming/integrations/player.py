@@ -16,7 +16,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,6 +25,7 @@ from engine.clock import FRAME, FRAME_SECONDS, VOICE_FRAME, VOICE_RATE, VOICE_RA
 from engine.engine import Engine
 from streaming import protocol
 from streaming.config import StreamConfig
+from streaming.integrations.moment import Ended, Moment
 from streaming.live import EngineFailure, Live, Options
 from streaming.speech import Event, Finished, Speech, Started
 from streaming.tracks import OutFrame
@@ -40,42 +40,6 @@ PIECE_S: Final = 0.5  # longest stretch of speech that is pushed at once
 
 class Closed(RuntimeError):
     """The player was closed, or never started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Segment ``id`` is over: ``position`` seconds of it were handed out. Comes once for each segment."""
-
-    id: str
-    position: float
-    interrupted: bool
-
-
-@dataclass(slots=True)
-class Moment:
-    """40 ms of the avatar; longer where pictures had to be left out, shorter where one segment follows another.
-
-    ``i420`` ((3H/2)*W,) uint8, the caller's to keep, or None when there is only sound; ``voice`` (n,) 48 kHz float32,
-    heard while the picture is seen, until media time ``end`` (48 kHz); ``segment``: what is being said, None for
-    silence. ``began``: segments whose first sound this holds, ``ended``: those whose last one it does.
-    """
-
-    end: int
-    i420: NDArray[np.uint8] | None
-    voice: Voice
-    segment: str | None
-    began: list[str] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is said in it."""
-        return self.segment is None and not self.ended
-
-    @property
-    def pcm(self) -> bytes:
-        """The voice as int16."""
-        return (np.clip(self.voice, -1, 1) * np.float32(32767)).astype("<i2").tobytes()
 
 
 class Player:
@@ -134,9 +98,13 @@ class Player:
         self._live.add(self)
         self._live.speak(self)
         self._live.start()
-        while not self._moments and self.failure is None and not self._closed:
-            self._more.clear()
-            await self._more.wait()
+        try:
+            while not self._moments and self.failure is None and not self._closed:
+                self._more.clear()
+                await self._more.wait()
+        except asyncio.CancelledError:
+            await self.close()
+            raise
         if self.failure is not None:
             await self.close()
             raise EngineFailure(f"the avatar could not be opened: {self.failure}") from self.failure

@@ -24,6 +24,7 @@ from engine.engine import Engine
 from streaming.integrations.livekit import AvatarSession, VisavisVideoGenerator, perform
 from streaming.integrations.livekit_worker import serve_room
 from streaming.integrations.player import Player, playing
+from streaming.live import EngineFailure
 
 from ..double import DoubleEngine
 from ..harness import run, until
@@ -340,5 +341,17 @@ def test_the_real_engine_speaks_in_a_room(real_engine: Engine) -> None:
             event = await asyncio.wait_for(output.wait_for_playout(), 10)
             assert event.playback_position == pytest.approx(0.4, abs=0.002)
             await runner.aclose()
+
+    run(work())
+
+
+def test_a_session_without_its_avatar_can_go_on(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        engine.fail_open = True
+        session = AgentSession()
+        with pytest.raises(EngineFailure, match="never opens"):
+            await AvatarSession(engine=engine).start(session, room=FakeRoom(Hall()))  # type: ignore[arg-type]
+        await session.start(Silent())
+        await session.aclose()
 
     run(work())

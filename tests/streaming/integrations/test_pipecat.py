@@ -96,8 +96,8 @@ class Speaker(BaseOutputTransport):
         now = asyncio.get_running_loop().time()
         self._due = max(self._due, now)
         self.sounds.append((self._due, np.frombuffer(frame.audio, np.int16)))
+        await asyncio.sleep(max(self._due - now, 0))  # one chunk ahead of what is heard, as transports are
         self._due += len(frame.audio) / 2 / frame.sample_rate
-        await asyncio.sleep(max(self._due - now, 0))
         return True
 
     async def write_video_frame(self, frame: OutputImageRawFrame) -> bool:
@@ -323,5 +323,15 @@ def test_the_real_engine_speaks_in_a_pipeline(real_engine: Engine) -> None:
         async with running(service_of(real_engine), sink, Speaker(video_out_width=128, video_out_height=128)) as worker:
             await say(worker, *speech(0.4, 200))
         assert len(sink.of(TTSAudioRawFrame)) in (10, 11) and sink.of(OutputImageRawFrame)[0].size == (128, 128)
+
+    run(work())
+
+
+def test_without_a_transport_an_end_frame_still_lets_it_finish(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        sink = Sink()
+        async with running(service_of(engine), sink) as worker:
+            await say(worker, *speech(0.2))
+        assert len(sink.of(TTSAudioRawFrame)) in (5, 6) and len(sink.of(TTSStoppedFrame)) == 1
 
     run(work())

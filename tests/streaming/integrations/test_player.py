@@ -10,7 +10,8 @@ import pytest
 
 from engine.clock import VOICE_FRAME, VOICE_RATE
 from engine.engine import Engine
-from streaming.integrations.player import BEHIND, MOST, STALL, Closed, Ended, Moment, Player, playing
+from streaming.integrations.moment import Ended, Moment
+from streaming.integrations.player import BEHIND, MOST, STALL, Closed, Player, playing
 from streaming.live import EngineFailure
 
 from ..double import DoubleEngine
