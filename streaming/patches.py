@@ -1,55 +1,75 @@
 """The aiortc and aioice defaults that hurt a live avatar, replaced by name at start. No fork.
 
-1. The audio jitter buffer gives a packet out when four more have come: 80 ms. -> at once; MicClock fills gaps.
+1. The audio jitter buffer gives a packet out when four more have come: 80 ms. -> at once, or when it is its turn on
+   a line where packets overtake each other (reorder.py); MicClock fills gaps.
 2. VP8 is capped at 1.5 Mbit/s, and every estimate of the receiver re-creates the codec. -> sender.py, rate.py
 3. VP8 runs its denoiser and x264 its *medium* preset. -> encoders.py
 4. A vanished browser is noticed after 30 s of unanswered consent checks. -> about 5 s
 5. Sender reports follow the scheduler's jitter. -> sender.py pairs them with the media clock.
 6. ICE takes any UDP port, and knows nothing of an address that a cloud maps to ours. -> ice.py
-7. Any stranger's datagram reaches DTLS, and an empty one ends the session. -> ice.py
+7. A packet that cannot be parsed ends the connection. -> it is dropped
+8. Any stranger's datagram reaches DTLS, and an empty one ends the session. -> ice.py
 And on a host whose only address is loopback, ICE has nothing to offer. -> it then offers loopback.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Final
 
 import aioice.ice
+import aiortc.rtcdtlstransport
 import aiortc.rtcicetransport
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
-from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
-from aiortc.rtp import RtpPacket
-from aiortc.utils import uint16_add
+from aiortc.codecs import get_decoder
+from aiortc.codecs.base import Decoder
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket
 
 from streaming.config import ServerConfig, StreamConfig
 from streaming.ice import Connection, Protocol
+from streaming.reorder import InOrder, VoiceJitterBuffer
 from streaming.sender import MediaSender
 
 HISTORY: Final = 512  # sent packets that can be sent again: two seconds at 2 Mbit/s (aiortc: 128)
 _host_addresses: Final = aioice.ice.get_host_addresses
 
 
-class VoiceJitterBuffer:
-    """For codecs with one packet a frame: gives each packet out as it comes, and drops what is out of order."""
+class Packet(RtpPacket):
+    """One that breaks off is a ValueError, which aiortc drops; what its parser raises ends the connection."""
 
-    def __init__(self) -> None:
-        self._last: int | None = None
+    @classmethod
+    def parse(cls, data: bytes, *arguments: Any, **named: Any) -> RtpPacket:
+        """As aiortc's."""
+        try:
+            return RtpPacket.parse(data, *arguments, **named)
+        except (struct.error, IndexError) as problem:
+            raise ValueError(f"an RTP packet of {len(data)} bytes: {problem}") from problem
 
-    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        """(whether to ask for a key frame: never, the frame to decode or None)."""
-        number = packet.sequence_number
-        behind = 0 if self._last is None else uint16_add(self._last, -number)
-        if self._last is not None and behind < MAX_MISORDER:  # 0 is the same packet again
-            return False, None
-        self._last = number
-        return False, JitterFrame(data=packet._data, timestamp=packet.timestamp)  # type: ignore[attr-defined]
+
+class Report(RtcpPacket):
+    """The same for RTCP."""
+
+    @classmethod
+    def parse(cls, data: bytes) -> list[AnyRtcpPacket]:
+        """As aiortc's."""
+        try:
+            return RtcpPacket.parse(data)
+        except (struct.error, IndexError) as problem:
+            raise ValueError(f"an RTCP packet of {len(data)} bytes: {problem}") from problem
 
 
 def jitter_buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> JitterBuffer | VoiceJitterBuffer:
     """Stands where aiortc's receiver calls ``JitterBuffer``."""
     return JitterBuffer(capacity, prefetch, is_video) if is_video else VoiceJitterBuffer()
+
+
+def decoder(codec: RTCRtpCodecParameters) -> Decoder | InOrder:
+    """Stands where aiortc's receiver calls ``get_decoder``."""
+    return InOrder(get_decoder(codec)) if codec.mimeType.lower().startswith("audio/") else get_decoder(codec)
 
 
 def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
@@ -70,6 +90,9 @@ def install(config: StreamConfig, server: ServerConfig | None = None) -> None:
         (aiortc.rtcpeerconnection, "RTCRtpSender", MediaSender),
         (aiortc.rtcrtpsender, "RTP_HISTORY_SIZE", HISTORY),
         (aiortc.rtcrtpreceiver, "JitterBuffer", jitter_buffer),
+        (aiortc.rtcrtpreceiver, "get_decoder", decoder),
+        (aiortc.rtcdtlstransport, "RtpPacket", Packet),
+        (aiortc.rtcdtlstransport, "RtcpPacket", Report),
         (aiortc.rtcicetransport, "Connection", Connection),
         (aioice.ice, "StunProtocol", Protocol),
         (aioice.ice, "get_host_addresses", host_addresses),

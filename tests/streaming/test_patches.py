@@ -14,7 +14,7 @@ from aiortc.rtp import RtpPacket
 from streaming import patches
 from streaming.config import StreamConfig
 from streaming.mictrack import MicReader
-from streaming.patches import VoiceJitterBuffer
+from streaming.reorder import VoiceJitterBuffer
 from streaming.sender import MediaSender
 
 
