@@ -116,7 +116,7 @@ async def start(config: Settings, engine: Engine, portraits: Portraits | None = 
 
 def _own_mistakes(record: logging.LogRecord) -> bool:
     """Whether a line of the HTTP server is about a mistake of ours: of a stranger's there is no end."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
 
 
 def page_address(server: ServerConfig, port: int) -> str:
