@@ -73,6 +73,7 @@ def _hush_alsa() -> Any:
     """ALSA prints what it meets, an underrun too, over whatever a terminal shows; what matters comes as an error."""
     if sys.platform != "linux":
         return None
+    os.environ.setdefault("JACK_NO_START_SERVER", "1")  # looking for devices must not start a sound server
     try:
         alsa = ctypes.CDLL("libasound.so.2")
     except OSError:

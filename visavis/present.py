@@ -39,7 +39,8 @@ WAITING: Final = 50  # pieces of the microphone (0.5 s) that wait for the event 
 TURN: Final = 0.09  # rad a press of an arrow
 ARROWS: Final = {"left": (-TURN, 0.0), "right": (TURN, 0.0), "up": (0.0, TURN), "down": (0.0, -TURN)}
 STEPS: Final = {"+": 0.9, "=": 0.9, "-": 1 / 0.9}
-HELP: Final = "keys: space talk, m mute, i interrupt, 1-8 mood, arrows and + - viewpoint, 0 front, q quit"
+TALK: Final = "hold space, or tap it, to talk"
+HELP: Final = "keys: m mute, i interrupt, 1-8 mood, arrows and + - viewpoint, 0 front, q quit"
 
 
 class PresentError(ValueError):
@@ -111,7 +112,7 @@ class Presenter:
                 with contextlib.suppress(NotImplementedError):
                     self._loop.add_signal_handler(signal.SIGCONT, keys.take)
             if keys.there:
-                self._shown.say(HELP)
+                self._shown.say(f"{TALK}; {HELP}" if self._wish.push_to_talk else HELP)
             try:
                 while not self._stop.is_set():
                     now = time.perf_counter()

@@ -76,7 +76,9 @@ class Port:
                     continue
                 self.device = device
                 return
-        raise DeviceError(f'{self.direction} "{device.name}" cannot be opened: {problem}')
+        raise DeviceError(
+            f'{self.direction} "{device.name}" cannot be opened, maybe because another program holds it: {problem}'
+        )
 
     @property
     def block(self) -> int:
