@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup serve test lint bench clean
+.PHONY: setup serve test lint bench audit clean
 
 setup: $(VENV)/.default          ## .venv with the default install and your own portraits (no torch)
 
@@ -33,6 +33,11 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev              ## every number this machine can give
 	$(BIN)/python bench/run.py latency
+
+audit: $(VENV)/.dev              ## known holes in what users install, as of now: needs a network
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python tools/audit.py --update
+	$(BIN)/pip-audit --skip-editable
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
