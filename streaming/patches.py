@@ -23,7 +23,6 @@ import aiortc.rtcicetransport
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
-from aiortc.codecs import get_decoder
 from aiortc.codecs.base import Decoder
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -31,6 +30,7 @@ from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket
 
 from streaming.config import ServerConfig, StreamConfig
 from streaming.ice import Connection, Protocol
+from streaming.red import get_decoder
 from streaming.reorder import InOrder, VoiceJitterBuffer
 from streaming.sender import MediaSender
 

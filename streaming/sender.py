@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpSendParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -35,6 +35,7 @@ from streaming.encoders import VIDEO_CLOCK, VideoEncoder, VoiceEncoder, open_enc
 from streaming.pacer import PacedTransport, Resends
 from streaming.quality import Quality
 from streaming.rate import LossMeter, RateController, Shape, ShapeChooser
+from streaming.red import RED
 from streaming.tracks import OutFrame, VideoTrack, VoicePacket, VoiceTrack
 
 NTP_EPOCH: Final = 2_208_988_800  # seconds from 1900 to 1970
@@ -106,6 +107,11 @@ class MediaSender(RTCRtpSender):
     def round_trip(self) -> float | None:
         """Seconds, as last reported."""
         return self._control.round_trip
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        """As aiortc's; what is sent is never wrapped (RED), though it may come first among what is received."""
+        parameters.codecs = sorted(parameters.codecs, key=lambda codec: codec.mimeType.lower() == RED)
+        await super().send(parameters)
 
     def choose(self, quality: Quality) -> None:
         """From the next frame on at most this."""

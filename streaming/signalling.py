@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import SessionDescription
 
 
@@ -58,6 +60,8 @@ async def answer(
         check(offer)
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         attach(connection, video, voice, codec, both=both)
+        if both:
+            accept_twice(connection, offer)
         await connection.setLocalDescription(await connection.createAnswer())
     except OfferError:
         raise
@@ -87,6 +91,18 @@ def attach(
     if len(wanted) > (0 if both else 1):
         missing = " and ".join(sorted(wanted))
         raise OfferError(f"the offer must ask to receive audio and video; it does not ask for {missing}")
+
+
+def accept_twice(connection: RTCPeerConnection, offer: str) -> None:
+    """Lets a browser that offers it send each packet of the microphone twice, within the next one (RFC 2198)."""
+    [transceiver] = [t for t in connection.getTransceivers() if t.kind == "audio" and t.direction == "sendrecv"]
+    opus = next(codec.payloadType for codec in transceiver._codecs if codec.name.lower() == "opus")
+    twice = f"{opus}/{opus}"
+    for number in re.findall(r"^a=rtpmap:(\d+) red/48000/2\s*$", offer, re.MULTILINE | re.IGNORECASE):
+        if re.search(rf"^a=fmtp:{number} {twice}\s*$", offer, re.MULTILINE):
+            red = RTCRtpCodecParameters("audio/red", 48_000, 2, int(number), parameters={twice: None})
+            transceiver._codecs = [red, *transceiver._codecs]  # the first is what it sends
+            return
 
 
 def order_codecs(codecs: list[Any], first: str) -> list[Any]:
