@@ -44,6 +44,7 @@ class Server:
         self.hub = Hub(engine, self._server, settings.stream)
         self.access = Access(self._server, settings.limits, self.hub)
         self._portraits = portraits
+        portraits.stopping = lambda: self.hub.draining
         self._upload = Upload(portraits, self._server, settings.portrait)
         avatars = Avatars(engine, portraits, self._upload)
         self._parts: list[Routes] = [avatars, self._upload, Sessions(self.hub, avatars)]

@@ -68,6 +68,7 @@ class Portraits:
         self._turn = asyncio.Semaphore(config.at_once)
         self._coming = 0  # photographs that are still on their way in
         self._sweeper: asyncio.Task[None] | None = None
+        self.stopping: Callable[[], bool] = lambda: False
         self.watchers: list[Callable[[Job], None]] = []  # hear of every enrolment that ended
 
     def start(self) -> None:
@@ -85,7 +86,9 @@ class Portraits:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
-        """Holds a place for a photograph while it comes in. Raises NoRoom when all are taken."""
+        """Holds a place for a photograph while it comes in. Raises NoRoom when all are taken, or nothing may begin."""
+        if self.stopping():
+            raise NoRoom("this server is about to stop and takes no photographs")
         most = self._config.at_once + self._config.queue
         if len(self._active()) + self._coming >= most:
             raise NoRoom(f"{most} photographs are being worked on or waiting; try again in a minute")

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from streaming.config import ServerConfig, StreamConfig
+from streaming.app import Server
+from streaming.config import PortraitConfig, ServerConfig, StreamConfig
 from streaming.health import FAILURES, FORGIVEN_S, Health
 from streaming.hub import Hub
 from streaming.live import Options
+from streaming.portraits import NoRoom, Portraits
 from streaming.server import Stop, drain
 
 from .double import DoubleEngine
@@ -90,6 +92,19 @@ def test_a_server_that_drains_takes_nobody_new_and_ends_with_its_last_session(en
         assert not draining.done() and not live.closing
         await live.close("asked to")
         await asyncio.wait_for(draining, 5)
+
+    run(work())
+
+
+def test_a_server_that_is_about_to_stop_takes_no_photographs(engine: DoubleEngine, tmp_path: Path) -> None:
+    async def work() -> None:
+        portraits = Portraits(PortraitConfig(folder=str(tmp_path)), engine)  # type: ignore[arg-type]
+        server = Server(engine, Settings(), portraits)  # type: ignore[arg-type]
+        with portraits.place():
+            pass
+        server.hub.draining = True
+        with pytest.raises(NoRoom, match="about to stop"), portraits.place():
+            pass
 
     run(work())
 
