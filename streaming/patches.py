@@ -9,6 +9,7 @@
 6. ICE takes any UDP port, and knows nothing of an address that a cloud maps to ours. -> ice.py
 7. A packet that cannot be parsed ends the connection. -> it is dropped
 8. Any stranger's datagram reaches DTLS, and an empty one ends the session. -> ice.py
+9. Round trips and retransmission follow the wall clock, which somebody may set. -> steady.py
 And on a host whose only address is loopback, ICE has nothing to offer. -> it then offers loopback.
 """
 
@@ -18,16 +19,19 @@ import struct
 from typing import Any, Final
 
 import aioice.ice
+import aiortc.clock
 import aiortc.rtcdtlstransport
 import aiortc.rtcicetransport
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
+import aiortc.rtcsctptransport
 from aiortc.codecs.base import Decoder
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket
 
+from streaming import steady
 from streaming.config import ServerConfig, StreamConfig
 from streaming.ice import Connection, Protocol
 from streaming.red import get_decoder
@@ -96,6 +100,10 @@ def install(config: StreamConfig, server: ServerConfig | None = None) -> None:
         (aiortc.rtcicetransport, "Connection", Connection),
         (aioice.ice, "StunProtocol", Protocol),
         (aioice.ice, "get_host_addresses", host_addresses),
+        (aiortc.clock, "current_datetime", steady.current_datetime),
+        (aiortc.rtcrtpreceiver, "time", steady),
+        (aiortc.rtcrtpsender, "time", steady),
+        (aiortc.rtcsctptransport, "time", steady),
         (aioice.ice, "CONSENT_INTERVAL", config.consent_interval_s),
         (aioice.ice, "CONSENT_FAILURES", config.consent_failures),
     )
