@@ -69,7 +69,7 @@ def present(
 ) -> None:
     """Be seen as an avatar in any call: a virtual camera and a virtual microphone, moved by this machine's microphone.
 
-    Needs the extras mic and camera, and a driver of the system for each: docs/present.md says which.
+    Needs the extra mic (elsewhere than on Linux camera too), and drivers of the system: docs/present.md says which.
     """
     from engine.render.composite import parse
     from streaming.live import Options

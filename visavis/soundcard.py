@@ -19,8 +19,8 @@ SILENT_S: Final = 2.0  # a stream that has not called for so long is dead
 WATCH_S: Final = 0.25
 LOOK_S: Final = 2.0  # from one look for a device that is gone to the next; each takes longer to come, up to
 LOOK_LAST_S: Final = 10.0
-REFUSED_S: Final = (4.0, 60.0)  # after one that was found and could not be opened, twice as long each time: it
-# interrupts the others
+# After one that was found and could not be opened, which interrupts the others: twice as long each time, up to
+REFUSED_S: Final = (4.0, 60.0)
 
 
 class Port:
@@ -108,9 +108,7 @@ class SoundCard:
     takes the wanted one again when it is back. On that thread ``say`` hears of it, and ``before`` is called before each
     look for what is missing."""
 
-    def __init__(
-        self, say: Callable[[str], None] = log.warning, before: Callable[[], None] = lambda: None
-    ) -> None:  # fmt: skip
+    def __init__(self, say: Callable[[str], None] = log.warning, before: Callable[[], None] = lambda: None) -> None:
         self._module = library()
         self._say, self._before = say, before
         self._ports: list[Port] = []
@@ -163,10 +161,13 @@ class SoundCard:
 
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_S):
-            self.check()
+            try:
+                self.check()
+            except Exception:  # the edge of the thread: whatever a driver raised, the next look may find it well
+                log.exception("looking after the sound devices")
 
     def check(self) -> None:
-        """One look at all ports; what is missing is looked for, at most every ``LOOK_S``."""
+        """One look at all ports; what is missing is looked for, now and then."""
         for port in self._ports:
             now = port.clock()
             if port.device is not None and not port.alive(now):
