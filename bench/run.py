@@ -24,6 +24,7 @@ SUITES: Final = {
     "stream": "a real headless Chromium: first frame, fps, glass to glass, A/V skew, control to photon",
     "present": "`visavis present` on a real sound server: microphone to camera, A/V skew as a call sees and hears it",
     "agents": "an agent speaks, is interrupted, speaks again: how soon it is heard, and silent, at a viewer",
+    "outputs": "what a viewer, a recording, WHIP and RTMP cost a server, in ms of a core a frame",
     "motion": "visemes, lip closures and lag on real speech, next to six other systems",
     "render": "pictures of held-out people against photographs of them: parts, views, flicker, identity, ablations",
     "soak": "hours of talk, a thousand viewers, bad lines, junk: what grows, drifts or breaks",

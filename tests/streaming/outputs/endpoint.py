@@ -76,5 +76,5 @@ class Endpoint:
                 frame = await track.recv()
                 if isinstance(frame, av.VideoFrame):
                     self.pictures.append(frame)
-                else:
+                elif isinstance(frame, av.AudioFrame):
                     self.sounds.append(frame.to_ndarray().reshape(-1, 2)[:, 0])
