@@ -170,7 +170,7 @@ class Shape:
 
 
 SHAPES: Final = (Shape(1.0, 1), Shape(0.75, 1), Shape(0.5, 1), Shape(0.5, 2))  # from a good line to the poorest
-BITS_A_PIXEL: Final = 0.012  # below this a smaller picture, shown large, is nearer to the original (docs/network.md)
+BITS_A_PIXEL: Final = 0.01  # below this a smaller picture, shown large, is nearer to the original (docs/network.md)
 ROOM: Final = 1.4  # a larger picture only when the rate is so many times what it needs
 STAY_S: Final = 5.0  # and after so long: each change costs a key frame
 

@@ -10,10 +10,12 @@ from typing import Final
 from aiohttp import web
 from aiortc.sdp import candidate_from_sdp
 
+from streaming import quality
 from streaming.guard import Refusal
 from streaming.hub import Hub
 from streaming.live import EngineFailure, Live
 from streaming.peer import Peer
+from streaming.quality import Quality
 from streaming.signalling import OfferError
 
 SDP: Final = "application/sdp"
@@ -45,13 +47,14 @@ class Whep:
         live = self._hub.get(request.match_info["id"])
         if request.content_type != SDP:
             raise Refusal(415, "bad_offer", f"the body must be an SDP offer, as {SDP}", {"Accept-Post": SDP})
-        alpha = _flag(request, "alpha")
+        alpha, wanted = _flag(request, "alpha"), _quality(request)
         offer = (await request.read()).decode("utf-8", "replace")
         live = self._hub.get(live.id)  # it may have ended while the body came in
         self._check_room(live)
         peer = self._hub.connect(live, steers=False, alpha=alpha)
         try:
             answer = await peer.answer(offer)
+            peer.choose(wanted)
         except OfferError as problem:
             raise Refusal(400, "bad_offer", str(problem)) from problem
         except EngineFailure as problem:
@@ -118,6 +121,13 @@ async def _add_candidates(peer: Peer, fragment: str) -> None:
             raise Refusal(400, "bad_candidates", f'the offer has no section "{str(candidate.sdpMid)[:20]}"')
     for candidate in found:
         await peer.connection.addIceCandidate(candidate)
+
+
+def _quality(request: web.Request) -> Quality:
+    try:
+        return quality.read(request.query)
+    except ValueError as problem:
+        raise Refusal(400, "bad_field", str(problem)) from None
 
 
 def _flag(request: web.Request, name: str) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from streaming.quality import Quality, read
 
@@ -46,5 +51,36 @@ def test_a_picture_becomes_smaller_and_rarer_for_the_viewer_who_asked(tmp_path: 
             assert "height must lie in" in asking.heard("error")[0]["message"]
             await asking.close()
             await other.close()
+
+    run(work())
+
+
+def test_a_whep_viewer_chooses_in_its_address(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with serving(DoubleEngine(tmp_path, side=256)) as address:
+            own = await Viewer(address).open()
+            pc = RTCPeerConnection()
+            heights: list[int] = []
+
+            async def watch(track: MediaStreamTrack) -> None:
+                with contextlib.suppress(MediaStreamError):
+                    while True:
+                        heights.append((await track.recv()).height)
+
+            tasks = []
+            pc.on("track", lambda track: tasks.append(asyncio.ensure_future(watch(track))))
+            pc.addTransceiver("video", direction="recvonly")
+            await pc.setLocalDescription(await pc.createOffer())
+            url, sdp = f"{address}v1/sessions/{own.id}/whep?height=128", {"Content-Type": "application/sdp"}
+            offer = pc.localDescription.sdp
+            async with ClientSession() as http, http.post(url, data=offer, headers=sdp) as response:
+                assert response.status == 201
+                answer = await response.text()
+            await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            await until(lambda: len(heights) > 3, 15, "no pictures")
+            assert set(heights) == {128}
+            await pc.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await own.close()
 
     run(work())

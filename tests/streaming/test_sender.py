@@ -247,7 +247,7 @@ def test_a_poor_line_gets_a_smaller_picture() -> None:
         video._control.ceiling = 150_000
         queue.put(OutFrame(FRAME, large, {}))
         frame = await send(video, VP8, 0)
-        assert struct.unpack("<HH", frame.payloads[0][10:14]) == (512, 512)
+        assert struct.unpack("<HH", frame.payloads[0][10:14]) == (768, 768)
 
     run(work())
 

@@ -248,6 +248,7 @@ def test_what_cannot_be_is_refused_as_the_draft_says(engine: DoubleEngine) -> No
                 ("POST", endpoint, "x", {"Content-Type": "text/plain"}, 415),
                 ("POST", endpoint, "nonsense", SDP, 400),
                 ("POST", endpoint + "?alpha=2", "nonsense", SDP, 400),
+                ("POST", endpoint + "?height=tall", "nonsense", SDP, 400),
                 ("POST", "/v1/sessions/none/whep", "nonsense", SDP, 404),
                 ("PATCH", place, late, trickle, 204),
                 ("PATCH", place, late, {**trickle, "If-Match": '"another"'}, 412),
