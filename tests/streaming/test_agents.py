@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,21 @@ async def open_session(address: str) -> str:
     async with aiohttp.ClientSession() as http, http.post(f"{address}v1/sessions", json={"type": "agent"}) as response:
         assert response.status == 201, await response.text()
         return str((await response.json())["id"])
+
+
+async def bare(address: str, session: str) -> socket.socket:
+    """An agent's socket with nobody behind it: what comes is not read, and no ping is answered."""
+    host, port = address.removeprefix("http://").strip("/").split(":")
+    line = socket.create_connection((host, int(port)))
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.setblocking(False)
+    head = {"Host": f"{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade"}
+    head |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode()}
+    lines = [f"GET /v1/sessions/{session}/agent HTTP/1.1", *(f"{k}: {v}" for k, v in head.items()), "", ""]
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(line, "\r\n".join(lines).encode())
+    await loop.sock_recv(line, 1000)
+    return line
 
 
 def test_an_agent_speaks_and_is_told_when_it_was_heard(engine: DoubleEngine) -> None:
@@ -229,16 +245,7 @@ def test_an_agent_that_does_not_read_is_dropped_and_holds_nobody_up(
         async with serving(engine, Settings(stream=PATIENT)) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.pictures)
-            host, port = address.removeprefix("http://").strip("/").split(":")
-            line = socket.create_connection((host, int(port)))
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            line.setblocking(False)
-            loop = asyncio.get_running_loop()
-            head = {"Host": f"{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade"}
-            head |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode()}
-            lines = [f"GET /v1/sessions/{viewer.id}/agent HTTP/1.1", *(f"{k}: {v}" for k, v in head.items()), "", ""]
-            await loop.sock_sendall(line, "\r\n".join(lines).encode())
-            await loop.sock_recv(line, 1000)
+            line, loop = await bare(address, viewer.id), asyncio.get_running_loop()
             wrong = b'{"v":1,"type":"x"}'
             frame = bytes([0x81, 0x80 | len(wrong), 0, 0, 0, 0]) + wrong  # masked with zeros
             begun, count = loop.time(), len(viewer.pictures)
@@ -251,6 +258,29 @@ def test_an_agent_that_does_not_read_is_dropped_and_holds_nobody_up(
                 await other.speak("a", 0.1)
                 await until(lambda: other.heard("speech.finished"))
             await viewer.close()
+
+    run(work())
+
+
+def test_an_agent_that_vanished_is_noticed_and_its_place_is_free(
+    engine: DoubleEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "PING_S", 0.4)
+
+    async def work() -> None:
+        async with serving(engine) as address:
+            session = await open_session(address)
+            line = await bare(address, session)
+            begun = time.monotonic()
+            while True:
+                async with agent(address, session) as other:
+                    await until(lambda: other.messages)
+                    if not other.heard("error"):
+                        await other.speak("a", 0.1)
+                        await until(lambda: other.heard("speech.finished"))
+                        break
+                assert time.monotonic() - begun < 20
+            line.close()
 
     run(work())
 
