@@ -58,9 +58,9 @@ def test_what_was_pushed_comes_out_at_its_pitch_with_pictures_that_speak_it(engi
             assert [moment.began for moment in said if moment.began] == [[id]] and said[0].began
             voice = np.concatenate([moment.voice for moment in said])
             assert pitch(voice) == pytest.approx(440, rel=0.01)
-            assert len(voice) - VOICE_FRAME <= 0.4 * VOICE_RATE + VOICE_FRAME
-            assert all(len(moment.voice) == VOICE_FRAME for moment in moments)
-            assert (np.diff([moment.end for moment in said]) == VOICE_FRAME).all()
+            assert 0.4 * VOICE_RATE <= len(voice) <= 0.4 * VOICE_RATE + 2 * VOICE_FRAME
+            assert all(len(moment.voice) % VOICE_FRAME == 0 for moment in moments)
+            assert (np.diff([moment.end for moment in said]) == [len(moment.voice) for moment in said[1:]]).all()
             silent = max((luma_of_mouth(moment) for moment in moments if moment.segment is None), default=0)
             assert all(luma_of_mouth(moment) > silent for moment in said[1:-1])
 
@@ -86,18 +86,20 @@ def test_segments_follow_each_other_and_each_ends_once_in_order(engine: DoubleEn
 def test_an_interruption_silences_what_waits_and_says_how_much_was_heard(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with playing(player_of(engine)) as player:
-            for turn in range(3):
+            for _ in range(3):
                 first, second = player.begin(24_000), player.begin(24_000)
                 await player.push(tone(2.0), 24_000)
                 player.end()
-                heard = 0
+                heard: list[int] = []
                 async for moment in player:
-                    heard += moment.segment == second
-                    if heard == 3:
+                    if moment.segment == second:
+                        heard.append(len(moment.voice))
+                    if len(heard) == 3:
                         break
                 cut = player.interrupt()
                 assert [ended.id for ended in cut][-1] == second and first not in [ended.id for ended in cut]
-                assert cut[-1].interrupted and cut[-1].position == pytest.approx(0.12, abs=0.05), turn
+                assert cut[-1].interrupted
+                assert sum(heard[1:]) <= cut[-1].position * VOICE_RATE + 1 <= sum(heard) + 2
                 third = player.begin(24_000)
                 await player.push(tone(0.15, hertz=1000), 24_000)
                 player.end()
