@@ -132,9 +132,9 @@ def _is_visavis(server: ServerConfig) -> bool:
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # asked of this machine, and told nothing
     connection = (
-        http.client.HTTPSConnection(host, server.port, timeout=3, context=trust)
+        http.client.HTTPSConnection(host, server.port, timeout=1.5, context=trust)
         if server.tls_cert
-        else http.client.HTTPConnection(host, server.port, timeout=3)
+        else http.client.HTTPConnection(host, server.port, timeout=1.5)
     )
     try:
         connection.request("GET", "/v1/health", headers={"Host": "localhost"})

@@ -29,7 +29,9 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
-def tried(browser: Any, address: str, *, mic: bool = True, broken: str = "") -> dict[str, dict[str, Any]]:
+def tried(
+    browser: Any, address: str, *, mic: bool = True, broken: str = "", wait: int = 10
+) -> dict[str, dict[str, Any]]:
     """The steps of the report, by id. ``broken``: JavaScript that runs before the page's."""
     page = browser.new_page()
     problems: list[str] = []
@@ -38,7 +40,7 @@ def tried(browser: Any, address: str, *, mic: bool = True, broken: str = "") -> 
         page.add_init_script(broken)
     try:
         base, _, fragment = address.partition("#")
-        page.goto(f"{base}selftest?watch=1&wait=4#{fragment}")
+        page.goto(f"{base}selftest?watch=1&wait={wait}#{fragment}")
         page.set_checked("#with-mic", mic)
         page.click("#begin")
         page.wait_for_selector("#begin:enabled:has-text('Again')", timeout=60_000)
@@ -116,7 +118,7 @@ DENIED = """
 
 def test_media_that_does_not_get_through_and_a_denied_microphone_are_named(browser: Any, tmp_path: Path) -> None:
     with serving_thread(DoubleEngine(tmp_path, side=64, cost_s=0.002)) as address:
-        steps = tried(browser, address, broken=NO_MEDIA + DENIED)
+        steps = tried(browser, address, broken=NO_MEDIA + DENIED, wait=2)
     assert steps["microphone"]["verdict"] == "note"
     assert "Allow it" in steps["microphone"]["do"]
     assert steps["call"]["verdict"] == "bad"

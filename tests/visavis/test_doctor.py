@@ -166,6 +166,11 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     patches.install(StreamConfig())
 
 
+@pytest.fixture(autouse=True)
+def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_server, "WATCHED_S", 1.0)
+
+
 @needs_coturn
 def test_stun_and_turn_servers_are_really_asked(tmp_path: Path, only_loopback: None) -> None:
     with coturn(tmp_path) as port:
@@ -187,7 +192,7 @@ def test_stun_and_turn_servers_are_really_asked(tmp_path: Path, only_loopback: N
 def test_blocked_udp_is_told_apart_from_a_server_that_is_down(
     tmp_path: Path, only_loopback: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_network, "WAIT_S", 1.5)
+    monkeypatch.setattr(doctor_network, "WAIT_S", 1.0)
     with coturn(tmp_path, "--no-udp") as port:
         turn = (f"turn:127.0.0.1:{port}", f"turn:127.0.0.1:{port}?transport=tcp")
         found = ask(*ice_servers(ServerConfig(turn=turn, turn_secret=SECRET), time.time()))
