@@ -27,10 +27,15 @@ from visavis.sound import read_voice
 TIMES: Final = 30
 EVERY_MS: Final = 3100
 PHRASE_S, PAUSE_S = 2.0, 0.5  # the voice: so much speech, then silence, so that new speech begins after an interruption
-CROP: Final = (0.32, 0.62, 0.36, 0.24)  # of the picture with the framing "head": the mouth and around
+CROP: Final = (0.32, 0.56, 0.36, 0.32)  # of the picture with the framing "head": the mouth and around
 SIDE: Final = 64
 WITHIN_MS: Final = 900.0  # an interruption that is not seen by then was missed
 SHUT_MS: Final = 200.0  # after the engine's first word the mouth is surely shut, as long as the engine says so
+NOSE: Final = (
+    slice(10, 26),
+    slice(20, 46),
+)  # in the crop, of the frame in the middle: nostrils, which hardly move else
+LIPS: Final = (slice(28, 52), slice(18, 48))
 INTERRUPT: Final = """(every) => {
   connection.tell('strength', { head: 0, gesture: 0 });
   connection.tell('gaze', { at: 'viewer' });
@@ -113,10 +118,11 @@ def evaluate(stops: Any, shown: Any, crops: NDArray[np.uint8], told: Any) -> Mea
 def mouth(crops: NDArray[np.uint8], shown: Any, hushed: Any) -> NDArray[np.float64]:
     """(n,) how open the mouth looks: below 1 as shut as it looks when it has been held shut for a while.
 
-    The mouth is where pictures change most; how far its pixels are from those of a shut one is measured against how far
-    nine in ten shut ones are. Raises ValueError when it never was shut for so long.
+    The head moves, so each crop is laid on the first by the nose; how far the pixels of the lips then are from those of
+    a shut mouth is measured against how far nine in ten shut ones are. Raises ValueError when it never was shut for so
+    long.
     """
-    since = np.full(len(shown), np.inf)
+    since = np.full(len(shown), -1.0)
     begun = None
     for k, held in enumerate(hushed):
         begun = (shown[k] if begun is None else begun) if held else None
@@ -124,8 +130,28 @@ def mouth(crops: NDArray[np.uint8], shown: Any, hushed: Any) -> NDArray[np.float
     rest = since > SHUT_MS
     if rest.sum() < 10:
         raise ValueError(f"the mouth was held shut for so long in {rest.sum()} frames only: nothing to compare with")
-    pictures = crops.astype(np.float32)
-    change = pictures.std(axis=0)
-    lips = change > np.percentile(change, 75)
-    apart = np.abs(pictures[:, lips] - np.median(pictures[rest][:, lips], axis=0)).mean(axis=1)
+    lips = lips_of(crops)
+    apart = np.abs(lips - np.median(lips[rest], axis=0)).mean(axis=(1, 2))
     return np.asarray(apart / np.percentile(apart[rest], 90), np.float64)
+
+
+def lips_of(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(n, h, w) the lips of each crop, where the nose says they are: it is searched for within 10 pixels of where it was."""
+    pictures = crops.astype(np.float32)
+    middle = pictures[len(pictures) // 2]
+    nose, at = middle[NOSE].copy(), (NOSE[0].start, NOSE[1].start)
+    nose -= nose.mean()
+    found = []
+    for picture in pictures:
+        windows = np.lib.stride_tricks.sliding_window_view(picture, nose.shape)
+        low = np.maximum(np.array(at) - 10, 0)
+        near = windows[low[0] : at[0] + 11, low[1] : at[1] + 11]
+        flat = near - near.mean(axis=(2, 3), keepdims=True)
+        fit = (flat * nose).sum(axis=(2, 3)) / (np.sqrt((flat**2).sum(axis=(2, 3))) + 1e-6)
+        best = np.unravel_index(int(np.argmax(fit)), fit.shape)
+        y, x = int(best[0]) + int(low[0]) - at[0], int(best[1]) + int(low[1]) - at[1]
+        padded = np.pad(picture, 12, mode="edge")
+        found.append(
+            padded[12 + y + LIPS[0].start : 12 + y + LIPS[0].stop, 12 + x + LIPS[1].start : 12 + x + LIPS[1].stop]
+        )
+    return np.stack(found)

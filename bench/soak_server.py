@@ -3,6 +3,7 @@
 ``python -m bench.soak_server COUNTS -- serve --port N``: every few seconds a line of JSON goes into the file COUNTS.
 Before ``--``: ``--double`` takes the tests' stand-in for the engine, for what is about connections alone, ``--film F``
 another, which shows what stand_in.py painted; ``--every S`` counts so often; ``--collect`` collects what is dead first.
+SIGUSR1 stalls the event loop for two seconds, SIGUSR2 sets the wall clock an hour forward.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -69,6 +71,8 @@ def main() -> None:
 
     async def noted(*arguments: Any, **named: Any) -> Any:
         loops.append(asyncio.get_running_loop())
+        loops[0].add_signal_handler(signal.SIGUSR1, time.sleep, 2.0)
+        loops[0].add_signal_handler(signal.SIGUSR2, _set_clock, 3600.0)
         return await start(*arguments, **named)
 
     streaming.server.start = noted
@@ -81,6 +85,12 @@ def main() -> None:
 
     sys.argv = ["visavis", *rest]
     visavis()
+
+
+def _set_clock(seconds: float) -> None:
+    """What Python takes for the wall clock jumps by ``seconds``."""
+    wall = time.time
+    time.time = lambda: wall() + seconds
 
 
 def serve_double(arguments: list[str], film: Path | None) -> None:
@@ -98,7 +108,9 @@ def serve_double(arguments: list[str], film: Path | None) -> None:
         engine: Any = DoubleEngine(Path(folder), side=64, cost_s=0.001)
         if film is not None:
             engine = FilmEngine(Path(folder), np.load(film, mmap_mode="r"))
-        streaming.server.serve(Settings(server=server, stream=StreamConfig(heartbeat_s=2.0)), engine)
+        streaming.server.serve(
+            Settings(server=server, stream=StreamConfig(heartbeat_s=2.0 if film is None else 5.0)), engine
+        )
 
 
 if __name__ == "__main__":

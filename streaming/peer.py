@@ -26,6 +26,7 @@ from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 
 log = logging.getLogger(__name__)
 WATCH_S: Final = 0.1  # how often a peer looks whether its client is still there
+STALLED_S: Final = 1.0  # a look that comes later than this was held up with everything else, the page's words too
 STAMPS_AT_ONCE: Final = 5  # frames whose stamps share one message
 NARROW: Final = 400_000  # bit/s of video below which only one of them is told of
 
@@ -113,11 +114,15 @@ class Peer:
                     self.live.hear(position, samples)
 
     async def _watch(self) -> None:
-        """A page that fell silent or never connected is let go."""
+        """A page that fell silent or never connected is let go; what the server slept through is not held against it."""
+        looked, heard, silent = time.monotonic(), self._control.heard, 0.0
         while True:
             await asyncio.sleep(WATCH_S)
             now = time.monotonic()
-            if self._control.heard is not None and now - self._control.heard > self._stream.heartbeat_s:
+            passed, looked = min(now - looked, STALLED_S), now
+            silent = silent + passed if heard == self._control.heard and heard is not None else 0.0
+            heard = self._control.heard
+            if silent > self._stream.heartbeat_s:
                 self.end("no heartbeat")
             connected = self._connection.connectionState == "connected"
             if not connected and now - self._born > self._server.connect_timeout_s:
