@@ -127,7 +127,9 @@ class Access:
     def _who(self, request: web.Request) -> Asker:
         """Whose request it is, and that it may be made. Raises Refusal."""
         address = client_address(self._server, request.remote, request.headers.get("X-Forwarded-For"))
-        self.limits.request(address, request.content_length or 0, time.monotonic())
+        unsaid = self._server.max_body_kb * 1024 if request.can_read_body else 0  # as long as a body may be
+        length = unsaid if request.content_length is None else request.content_length
+        self.limits.request(address, length, time.monotonic())
         if not _is_api(request):
             return Asker(address, scopes=frozenset())
         asker = self._credential(request, address)
@@ -165,7 +167,11 @@ class Access:
 
     async def _body(self, request: web.Request) -> None:
         """Reads a small body here, where its time is bounded; forms bound theirs while they come in."""
-        if not request.can_read_body or request.content_type.startswith("multipart/"):
+        if not request.can_read_body:
+            return
+        if request.content_type.startswith("multipart/"):
+            if request.content_length is None:
+                raise Refusal(411, "no_length", "say how long the form is (Content-Length)")
             return
         try:
             async with asyncio.timeout(self._config.body_s):

@@ -268,6 +268,25 @@ def test_requests_and_bytes_are_counted_by_address(engine: DoubleEngine) -> None
     run(work())
 
 
+def test_a_body_of_unsaid_length_counts_as_the_longest(engine: DoubleEngine) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    async def work() -> None:
+        async with client(engine, LimitsConfig(upload_mb_per_hour=0.2)) as asks:
+            headers = {"Authorization": f"Bearer {SECRET}", "X-Forwarded-For": "192.0.2.1"}
+            statuses = []
+            for _ in range(3):
+                async with asks.http.post(f"{asks.address}v1/sessions", data=chunks(), headers=headers) as response:
+                    statuses.append(response.status)
+            assert statuses == [400, 429, 429]
+            form = {**headers, "X-Forwarded-For": "192.0.2.2", "Content-Type": "multipart/form-data; boundary=x"}
+            async with asks.http.post(f"{asks.address}v1/portraits", data=chunks(), headers=form) as response:
+                assert (response.status, (await response.json())["error"]["code"]) == (411, "no_length")
+
+    run(work())
+
+
 def test_whoever_guesses_is_slowed_down_and_locks_nobody_out(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with client(engine, LimitsConfig(failed_tokens_per_minute=4)) as asks:
