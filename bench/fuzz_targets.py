@@ -181,8 +181,8 @@ def coded(kind: str, codec: str) -> bytes:
     import av
 
     out = io.BytesIO()
-    with av.open(io.BytesIO(tone(48_000, 0.2))) as source, av.open(out, "w", format=kind) as target:
-        stream = target.add_stream(codec, rate=48_000)
+    with av.open(io.BytesIO(tone(48_000, 0.2)), "r") as source, av.open(out, "w", format=kind) as target:
+        stream: Any = target.add_stream(codec, rate=48_000)
         for frame in source.decode(audio=0):
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))

@@ -145,9 +145,10 @@ class Viewer:
             while True:
                 frame = await track.recv()
                 if track.kind == "video":
-                    self.pictures = [*self.pictures[-200:], frame]
+                    self.pictures = [*self.pictures[-200:], frame]  # type: ignore[list-item]
                 else:
-                    self.sounds = [*self.sounds[-200:], frame.to_ndarray().reshape(-1, 2)[:, 0]]
+                    samples = frame.to_ndarray().reshape(-1, 2)[:, 0]  # type: ignore[union-attr]
+                    self.sounds = [*self.sounds[-200:], samples]
 
     def say(self, kind: str, channel: Any = None, **fields: Any) -> None:
         (channel or self.control).send(json.dumps({"v": 1, "type": kind, **fields}))
