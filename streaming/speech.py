@@ -93,6 +93,7 @@ class Speech:
         self._shown = -1  # media time up to which frames were shown; -1: there was none yet
         self._edge = 0  # media time up to which sound was taken
         self._hush_until: int | None = None  # after an interruption: no sooner does new speech begin
+        self._known = False  # the text of the last segment
         self._tail = np.zeros(0, np.float32)  # of what was interrupted, so that it ends without a click
 
     # What is to be said.
@@ -221,7 +222,9 @@ class Speech:
     def _announce(self, segment: _Segment) -> None:
         self._stage.resume()
         self._stage.obey(protocol.SetState("speaking"))
-        self._stage.obey(protocol.SetText(segment.text, hint=True))
+        if segment.text or self._known:  # a text is its segment's own
+            self._stage.obey(protocol.SetText(segment.text, hint=True))
+        self._known = bool(segment.text)
         if segment.manner:
             self._stage.obey(protocol.SetManner("speech.begin", segment.manner))
 
@@ -252,8 +255,8 @@ class Speech:
             if self._shown < segment.ends_at:
                 return
             self._taken.popleft()
-            self._rest()
             self._tell(Finished(segment.id, segment.said / VOICE_RATE, False, segment.ends_at // VOICE_RATIO))
+            self._rest()
         if self._waiting:
             self._tell_started(self._waiting[0])
 
@@ -285,7 +288,6 @@ class Speech:
         self._taken.clear()
         self._waiting.clear()
         self._open, self._queued = None, 0
-        self._rest()
         for segment in dropped:
             if segment.said and not segment.told:
                 assert segment.begins_at is not None
@@ -293,6 +295,7 @@ class Speech:
             whole = segment.ends_at is not None
             end = segment.ends_at if segment.ends_at is not None else self._edge
             self._tell(Finished(segment.id, segment.said / VOICE_RATE, not whole, end // VOICE_RATIO))
+        self._rest()
 
 
 @dataclass(slots=True)

@@ -102,7 +102,7 @@ def test_an_agent_speaks_and_is_told_when_it_was_heard(engine: DoubleEngine) -> 
             assert finished["position"] == pytest.approx(0.3, abs=1e-3)
             assert finished["pts"] - started["pts"] == pytest.approx(0.3 * 16_000, abs=320)
             assert line.messages[0]["type"] == "hello"
-            assert [state["name"] for state in line.heard("state")] == ["speaking", "idle"]
+            await until(lambda: [state["name"] for state in line.heard("state")] == ["speaking", "idle"])
             assert engine.opened[-1].controls.manner.emotion == "happy"
             await until(lambda: line.heard("speech.queued")[-1]["queued_ms"] == 0)
             last = line.heard("speech.queued")[-1]
@@ -129,7 +129,7 @@ def test_a_viewer_hears_the_agent_and_not_himself_and_the_agent_hears_him(engine
                 await line.speak("one", 0.5)
                 await until(lambda: line.heard("speech.finished"))
                 assert max(np.abs(sound).max() for sound in viewer.sounds) > 2000
-                assert [state["name"] for state in viewer.heard("state")] == ["speaking", "idle"]
+                await until(lambda: [state["name"] for state in viewer.heard("state")] == ["speaking", "idle"])
             viewer.sounds.clear()
             await until(lambda: len(viewer.sounds) > 30 and max(np.abs(s).max() for s in viewer.sounds[-5:]) > 2000)
             await viewer.close()
@@ -170,7 +170,7 @@ def test_states_are_set_told_and_let_go(engine: DoubleEngine) -> None:
                 await until(lambda: line.heard("error"))
                 assert "thinking" in line.heard("error")[0]["message"]
             await until(lambda: not engine.opened[-1].controls.manner.thinking, what="the agent's state outlives it")
-            assert [state["name"] for state in viewer.heard("state")] == ["listening", "thinking", "idle"]
+            await until(lambda: [state["name"] for state in viewer.heard("state")] == ["listening", "thinking", "idle"])
             await viewer.close()
 
     run(work())

@@ -211,8 +211,11 @@ def test_text_emotion_and_state_come_when_the_segment_is_said(room: Room) -> Non
     assert room.stage.state == "speaking" and happy not in room.stage.messages
     room.turn(15)
     assert happy in room.stage.messages and protocol.SetText("Hello.", hint=True) in room.stage.messages
+    room.say(0.1, "c")
     room.turn(30)
     assert room.stage.state == "idle"
+    texts = [message for message in room.stage.messages if isinstance(message, protocol.SetText)]
+    assert texts == [protocol.SetText("Hello.", hint=True), protocol.SetText("", hint=True)]
 
 
 def test_a_state_that_was_set_meanwhile_stays(room: Room) -> None:
