@@ -23,7 +23,8 @@ $(VENV)/.dev: $(VENV)/.default
 	$(BIN)/python -m pip install --quiet -r tests/requirements.txt
 	@touch $@
 
-test: $(VENV)/.dev lint          ## lint, types, and the whole suite
+test: $(VENV)/.dev lint          ## lint, types, licences and known holes, and the whole suite
+	$(BIN)/python tools/audit.py
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.dev
