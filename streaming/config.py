@@ -210,6 +210,7 @@ class OutputsConfig:
 
     folder: str = ""  # recordings are written here alone; empty: none are taken
     allowed: tuple[str, ...] = ()  # beginnings of addresses that others may have sessions sent to, as "rtmp://host/app"
+    every: bool = False  # every session is recorded, from its first picture to its end
     per_session: int = 4  # outputs of a session at a time
     bitrate: int = 2_500_000  # bits per second of video to media servers, unless asked otherwise
     give_up_s: float = 600.0  # a media server that cannot be reached for so long is given up
@@ -217,6 +218,8 @@ class OutputsConfig:
     def __post_init__(self) -> None:
         if not 100_000 <= self.bitrate <= 50_000_000:
             raise ValueError(f"outputs.bitrate must lie in 100000..50000000, got {self.bitrate}")
+        if self.every and not self.folder:
+            raise ValueError("outputs.every needs outputs.folder, where recordings go")
         if self.per_session < 0 or self.give_up_s < 0:
             raise ValueError("outputs.per_session and outputs.give_up_s must not be negative")
         for prefix in self.allowed:

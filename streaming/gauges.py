@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from engine.clock import VOICE_RATE
 from streaming.hub import Hub
 from streaming.live import Live
+from streaming.outputs.output import Output
 from streaming.portraits import Portraits
 
 STATES: Final = ("loading", "live", "closing")
@@ -33,6 +34,7 @@ class Gauges:
         self._speakers = gauge("sessions_by_voice", "Sessions now, by who gives the voice.", ["voice"])
         self._peers = gauge("connections", "WebRTC connections now, by what they may do.", ["role"])
         self._outlets = gauge("outlets", "Whoever takes pictures and voice of a session now, by type.", ["type"])
+        self._outputs = gauge("outputs", "Recordings and media servers now, by kind and state.", ["kind", "state"])
         self._pictures = gauge("queue_pictures", "Pictures that wait to be encoded, over all connections.", ["of"])
         self._waiting = gauge(
             "queue_voice_seconds",
@@ -50,6 +52,10 @@ class Gauges:
         _count(self._peers, ROLES, ("steers" if peer.steers else "watches" for peer in peers))
         self._outlets.clear()
         _count(self._outlets, (), (type(outlet).__name__ for live in lives for outlet in live.outlets))
+        self._outputs.clear()
+        outputs = [outlet for live in lives for outlet in live.outlets if isinstance(outlet, Output)]
+        for (kind, state), count in Count((output.spec.kind, output.state) for output in outputs).items():
+            self._outputs.labels(kind, state).set(count)
         self._limit.set(self._hub.server.max_sessions)
         self._draining.set(self._hub.draining)
         self._threads.set(threading.active_count())

@@ -84,6 +84,7 @@ def serve(
     avatar: Annotated[str | None, typer.Option(help="Who is there first: an avatar's id or a pack's folder.")] = None,
     renderer: RendererOption = None,
     background: BackgroundOption = None,
+    record: Annotated[Path | None, typer.Option(help="A folder: every session is recorded into it.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say when sessions come and go.")] = False,
     log_format: Annotated[str | None, typer.Option(help="Lines of the log: text or json.")] = None,
 ) -> None:
@@ -103,6 +104,10 @@ def serve(
         settings, server=server, render=pictured(settings.render, renderer, background),
         avatar=settings.avatar if avatar is None else worn(avatar, settings.avatar),
     )  # fmt: skip
+    if record is not None:
+        if not record.is_dir():
+            raise ValueError(f"--record: there is no folder {record}; make it first")
+        settings = replace(settings, outputs=replace(settings.outputs, folder=str(record), every=True))
     check_port(settings.server)
     if parse(settings.render.background).transparent:
         raise ValueError("a video call has no transparency: choose another background, or a colour to key out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -16,7 +16,7 @@ from aiohttp import web
 from streaming.config import OutputsConfig
 from streaming.guard import Refusal
 from streaming.hub import Hub
-from streaming.live import Live
+from streaming.live import Live, Watcher
 from streaming.outputs.output import Kind, Output, OutputError, Spec
 from streaming.provenance import Statement
 
@@ -88,6 +88,9 @@ class Outputs:
     def __init__(self, hub: Hub, config: OutputsConfig, anywhere: bool) -> None:
         self._hub, self._config, self._anywhere = hub, config, anywhere
         self._outputs: dict[str, dict[str, Output]] = {}  # by session, then by their own id
+        self._tasks: set[asyncio.Task[None]] = set()
+        if config.every:
+            hub.watchers.append(_Every(self._record))
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """What this answers."""
@@ -101,9 +104,17 @@ class Outputs:
         """Ends all of them, and waits until files are whole."""
         await asyncio.gather(*(output.close() for known in self._outputs.values() for output in known.values()))
 
-    def running(self) -> Iterable[Output]:
-        """Those that have not ended, for figures."""
-        return [o for known in self._outputs.values() for o in known.values() if o.state not in ("ended", "failed")]
+    def _record(self, live: Live) -> None:
+        async def work() -> None:
+            statement = await asyncio.get_running_loop().run_in_executor(None, self._statement, live)
+            try:
+                self._keep(live, open_output(live, Spec("file"), self._config, statement))
+            except OutputError as problem:
+                log.error("session %s is not recorded: %s", live.id, problem)
+
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"outputs": [output.told() for output in self._of(request).values()]})
@@ -159,6 +170,24 @@ class Outputs:
         if output is None:
             raise Refusal(404, "no_output", "this session has no such output")
         return output
+
+
+class _Every(Watcher):
+    """Has every session recorded, once its avatar is there."""
+
+    def __init__(self, record: Callable[[Live], None]) -> None:
+        self._record = record
+        self._known: set[str] = set()
+
+    def loaded(self, live: Live) -> None:
+        """Called again when a session changes its avatar."""
+        if live.id not in self._known:
+            self._known.add(live.id)
+            self._record(live)
+
+    def closed(self, live: Live, why: str) -> None:
+        """It needs no more."""
+        self._known.discard(live.id)
 
 
 def read_spec(body: bytes) -> Spec:

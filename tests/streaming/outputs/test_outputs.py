@@ -160,6 +160,23 @@ def test_a_configuration_that_allows_nonsense_is_refused() -> None:
         OutputsConfig(bitrate=5)
 
 
+def test_every_session_is_recorded_where_that_is_configured(engine: DoubleEngine, tmp_path: Path) -> None:
+    async def work() -> None:
+        settings = Settings(outputs=OutputsConfig(folder=str(tmp_path), every=True))
+        async with serving(engine, settings) as address, ClientSession(address) as http:
+            _, session = await ask(http, "POST", "/v1/sessions", json=OPEN)
+            path, frames = f"/v1/sessions/{session['id']}/outputs", 0
+            while frames < 5:
+                _, listed = await ask(http, "GET", path)
+                frames = listed["outputs"][0]["frames"] if listed["outputs"] else 0
+        (film,) = tmp_path.glob("*.mp4")
+        assert film.stat().st_size > 1000
+
+    run(work())
+    with pytest.raises(ValueError, match="outputs.folder"):
+        OutputsConfig(every=True)
+
+
 def test_a_private_server_sends_anywhere_and_a_session_ends_with_its_outputs(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with Endpoint().serving() as there:
