@@ -145,7 +145,7 @@ class RateController:
         if rate >= self._rate or (rests and not at_once):
             return
         if self._growing:  # else it is still on its way down from there
-            self._full = self._rate
+            self._full = self._rate if self._rate > 1.2 * self._floor else None  # so near the floor a cut tells nothing
         self._cut_at, self._growing = now, False
         self._rate = max(rate, float(self._floor))
 

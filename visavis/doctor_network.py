@@ -115,6 +115,10 @@ def port(config: Config) -> Iterator[Finding]:
     server = config.server
     where = f"{server.host}:{server.port}"
     try:
+        check_bind(server)
+    except ServeError:  # told of before
+        return
+    try:
         check_port(server)
     except ServeError as problem:
         if "is busy" in str(problem) and _is_visavis(server):
