@@ -19,7 +19,7 @@ from streaming.config import ServerConfig
 from streaming.guard import Refusal, ServeError, read_secret, server_token, token_key
 
 GRANTS: Final = ("open", "watch", "speak", "output", "portrait")  # what a short-lived token may be good for
-SCOPES: Final = (*GRANTS, "mint", "server")  # "server": everything, everybody's sessions included
+SCOPES: Final = (*GRANTS, "mint", "metrics", "server")  # "server": everything, everybody's sessions included
 LONGEST_S: Final = 86400
 USUAL_S: Final = 3600
 AUDIENCE: Final = "visavis"

@@ -84,8 +84,8 @@ async def routes(engine: DoubleEngine) -> list[tuple[str, str]]:
     return found
 
 
-# What anybody may ask for. /metrics asks for a token itself (tests/streaming/test_metrics.py).
-PUBLIC = {"/", "/web", "/source", "/watch", "/selftest", "/v1/health", "/healthz", "/readyz", "/metrics"}
+# What anybody may ask for.
+PUBLIC = {"/", "/web", "/source", "/watch", "/selftest", "/v1/health", "/healthz", "/readyz"}
 
 
 def test_every_route_but_those_named_here_asks_for_a_token(engine: DoubleEngine) -> None:
