@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from engine.clock import FPS, VOICE_RATE
@@ -35,9 +35,6 @@ class Audience(Protocol):
 
     def finished(self, position: float) -> None:
         """It was heard to its end."""
-
-    def empty(self) -> None:
-        """A segment ended of which no sound had come."""
 
 
 class VisavisVideoGenerator(avatar.VideoGenerator):
@@ -72,21 +69,18 @@ class VisavisVideoGenerator(avatar.VideoGenerator):
             await self._player.push(bytes(frame.data), *form)
 
     async def _end(self) -> None:
-        if self._parts:
+        if self._parts:  # else it was cut
             self._whole = True
             self._player.end()
             self._over.clear()
             await self._over.wait()
-        elif self.audience is not None:
-            self.audience.empty()
 
-    def cut(self) -> tuple[float, bool] | None:
-        """Silence at once. Returns the seconds of the current segment that were heard, and whether its end had been
-        pushed; None when there was no segment."""
+    def cut(self) -> float | None:
+        """Silence at once. Returns the seconds of the current segment that were heard; None when there was none."""
         ended = self._player.interrupt()
         self._cuts += 1
         heard = self._played + sum(part.position for part in ended) - self._unheard
-        was = (max(heard, 0.0), self._whole) if self._parts else None
+        was = max(heard, 0.0) if self._parts else None
         self._reset()
         return was
 
@@ -132,14 +126,16 @@ class Playback(avatar.AudioReceiver):
 
     The runner would tell it from its own counting of audio frames, which is off by one segment when an interruption
     meets it inside a push: "started" twice then, and none for the next segment. What it says is not passed on.
+    ``captured``: how many segments the agent has begun, so that those are told too that never came through.
     """
 
-    def __init__(self, voice: avatar.AudioReceiver, generator: VisavisVideoGenerator) -> None:
+    def __init__(
+        self, voice: avatar.AudioReceiver, generator: VisavisVideoGenerator, captured: Callable[[], int] | None = None
+    ) -> None:
         super().__init__()
         self.runner: AvatarRunner | None = None
-        self._voice, self._generator = voice, generator
+        self._voice, self._generator, self._captured = voice, generator, captured
         self._told = 0
-        self._stale = False  # the end of a segment that was cut is still to come
         self._tasks: set[asyncio.Future[Any]] = set()
         generator.audience = self
         voice.on("clear_buffer", self._clear)
@@ -177,23 +173,13 @@ class Playback(avatar.AudioReceiver):
         self._told += 1
         self._do(self._voice.notify_playback_finished(position, interrupted))
 
-    def empty(self) -> None:
-        """The end of a segment that was told already, or of one that was cleared before its first sound came."""
-        if self._stale or isinstance(self._voice, QueueAudioOutput):
-            self._stale = False
-        else:
-            self.finished(0.0, True)
-
     def _clear(self) -> None:
         cut = self._generator.cut()
         if self.runner is not None:
             self._do(self.runner.av_sync.clear_queue())
-        positions = [] if cut is None else [cut[0]]
-        if isinstance(self._voice, QueueAudioOutput):  # it knows of segments too that it has dropped
-            dropped = self._voice.captured_playout_segments - self._told - len(positions)
-            positions += [0.0] * dropped
-        elif cut is not None:
-            self._stale = not cut[1]
+        positions = [] if cut is None else [cut]
+        if self._captured is not None:  # of segments that the receiver has dropped nothing was heard
+            positions += [0.0] * (self._captured() - self._told - len(positions))
         for position in positions:
             self.finished(position, True)
 
@@ -204,10 +190,16 @@ class Playback(avatar.AudioReceiver):
             task.add_done_callback(self._tasks.discard)
 
 
-def perform(room: rtc.Room, player: Player, voice: avatar.AudioReceiver) -> AvatarRunner:
-    """What shows ``player``, started, in ``room``, speaking what ``voice`` receives: to be started and closed."""
+def perform(
+    room: rtc.Room, player: Player, voice: avatar.AudioReceiver, captured: Callable[[], int] | None = None
+) -> AvatarRunner:
+    """What shows ``player``, started, in ``room``, speaking what ``voice`` receives: to be started and closed.
+    ``captured``: how many segments the agent has begun; a QueueAudioOutput tells that itself."""
     generator = VisavisVideoGenerator(player)
-    playback = Playback(voice, generator)
+    if isinstance(voice, QueueAudioOutput):
+        output = voice
+        captured = lambda: output.captured_playout_segments  # noqa: E731
+    playback = Playback(voice, generator, captured)
     width, height = player.size
     playback.runner = AvatarRunner(
         room,

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -123,6 +123,27 @@ def _refuse(status: int, why: str) -> web.Response:
     return web.json_response({"error": {"message": why}}, status=status)
 
 
+class Counting:
+    """A room that counts the streams its handlers get from ``agent``: each is a segment of speech, also one that is
+    dropped before the receiver gives anything of it."""
+
+    def __init__(self, room: rtc.Room, agent: str) -> None:
+        self._room, self._agent = room, agent
+        self.begun = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._room, name)
+
+    def register_byte_stream_handler(self, topic: str, handler: Callable[[rtc.ByteStreamReader, str], None]) -> None:
+        """As the room does."""
+
+        def count(reader: rtc.ByteStreamReader, sender: str) -> None:
+            self.begun += sender == self._agent
+            handler(reader, sender)
+
+        self._room.register_byte_stream_handler(topic, count)
+
+
 async def serve_room(room: rtc.Room, player: Player, agent: str) -> None:
     """``player``, started, speaks for participant ``agent`` until that, or the room, is gone."""
     gone = asyncio.Event()
@@ -141,8 +162,9 @@ async def serve_room(room: rtc.Room, player: Player, agent: str) -> None:
     room.on("participant_disconnected", left)
     room.on("participant_attributes_changed", changed)
     room.on("disconnected", lost)
-    voice = DataStreamAudioReceiver(room, sender_identity=agent, frame_size_ms=RECEIVE_MS)
-    runner = perform(room, player, voice)
+    counting = Counting(room, agent)
+    voice = DataStreamAudioReceiver(cast(rtc.Room, counting), sender_identity=agent, frame_size_ms=RECEIVE_MS)
+    runner = perform(room, player, voice, lambda: counting.begun)
     starting = asyncio.ensure_future(runner.start())  # returns when the agent is there
     waiting = asyncio.ensure_future(gone.wait())
     try:

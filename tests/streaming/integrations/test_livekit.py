@@ -86,6 +86,15 @@ async def speak(output: AudioOutput, seconds: float, hertz: float = 440.0) -> No
     output.flush()
 
 
+def remote_output(agent: FakeRoom) -> DataStreamAudioOutput:
+    return DataStreamAudioOutput(
+        agent,  # type: ignore[arg-type]
+        destination_identity="visavis-avatar",
+        wait_remote_track=rtc.TrackKind.KIND_VIDEO,
+        wait_playback_start=True,
+    )
+
+
 def test_the_generator_gives_pictures_alone_then_pictures_each_before_its_voice(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with playing(player_of(engine)) as player:
@@ -192,28 +201,51 @@ def test_after_each_of_ten_interruptions_the_agent_hears_of_it_and_speaks_again(
     run(work())
 
 
+async def at_random(output: AudioOutput, turns: int) -> None:
+    """What agents do, in no order: speak, queue more, interrupt at any moment, wait for the end or not."""
+    chance = random.Random(7)
+    for _ in range(turns):
+        for frame in frames(chance.choice([0.05, 0.05, 0.2, 0.4])):
+            await output.capture_frame(frame)
+            if chance.random() < 0.4:
+                await asyncio.sleep(chance.choice([0, 0, 0.01, 0.05]))
+        output.flush()
+        for _ in range(chance.choice([0, 0, 1, 3])):
+            await asyncio.sleep(chance.choice([0, 0.02]))
+        if chance.random() < 0.6:
+            output.clear_buffer()
+            await asyncio.wait_for(output.wait_for_playout(), 10)
+    await asyncio.wait_for(output.wait_for_playout(), 20)
+
+
 def test_whatever_an_agent_does_every_segment_it_captured_is_answered_once(engine: DoubleEngine) -> None:
     async def work() -> None:
-        chance = random.Random(7)
         room, output = FakeRoom(Hall()), QueueAudioOutput(wait_playback_start=True)
         async with playing(player_of(engine)) as player:
             runner, heard = perform(room, player, output), Heard(output)  # type: ignore[arg-type]
             await runner.start()
-            for _ in range(40):
-                for frame in frames(chance.choice([0.05, 0.05, 0.2])):
-                    await output.capture_frame(frame)
-                    if chance.random() < 0.3:
-                        await asyncio.sleep(chance.choice([0, 0, 0.01, 0.05]))
-                output.flush()
-                for _ in range(chance.choice([0, 0, 1, 3])):
-                    await asyncio.sleep(0)
-                if chance.random() < 0.6:
-                    output.clear_buffer()
-                    await asyncio.wait_for(output.wait_for_playout(), 10)
-            await asyncio.wait_for(output.wait_for_playout(), 10)
-            assert len(heard.finished) == output.captured_playout_segments == 40
+            await at_random(output, 30)
+            assert len(heard.finished) == output.captured_playout_segments == 30
             assert heard.started == sum(event.playback_position > 0 for event in heard.finished)
             await runner.aclose()
+
+    run(work())
+
+
+def test_the_same_for_an_agent_elsewhere(engine: DoubleEngine, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        hall = Hall()
+        agent, worker = FakeRoom(hall, "agent"), FakeRoom(hall, "visavis-avatar")
+        output = remote_output(agent)
+        heard = Heard(output)
+        async with playing(player_of(engine)) as player:
+            serving = asyncio.ensure_future(serve_room(worker, player, "agent"))  # type: ignore[arg-type]
+            await at_random(output, 30)
+            assert len(heard.finished) == output.captured_playout_segments == 30
+            assert heard.started == sum(event.playback_position > 0 for event in heard.finished)
+            assert "arbitrarily" not in caplog.text, "the agent had to give up waiting"
+            await agent.disconnect()
+            await asyncio.wait_for(serving, 10)
 
     run(work())
 
@@ -222,12 +254,7 @@ def test_an_agent_elsewhere_streams_its_voice_and_is_called_back(engine: DoubleE
     async def work() -> None:
         hall = Hall()
         agent, worker = FakeRoom(hall, "agent"), FakeRoom(hall, "visavis-avatar")
-        output = DataStreamAudioOutput(
-            agent,  # type: ignore[arg-type]
-            destination_identity="visavis-avatar",
-            wait_remote_track=rtc.TrackKind.KIND_VIDEO,
-            wait_playback_start=True,
-        )
+        output = remote_output(agent)
         heard = Heard(output)
         async with playing(player_of(engine)) as player:
             serving = asyncio.ensure_future(serve_room(worker, player, "agent"))  # type: ignore[arg-type]

@@ -153,8 +153,8 @@ def seconds(sink: Sink) -> float:
 
 
 def about(duration: float) -> Any:
-    """The frames that hold so much speech begin and end up to a frame off."""
-    return pytest.approx(duration + 0.02, abs=0.025)
+    """The frames that hold so much speech may begin a frame sooner and end one later."""
+    return pytest.approx(duration + 0.04, abs=0.045)
 
 
 async def say(worker: PipelineWorker, *frames: Frame) -> None:
@@ -263,7 +263,7 @@ def test_an_end_frame_lets_it_finish_and_a_cancel_stops_it(engine: DoubleEngine)
             await until(lambda: sink.of(TTSAudioRawFrame))
             begun = loop.time()
             await worker.cancel()
-        assert loop.time() - begun < 8 and service.player.live.closing
+        assert loop.time() - begun < 20 and service.player.live.closing
 
     run(work())
 
