@@ -36,10 +36,11 @@ from bench import report
 ROOT: Final = Path(__file__).parents[1]
 # Module, and the share of all inputs. What is slow gets less.
 TARGETS: Final = {
-    "message": ("fuzz_targets", 0.3), "token": ("fuzz_targets", 0.08), "config": ("fuzz_targets", 0.06),
+    "message": ("fuzz_targets", 0.25), "token": ("fuzz_targets", 0.08), "config": ("fuzz_targets", 0.06),
     "tape": ("fuzz_targets", 0.06), "pack": ("fuzz_targets", 0.001), "sound": ("fuzz_targets", 0.03),
     "photo": ("fuzz_targets", 0.04), "speech": ("fuzz_targets", 0.06), "sdp": ("fuzz_server", 0.025),
-    "offer": ("fuzz_server", 0.012), "http": ("fuzz_server", 0.08), "agent": ("fuzz_server", 0.06),
+    "offer": ("fuzz_server", 0.012), "http": ("fuzz_server", 0.08), "route": ("fuzz_server", 0.05),
+    "agent": ("fuzz_server", 0.06),
     "channel": ("fuzz_media", 0.08), "media": ("fuzz_media", 0.06), "datagram": ("fuzz_media", 0.052),
 }  # fmt: skip
 GUIDED: Final = {"message": 0.03, "token": 0.01, "config": 0.005, "tape": 0.005, "speech": 0.005}

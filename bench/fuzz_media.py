@@ -56,7 +56,7 @@ async def channel() -> AsyncIterator[Target]:
         async def answer(data: bytes) -> bool:
             await there.peer()
             assert there.viewer is not None
-            peer = hub.peers[there.viewer.id]
+            peer: Any = hub.peers[there.viewer.id]
             peer._control._allowance = Allowance(1e9, 0.0)  # what is too fast is dropped: here every one is to be read
             told: list[str] = []
             send, peer._control.send = peer._control.send, lambda label, text: told.append(text)

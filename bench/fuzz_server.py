@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from aiohttp import ClientSession, WSMsgType
 from aiortc import RTCPeerConnection
@@ -28,6 +29,7 @@ from tests.streaming.double import DoubleEngine
 from tests.streaming.harness import Settings
 
 SETTLE_S: Final = 20.0
+PATIENCE_S: Final = 0.1  # a request that is answered at all is answered sooner, as a rule
 ENROLLER: Final = (sys.executable, "-m", "tests.streaming.enroller")
 
 
@@ -201,23 +203,72 @@ async def http() -> AsyncIterator[Target]:
         keeper = asyncio.ensure_future(_hold(address, session))
 
         async def answer(data: bytes) -> bool:
-            reader, writer = await asyncio.open_connection(host, int(port))
-            said = b""
-            with contextlib.suppress(ConnectionError):
-                writer.write(data)
-                if writer.can_write_eof():
-                    writer.write_eof()
-                said = await reader.read(1 << 16)
-            writer.close()
+            said = await _exchange(host, int(port), data)
             trouble.check()
-            words = said.split(b" ", 2)
-            status = int(words[1]) if len(words) > 2 and words[0].startswith(b"HTTP/1") else 0
-            if status >= 500 and status != 503:
-                raise Broken(f"answered {said[:600]!r}")
-            return 0 < status < 400
+            return _status(said) in range(1, 400)
 
         yield Target(requests(session), answer, HTTP_WORDS, emptied(hub, trouble))
         keeper.cancel()
+
+
+@contextlib.asynccontextmanager
+async def route() -> AsyncIterator[Target]:
+    """Well-formed requests: method and path on the first line of an input, type on the second, then the body."""
+    async with served(max_body_kb=16) as (address, hub, trouble), ClientSession() as client:
+        async with client.post(f"{address}v1/sessions", json={"type": "agent"}) as response:
+            session = (await response.json())["id"]
+        host, port = address.removeprefix("http://").rstrip("/").split(":")
+        keeper = asyncio.ensure_future(_hold(address, session))
+        seeds = []
+        for request in requests(session):
+            head, _, body = request.partition(b"\r\n\r\n")
+            kind = next(
+                (line[14:] for line in head.split(b"\r\n") if line.startswith(b"Content-Type: ")), b"text/plain"
+            )
+            seeds.append(head.split(b" HTTP")[0] + b"\n" + kind + b"\n" + body)
+
+        async def answer(data: bytes) -> bool:
+            first, kind, body = (*data.split(b"\n", 2), b"", b"")[:3]
+            method, _, path = first.partition(b" ")
+            method = bytes(letter for letter in method if 65 <= letter <= 90)[:10] or b"GET"
+            lines = (
+                method + b" /" + quote(path.lstrip(b"/")[:2000], safe="/%?=&.").encode() + b" HTTP/1.1",
+                b"Host: localhost", b"Connection: close", b"Content-Length: %d" % len(body),
+                b"Content-Type: " + bytes(letter for letter in kind if 32 <= letter < 127)[:200],
+            )  # fmt: skip
+            said = await _exchange(host, int(port), b"\r\n".join(lines) + b"\r\n\r\n" + body)
+            trouble.check()
+            status = _status(said)
+            if not status and b"upgrade" not in data.lower():
+                raise Broken(f"no answer to {lines}")
+            return status < 400
+
+        yield Target(seeds, answer, (b'"type"', b'"agent"', b"%2f", b"?", b"--x"), emptied(hub, trouble))
+        keeper.cancel()
+
+
+async def _exchange(host: str, port: int, data: bytes) -> bytes:
+    """What a server answers to ``data`` on a connection of its own; nothing when it only ends that."""
+    reader, writer = await asyncio.open_connection(host, port)
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        writer.write(data)
+        with contextlib.suppress(TimeoutError):
+            said = await asyncio.wait_for(reader.read(1 << 16), PATIENCE_S)
+        if not said:  # it waits for more: an end is what it gets
+            writer.write_eof()
+            said = await reader.read(1 << 16)
+    writer.close()
+    return said
+
+
+def _status(said: bytes) -> int:
+    """Of an answer; 0 when there is none. Raises Broken for one that says the server failed."""
+    words = said.split(b" ", 2)
+    status = int(words[1]) if len(words) > 2 and words[0].startswith(b"HTTP/1") else 0
+    if status >= 500 and status != 503:
+        raise Broken(f"answered {said[:600]!r}")
+    return status
 
 
 async def _hold(address: str, session: str) -> None:

@@ -29,7 +29,7 @@ SUITES: Final = {
     "render": "pictures of held-out people against photographs of them: parts, views, flicker, identity, ablations",
     "soak": "hours of talk, a thousand viewers, bad lines, junk: what grows, drifts or breaks",
     "faults": "lossy lines, slow viewers, killed servers, full disks, clock steps: what each does to a session",
-    "fuzz": "inputs that nobody would send, to 15 ways in: how many, and how many were not answered",
+    "fuzz": "inputs that nobody would send, to 16 ways in: how many, and how many were not answered",
     "precision": "the renderer's network in float32, bfloat16 and eight bits, on both runtimes: time and error",
     "watermark": "how often the mark is read after coding, and where there is none; what it costs",
     "portrait": "one photograph to an avatar: identity, error from other sides, closures, watermark, time",

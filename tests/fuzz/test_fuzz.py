@@ -12,7 +12,7 @@ from bench.fuzz_mutate import Mutator
 
 COUNTS = {
     "message": 1500, "token": 500, "config": 300, "tape": 300, "pack": 6, "sound": 60, "photo": 60, "speech": 150,
-    "sdp": 60, "offer": 30, "http": 150, "agent": 150, "channel": 200, "media": 200, "datagram": 200,
+    "sdp": 60, "offer": 30, "http": 150, "route": 150, "agent": 150, "channel": 200, "media": 200, "datagram": 200,
 }  # fmt: skip
 
 

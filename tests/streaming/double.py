@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.avatar import AvatarError, Meta
 from engine.clock import VOICE_FRAME, VOICE_RATE, frame_pts
+from engine.engine import HIDDEN_ID
 from engine.motion.frame import Motion
 from engine.render.composite import Backdrop
 from engine.ring import FrameRing, SampleRing
@@ -138,7 +139,8 @@ class DoubleEngine:
         known = {meta.id: meta for meta in self.avatars()}
         if avatar in known:
             return known[avatar]
-        if self.hidden is None or "/" in avatar or not (self.hidden / avatar / "avatar.toml").is_file():
+        named = self.hidden is not None and HIDDEN_ID.fullmatch(avatar)
+        if self.hidden is None or not named or not (self.hidden / avatar / "avatar.toml").is_file():
             raise AvatarError(f'no avatar "{avatar}"; there are: {", ".join(known)}')
         path = self.hidden / avatar
         name = (path / "avatar.toml").read_text(encoding="utf-8")
