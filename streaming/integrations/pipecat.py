@@ -24,6 +24,7 @@ from streaming.live import EngineFailure
 
 try:
     from pipecat.frames.frames import (
+        AggregatedTextFrame,
         BotStoppedSpeakingFrame,
         CancelFrame,
         EndFrame,
@@ -74,6 +75,7 @@ class VisavisVideoService(AIService):
         self.player = Player(engine, avatar=avatar, framing=framing, seed=seed)
         self._sync, self._rgb = sync_with_audio, Rgb()
         self._format: tuple[int, int] | None = None  # rate and channels of the open segment
+        self._text = ""  # of what comes next
         self._segment: str | None = None  # the last one that was begun and is not over
         self._frames: dict[str, TTSAudioRawFrame] = {}  # the first of each segment that is not over
         self._held: deque[tuple[str, Frame]] = deque()  # what goes out when a segment is over
@@ -148,6 +150,9 @@ class VisavisVideoService(AIService):
     def _note(self, frame: Frame) -> None:
         if isinstance(frame, OutputTransportReadyFrame):
             self._ready.set()
+        elif isinstance(frame, AggregatedTextFrame) and frame.will_be_spoken:
+            self._text = frame.text
+            self._close_segment()  # the sound that comes next is the text's
         elif (state := STATES.get(type(frame))) is not None:
             self.player.show(state)
 
@@ -165,7 +170,8 @@ class VisavisVideoService(AIService):
             if form != self._format:
                 if self._segment is None:
                     await self.start_ttfb_metrics()
-                self._segment, self._format = self.player.begin(*form), form
+                self._segment, self._format = self.player.begin(*form, self._text), form
+                self._text = ""
                 self._frames[self._segment] = frame
             await self.player.push(frame.audio, *form)
         except Closed:

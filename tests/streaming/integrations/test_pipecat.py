@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("pipecat")
 
 from pipecat.frames.frames import (
+    AggregatedTextFrame,
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     EndFrame,
@@ -37,6 +38,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
+from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
 from engine.clock import VOICE_FRAME
@@ -294,6 +296,32 @@ def test_speech_that_may_not_be_interrupted_is_said_on(engine: DoubleEngine) -> 
             await worker.queue_frame(InterruptionFrame())
             await until(lambda: sink.of(TTSStoppedFrame))
         assert seconds(sink) == about(0.4)
+
+    run(work())
+
+
+def test_the_avatar_knows_the_text_of_what_it_says(tmp_path: Path) -> None:
+    meant: list[str] = []
+
+    class Reader(DoubleEngine):
+        def meaning(self, text: str) -> tuple[float, ...]:
+            meant.append(text)
+            return super().meaning(text)
+
+    async def work() -> None:
+        sink = Sink()
+        service = service_of(Reader(tmp_path, side=64, cost_s=0.0))
+        async with running(service, sink, Speaker(video_out_width=64, video_out_height=64)) as worker:
+            for words in ("Look up there.", "It is huge."):
+                text = AggregatedTextFrame(words, TextType.SENTENCE)
+                text.will_be_spoken, text.pts = (
+                    True,
+                    1,
+                )  # as a TTS sends it: ahead of its sound, and not behind the sound before
+                await say(worker, text, *speech(0.15)[1:-1])
+            await say(worker, TTSStoppedFrame("turn"))
+            await until(lambda: len(meant) == 2)
+        assert meant == ["Look up there.", "It is huge."] and seconds(sink) > 0.3
 
     run(work())
 
