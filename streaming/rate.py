@@ -26,6 +26,8 @@ PAUSE_S: Final = 0.4  # at most so long
 COLLAPSES_APART_S: Final = 1.5  # and not again before, as what was lost earlier is still reported
 REST_S: Final = 0.5  # between two cuts, beside the round trip: a cut shows in reports only after that
 ENOUGH: Final = 20  # packets that a share of lost ones is told of, at least
+PLENTY: Final = 100  # and at least so many, unless they take a second, or
+CLEARLY: Final = 0.4  # so many of them were lost that it is no chance
 
 
 class LossMeter:
@@ -34,17 +36,20 @@ class LossMeter:
     def __init__(self) -> None:
         self._highest: int | None = None
         self._lost = 0
+        self._at = 0.0
 
-    def add(self, highest: int, lost: int) -> float | None:
-        """[0, 1] since the last answer; None while fewer than ``ENOUGH`` packets were expected since."""
+    def add(self, now: float, highest: int, lost: int) -> float | None:
+        """[0, 1] since the last answer; None while too few packets were expected since to tell chance from trouble."""
         if self._highest is None or highest < self._highest:
-            self._highest, self._lost = highest, lost
+            self._highest, self._lost, self._at = highest, lost, now
             return None
         expected = highest - self._highest
         if expected < ENOUGH:
             return None
         share = min(max(lost - self._lost, 0) / expected, 1.0)
-        self._highest, self._lost = highest, lost
+        if expected < PLENTY and now - self._at < 1.0 and share < CLEARLY:
+            return None
+        self._highest, self._lost, self._at = highest, lost, now
         return share
 
 

@@ -245,12 +245,10 @@ class MediaSender(RTCRtpSender):
         asked = self._asked.get(report.lsr)
         if asked is not None:
             self._control.note_round_trip(now, max(now - asked - report.dlsr / 65536, 0.0))
-        share = self._losses.add(report.highest_sequence, report.packets_lost)
+        share = self._losses.add(now, report.highest_sequence, report.packets_lost)
         if share is not None:
             self.transport.line.note_loss(now, share)
             self._control.note_loss(now, share)
-        if self._control.queueing:
-            self.transport.line.full_at = now
 
     async def _send_rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         track = self.track

@@ -79,7 +79,6 @@ def test_a_line_is_lossy_until_nothing_was_lost_for_long() -> None:
     assert line.lossy(1.0 + LOSSY_FOR_S / 2)
     assert not line.lossy(2.0 + LOSSY_FOR_S)
     line.note_loss(100.0, 0.2)
-    line.full_at = 100.0
     assert not line.lossy(101.0)  # on a full line twice is too much
     assert line.lossy(110.0)
 

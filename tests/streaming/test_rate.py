@@ -54,7 +54,7 @@ class Link:
             if k % 25 == 24:
                 round_trip = 0.04 + self.queue / self.capacity + rng.uniform(0, self.jitter_s)
                 controller.note_round_trip(now, round_trip)
-                share = meter.add(int(sent), int(lost))
+                share = meter.add(now, int(sent), int(lost))
                 if share is not None:
                     controller.note_loss(now, share)
             if self.estimates and k % 10 == 9:
@@ -163,11 +163,27 @@ def test_a_rate_without_room_stays() -> None:
 
 def test_losses_are_counted_over_reports_that_got_lost_and_over_enough_packets() -> None:
     meter = LossMeter()
-    assert meter.add(1000, 10) is None
-    assert meter.add(1010, 15) is None  # ten packets say little
-    assert meter.add(1100, 20) == pytest.approx(0.1)
-    assert meter.add(1200, 15) == 0.0  # packets that were sent again came after all
-    assert meter.add(50, 0) is None  # a stream that begins anew
+    assert meter.add(0.0, 1000, 10) is None
+    assert meter.add(0.1, 1010, 15) is None  # ten packets say little
+    assert meter.add(0.3, 1030, 13) is None  # one in ten of thirty may be chance
+    assert meter.add(0.5, 1100, 20) == pytest.approx(0.1)
+    assert meter.add(1.5, 1130, 23) == pytest.approx(0.1)  # few a second: then these few
+    assert meter.add(1.6, 1160, 40) == pytest.approx(17 / 30)  # no chance
+    assert meter.add(2.6, 1260, 35) == 0.0  # packets that were sent again came after all
+    assert meter.add(2.7, 50, 0) is None  # a stream that begins anew
+
+
+def test_chance_is_no_sign_of_a_full_line() -> None:
+    rng, rate, meter = np.random.default_rng(5), controller(), LossMeter()
+    highest = lost = 0
+    for k in range(600):  # a minute of reports ten times a second, as browsers send them
+        highest += 12
+        lost += int(rng.binomial(12, 0.05))
+        rate.note_sent(0.1 * k, rate.rate)
+        share = meter.add(0.1 * k, highest, lost)
+        if share is not None:
+            rate.note_loss(0.1 * k, share)
+    assert rate.rate > 0.8 * START
 
 
 def test_bits_go_first_then_size_then_every_second_picture_and_come_back_slowly() -> None:
