@@ -75,12 +75,13 @@ class Whep:
         peer = self._viewer(request)
         if request.content_type != FRAGMENT:
             raise Refusal(415, "bad_candidates", f"the body must be ICE candidates, as {FRAGMENT}")
-        wanted = request.headers.get("If-Match")
-        if wanted is None:
-            raise Refusal(428, "no_tag", "say with If-Match which ICE session this is for: the ETag of the answer")
+        tag = self._tags.get(peer.id)
+        wanted = request.headers.get(
+            "If-Match", tag
+        )  # common clients leave it out; there is only one
         if wanted == "*":
             raise Refusal(422, "no_restart", "this server does not restart ICE: open a new session instead")
-        if wanted != self._tags.get(peer.id):
+        if wanted != tag:
             raise Refusal(412, "other_tag", "this is for another ICE session than the one that is there")
         body = (await request.read()).decode("utf-8", "replace")
         await _add_candidates(peer, body)
