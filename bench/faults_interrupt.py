@@ -136,7 +136,7 @@ def mouth(crops: NDArray[np.uint8], shown: Any, hushed: Any) -> NDArray[np.float
 
 
 def lips_of(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(n, h, w) the lips of each crop, where the nose says they are: it is searched for within 10 pixels of where it was."""
+    """(n, h, w) the lips of each crop, where the nose says they are, within 10 pixels of where it was."""
     pictures = crops.astype(np.float32)
     middle = pictures[len(pictures) // 2]
     nose, at = middle[NOSE].copy(), (NOSE[0].start, NOSE[1].start)

@@ -114,7 +114,7 @@ class Peer:
                     self.live.hear(position, samples)
 
     async def _watch(self) -> None:
-        """A page that fell silent or never connected is let go; what the server slept through is not held against it."""
+        """A page that fell silent or never connected is let go; a stall of the server is not held against it."""
         looked, heard, silent = time.monotonic(), self._control.heard, 0.0
         while True:
             await asyncio.sleep(WATCH_S)

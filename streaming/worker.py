@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import threading
@@ -25,6 +26,7 @@ from engine.watermark import Mark
 from kernels.yuv import to_i420
 from streaming.alpha import over, stack
 from streaming.marker import OnsetFinder, paint
+from streaming.memory import give_back
 from streaming.tracks import OutFrame
 
 log = logging.getLogger(__name__)
@@ -185,6 +187,7 @@ class SessionWorker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        session: Session | None = None
         try:
             session = self._engine.open(self._avatar, seed=self._seed, framing=self._framing)
             self.lookahead = session.parts.lookahead * VOICE_FRAME
@@ -196,6 +199,9 @@ class SessionWorker:
         except Exception as problem:  # the edge of the thread: whatever it was, the peer must hear of it
             log.exception("session of %s died", self._avatar)
             self._listener.died(problem)
+        finally:
+            session = None  # with all its pictures and weights, before what it took is given back
+            _give_back()
 
     def _wait(self) -> bool:
         with self._wake:
@@ -338,3 +344,10 @@ class SessionWorker:
 
     def _tell_opened(self, session: Session) -> None:
         self._listener.opened(self._avatar, self._framing, session.controls.viewpoint)
+        _give_back()
+
+
+def _give_back() -> None:
+    """Behind the avatars that are still to be loaded, and not on a thread that paints."""
+    with contextlib.suppress(RuntimeError):  # the process is ending
+        OPENERS.submit(give_back)
