@@ -76,9 +76,7 @@ class Whep:
         if request.content_type != FRAGMENT:
             raise Refusal(415, "bad_candidates", f"the body must be ICE candidates, as {FRAGMENT}")
         tag = self._tags.get(peer.id)
-        wanted = request.headers.get(
-            "If-Match", tag
-        )  # common clients leave it out; there is only one
+        wanted = request.headers.get("If-Match", tag)  # common clients leave it out; there is only one
         if wanted == "*":
             raise Refusal(422, "no_restart", "this server does not restart ICE: open a new session instead")
         if wanted != tag:
