@@ -101,7 +101,7 @@ function listenTo(connection) {
     else if (now === "ended") stop(`The server ended the session: ${reason}`);
     else if (now === "failed" || now === "closed") {
       stop("Connection lost");
-      complain("The media connection failed. If page and server are on different networks, the server needs a TURN server (turn_url in config.toml).");
+      complain("The media connection failed. “Test the connection”, below, says what is in the way; between different networks it is often a missing TURN server.");
     }
   }));
 }
