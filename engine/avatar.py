@@ -273,7 +273,7 @@ def _read_meta(folder: Path, problems: list[str], table: dict[str, Any] | None =
         return None
     try:
         content = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         problems.append(f"avatar.toml: not readable as TOML: {error}")
         return None
     found = check_table(content)

@@ -77,6 +77,8 @@ def load(path: Path | None) -> Config:
         raise ConfigError(f"{path}: no such file; leave out --config to use the defaults") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply to be read") from None
     return _build(Config, table, str(path), "")
 
 

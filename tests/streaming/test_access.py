@@ -362,7 +362,7 @@ def test_a_body_that_unpacks_to_more_than_it_may_is_refused(engine: DoubleEngine
     async def work() -> None:
         async with client(engine) as asks:
             headers = {"Content-Encoding": "gzip", "Authorization": f"Bearer {SECRET}"}
-            bomb = gzip.compress(b" " * 100_000_000)
+            bomb = gzip.compress(b" " * 10_000_000)
             async with asks.http.post(f"{asks.address}v1/sessions", data=bomb, headers=headers) as response:
                 assert response.status in (400, 413)
 

@@ -37,6 +37,7 @@ def test_a_value_in_the_file_replaces_the_default(tmp_path: Path) -> None:
         ("[watermark]\nenabled = 1", r'"watermark\.enabled" must be bool'),
         ("render = 3", r'"render" is a section'),
         ("[render\n", r"config\.toml"),
+        ("x = " + "[" * 2000, r"nested too deeply"),
     ],
 )
 def test_a_bad_key_or_value_is_named(tmp_path: Path, text: str, message: str) -> None:
