@@ -35,7 +35,7 @@ NOSE: Final = (
     slice(10, 26),
     slice(20, 46),
 )  # in the crop, of the frame in the middle: nostrils, which hardly move else
-LIPS: Final = (slice(28, 52), slice(18, 48))
+LIPS: Final = (slice(24, 48), slice(16, 56))
 INTERRUPT: Final = """(every) => {
   connection.tell('strength', { head: 0, gesture: 0 });
   connection.tell('gaze', { at: 'viewer' });
@@ -132,7 +132,7 @@ def mouth(crops: NDArray[np.uint8], shown: Any, hushed: Any) -> NDArray[np.float
         raise ValueError(f"the mouth was held shut for so long in {rest.sum()} frames only: nothing to compare with")
     lips = lips_of(crops)
     apart = np.abs(lips - np.median(lips[rest], axis=0)).mean(axis=(1, 2))
-    return np.asarray(apart / np.percentile(apart[rest], 90), np.float64)
+    return np.asarray(apart / max(float(np.percentile(apart[rest], 90)), 1.0), np.float64)
 
 
 def lips_of(crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -21,7 +21,8 @@ FRAME: Final = RATE // 50
 LOCAL: Final = RATE // 125  # 8 ms either way, for each frame
 NEAR: Final = RATE // 4  # how far an alignment is from the one before, unless that fits much worse
 EMPHASIS: Final = 0.95
-SHAPE: Final = 0.6  # correlation of an intact frame: twice through Opus .92, for one in twenty .75
+HOP: Final = FRAME // 2
+SHAPE: Final = 0.7  # correlation of an intact frame, of which half may be missing; twice through Opus: .92, of 5 % .75
 ACTIVE_DB: Final = -30.0  # of the loudest: softer frames are not counted
 SURE: Final = 0.4  # correlation of a window below which its alignment is not believed
 
@@ -43,7 +44,7 @@ def compare(sent: Voice, received: Voice) -> Heard:
     lags = _lags(said, heard)
     active = intact = 0
     floor = 10 ** (ACTIVE_DB / 20) * float(np.sqrt(np.mean(said**2, dtype=np.float64)) + 1e-9) * 3
-    for start in range(LOCAL, len(heard) - FRAME - LOCAL, FRAME):
+    for start in range(LOCAL, len(heard) - FRAME - LOCAL, HOP):
         lag = lags[min(start // STEP, len(lags) - 1)]
         at = (start + lag + np.arange(-LOCAL, FRAME + LOCAL)) % len(said)
         near = said[at]
