@@ -56,6 +56,7 @@ LISTEN: Final = """async () => {
   }
   return peak;
 }"""
+LONGEST_MS: Final = 850.0  # clicks are 900 apart or more
 LEAST: Final = 0.6  # share of the clicks that must be seen and heard, or nothing is said
 
 
@@ -88,12 +89,13 @@ def evaluate(pictures: list[dict[str, float]], said: Recording, heard: Recording
     """Where clicks were at the microphone, in the pictures and at the callers' microphone."""
     spoken, listened = said.clicks(), heard.clicks()
     shown = [1e3 * line["time"] + line["onset"] - 1 for line in pictures if line["onset"]]
-    voices = match(listened, spoken, 20, 800)
-    faces = match(shown, spoken, 20, 800)
+    voices = match(listened, spoken, 20, LONGEST_MS)
+    faces = match(shown, spoken, 20, LONGEST_MS)
     both = match(listened, shown, -200, 200)
     if min(len(voices), len(faces), len(both)) < LEAST * len(spoken) or not spoken:
         raise ValueError(
-            f"of {len(spoken)} clicks {len(shown)} were seen and {len(listened)} heard: nothing can be said"
+            f"of {len(spoken)} clicks {len(shown)} were seen and {len(listened)} heard, {len(faces)} and {len(voices)} "
+            f"within {LONGEST_MS} ms, {len(both)} of them together: nothing can be said"
         )
     sent = np.array([line["time"] for line in pictures])
     inside = (sent > spoken[0] / 1e3) & (sent < spoken[-1] / 1e3)
