@@ -108,7 +108,9 @@ def _open(path: Path) -> av.container.InputContainer:
         raise SoundError(f"{path}: there is no sound track in it; give a file with a voice")
     if container.streams.audio[0].codec_context is None:
         container.close()
-        raise SoundError(f"{path}: its sound is coded in a way that is not known here; save it as wav, mp3, flac or ogg")
+        raise SoundError(
+            f"{path}: its sound is coded in a way that is not known here; save it as wav, mp3, flac or ogg"
+        )
     return container
 
 
