@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from bench import faults_line
+from bench.faults_line import browsing
 from bench.line import Condition, Line, Relay
 from bench.report import Measured, Metrics, value
 from bench.soak_viewer import read_wav
@@ -235,12 +236,38 @@ async def clock(address: str, server: subprocess.Popen[bytes], voice: NDArray[np
 
 
 async def killed(address: str, server: subprocess.Popen[bytes], voice: NDArray[np.int16]) -> dict[str, Any]:
-    """The server is killed, without a word to anybody."""
-    async with watched(address, voice) as (viewer, record):
-        await asyncio.sleep(CALM_S)
-        begin = time.monotonic()
-        server.kill()
-        while viewer.pc.connectionState == "connected" and time.monotonic() - begin < 30:
-            await asyncio.sleep(0.02)
-        noticed = time.monotonic() - begin
-        return {"before.fps": (fps(record, begin - 3, begin), "frames/s"), "noticed_s": (noticed, "s")}
+    """The server is killed, without a word to anybody: how soon a viewer without a browser knows, and how soon the page
+    says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = multiprocessing.get_context("spawn").Process(target=_page, args=(address, f"{folder}/said"), daemon=True)
+        page.start()
+        async with watched(address, voice) as (viewer, record):
+            while page.is_alive() and not Path(f"{folder}/said.live").exists():
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(CALM_S)
+            begin = time.monotonic()
+            server.kill()
+            while viewer.pc.connectionState == "connected" and time.monotonic() - begin < 30:
+                await asyncio.sleep(0.02)
+            noticed = time.monotonic() - begin
+        await asyncio.get_running_loop().run_in_executor(None, page.join, 60)
+        said = Path(f"{folder}/said")
+        shown = float(said.read_text()) - begin if said.exists() else None
+        return {
+            "before.fps": (fps(record, begin - 3, begin), "frames/s"),
+            "noticed_s": (noticed, "s"),
+            "page_says_so_s": (shown, "s"),
+        }
+
+
+def _page(address: str, path: str) -> None:
+    """The real page: ``path``.live is there once it shows pictures, ``path`` holds when it said that they are lost."""
+    with tempfile.TemporaryDirectory() as folder, browsing(write_voice(Path(folder) / "voice.wav", 20)) as browser:
+        page = browser.new_page(viewport={"width": 900, "height": 700}, bypass_csp=True)
+        page.goto(address)
+        page.wait_for_selector("#avatars button")
+        page.click("#begin")
+        page.wait_for_function("document.querySelector('#stage').classList.contains('live')", timeout=40_000)
+        Path(f"{path}.live").touch()
+        page.wait_for_function("document.querySelector('#status').dataset.state === 'lost'", timeout=60_000)
+        Path(path).write_text(str(time.monotonic()))
