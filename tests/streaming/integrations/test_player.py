@@ -45,7 +45,7 @@ def luma_of_mouth(moment: Moment) -> int:
     return int((moment.i420[: 64 * 64] == 60).sum())
 
 
-@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100, 48_000])
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
 def test_what_was_pushed_comes_out_at_its_pitch_with_pictures_that_speak_it(engine: DoubleEngine, rate: int) -> None:
     async def work() -> None:
         async with playing(player_of(engine)) as player:
@@ -86,7 +86,7 @@ def test_segments_follow_each_other_and_each_ends_once_in_order(engine: DoubleEn
 def test_an_interruption_silences_what_waits_and_says_how_much_was_heard(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with playing(player_of(engine)) as player:
-            for _ in range(3):
+            for _ in range(2):
                 first, second = player.begin(24_000), player.begin(24_000)
                 await player.push(tone(2.0), 24_000)
                 player.end()
