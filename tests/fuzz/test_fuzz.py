@@ -52,6 +52,13 @@ def test_what_breaks_is_counted_and_kept(tmp_path: Path, name: str, inputs: int,
     assert len(list(tmp_path.glob("crash-*"))) == crashes
 
 
+def test_a_run_says_how_many_inputs_and_how_many_crashes_in_all_and_by_target() -> None:
+    metrics = fuzz.run(inputs=40, seed=1, quick=True, targets=("message", "token")).metrics
+    told = {name: metric["value"] for name, metric in metrics.items()}
+    assert told["fuzz_inputs"] == told["message_inputs"] + told["token_inputs"] >= 40
+    assert told["fuzz_crashes"] == told["message_crashes"] == told["token_crashes"] == 0
+
+
 def test_the_same_seed_gives_the_same_inputs() -> None:
     one, two, other = (Mutator([b"abc", b'{"v": 1}'], [b"word"], seed) for seed in (3, 3, 4))
     rows = [[mutator.next() for _ in range(200)] for mutator in (one, two, other)]
