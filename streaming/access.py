@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from streaming.config import LimitsConfig, ServerConfig
-from streaming.guard import LOCAL_NAMES, Refusal, client_address, host_fits, is_private, origin_fits
+from streaming.guard import LOCAL_NAMES, Refusal, client_address, forwarded_for, host_fits, is_private, origin_fits
 from streaming.hub import Hub
 from streaming.limits import Limits
 from streaming.logs import HIDDEN, secrets_of
@@ -126,7 +126,7 @@ class Access:
 
     def _who(self, request: web.Request) -> Asker:
         """Whose request it is, and that it may be made. Raises Refusal."""
-        address = client_address(self._server, request.remote, request.headers.get("X-Forwarded-For"))
+        address = client_address(self._server, request.remote, forwarded_for(request.headers))
         unsaid = self._server.max_body_kb * 1024 if request.can_read_body else 0  # as long as a body may be
         length = unsaid if request.content_length is None else request.content_length
         self.limits.request(address, length, time.monotonic())
@@ -184,7 +184,7 @@ class Access:
 
     async def _preflight(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """What a browser asks before a page of another origin may ask; a route that has OPTIONS of its own says it."""
-        address = client_address(self._server, request.remote, request.headers.get("X-Forwarded-For"))
+        address = client_address(self._server, request.remote, forwarded_for(request.headers))
         self.limits.request(address, 0, time.monotonic())
         if request.match_info.http_exception is None:
             turn = asking.set(Asker(address, scopes=frozenset()))

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from multidict import CIMultiDictProxy
+
 from streaming.config import ServerConfig
 
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
@@ -167,6 +169,11 @@ def client_address(config: ServerConfig, remote: str | None, forwarded: str | No
     while said and _trusted(config, address):
         address = _bare(said.pop())
     return address
+
+
+def forwarded_for(headers: CIMultiDictProxy[str]) -> str:
+    """What proxies say of whom they ask for: some add to the client's line, others write one of their own below it."""
+    return ",".join(headers.getall("X-Forwarded-For", []))
 
 
 def _trusted(config: ServerConfig, address: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from streaming.config import ObserveConfig
-from streaming.guard import Refusal, client_address
+from streaming.guard import Refusal, client_address, forwarded_for
 from streaming.health import Health
 from streaming.hub import Hub
 from streaming.logs import ACCESS, REQUEST, SESSION
@@ -82,7 +82,7 @@ class Observation:
     def _log(self, request: web.Request, status: int, took: float) -> None:
         """One line a request, without its query, which may hold a secret."""
         fields = {"method": request.method, "path": request.path, "status": status, "code": _refusal.get()}
-        remote = client_address(self._hub.server, request.remote, request.headers.get("X-Forwarded-For"))
+        remote = client_address(self._hub.server, request.remote, forwarded_for(request.headers))
         fields |= {"ms": round(took * 1e3, 1), "remote": remote}
         words = "%s %s %d %s %.1f ms %s"
         ACCESS.info(words, *fields.values(), extra={"fields": fields})

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from streaming.avatars import Avatars
-from streaming.guard import RateLimit, Refusal, client_address, is_private
+from streaming.guard import RateLimit, Refusal, client_address, forwarded_for, is_private
 from streaming.hub import Hub
 from streaming.live import EngineFailure, Options
 from streaming.protocol import FRAMINGS
@@ -46,7 +46,7 @@ class Sessions:
 
     async def _open(self, request: web.Request) -> web.StreamResponse:
         server = self._hub.server
-        who = client_address(server, request.remote, request.headers.get("X-Forwarded-For"))
+        who = client_address(server, request.remote, forwarded_for(request.headers))
         wait = self._limit.allow(who, time.monotonic())
         if wait > 0:
             limit = f"at most {server.sessions_per_minute} new sessions a minute; wait {wait:.0f} s"

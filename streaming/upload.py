@@ -11,7 +11,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streaming.config import PortraitConfig, ServerConfig
-from streaming.guard import RateLimit, Refusal, client_address, is_private
+from streaming.guard import RateLimit, Refusal, client_address, forwarded_for, is_private
 from streaming.portraits import Job, NoRoom, Portraits
 
 CHUNK: Final = 1 << 16
@@ -48,7 +48,7 @@ class Upload:
         if not self.terms()["enabled"]:
             how = "portrait.public" if self._config.enabled else "portrait.enabled"
             raise Refusal(403, "no_portraits", f"{OFF} ({how} = true in its config.toml)")
-        who = client_address(self._server, request.remote, request.headers.get("X-Forwarded-For"))
+        who = client_address(self._server, request.remote, forwarded_for(request.headers))
         if (request.content_length or 0) > self._most + len(LENGTHS) * TEXT_BYTES + FRAME_BYTES:
             raise self._too_large()
         try:

@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 import pytest
 from aiohttp import ClientSession
+from multidict import CIMultiDict
 
 from streaming.config import LimitsConfig, PortraitConfig, ServerConfig, TokenConfig
 from streaming.server import start
@@ -283,6 +284,21 @@ def test_a_body_of_unsaid_length_counts_as_the_longest(engine: DoubleEngine) -> 
             form = {**headers, "X-Forwarded-For": "192.0.2.2", "Content-Type": "multipart/form-data; boundary=x"}
             async with asks.http.post(f"{asks.address}v1/portraits", data=chunks(), headers=form) as response:
                 assert (response.status, (await response.json())["error"]["code"]) == (411, "no_length")
+
+    run(work())
+
+
+def test_a_proxy_that_writes_a_line_of_its_own_is_heard_and_not_the_client_s(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with client(engine, LimitsConfig(requests_per_minute=2)) as asks:
+            statuses = []
+            for k in range(4):
+                lines = CIMultiDict(Authorization=f"Bearer {SECRET}")
+                lines.add("X-Forwarded-For", f"192.0.2.{k}")
+                lines.add("X-Forwarded-For", "203.0.113.9")
+                async with asks.http.get(f"{asks.address}v1/avatars", headers=lines) as response:
+                    statuses.append(response.status)
+            assert statuses == [200, 200, 429, 429]
 
     run(work())
 
