@@ -42,9 +42,9 @@ def check(offer: str) -> None:
         if media.kind not in ("audio", "video", "application"):
             raise OfferError(f'the offer has a section of an unknown kind, "{media.kind[:40]}"')
         if media.dtls is None or not media.dtls.fingerprints:
-            raise OfferError(f'section "{media.rtp.muxId[:40]}" has no fingerprint')
+            raise OfferError(f'the offer\'s section "{media.rtp.muxId[:40]}" has no fingerprint')
         if media.ice is None or not media.ice.usernameFragment or not media.ice.password:
-            raise OfferError(f'section "{media.rtp.muxId[:40]}" has no ice-ufrag or ice-pwd')
+            raise OfferError(f'the offer\'s section "{media.rtp.muxId[:40]}" has no ice-ufrag or ice-pwd')
     for group in description.group:
         if group.semantic == "BUNDLE" and not set(group.items) <= set(names):
             raise OfferError("the offer bundles sections that it does not have")
