@@ -1,8 +1,8 @@
 """Suite ``faults``: what bad lines, slow viewers, stalls, busy machines, clock steps and kills do to a session.
 
 The server is a process of its own whose engine shows a film (stand_in.py); viewers are without a browser (viewer.py),
-but for ``line``, which has its own module. Full disks, broken recordings and dying engines are tests
-(tests/streaming/test_faults.py, tests/streaming/outputs).
+but for ``line`` and ``kernel``, which have modules of their own. Full disks, broken recordings and dying engines are
+tests (tests/streaming/test_faults.py, tests/streaming/outputs).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from bench import faults_line
+from bench import faults_kernel, faults_line
 from bench.faults_line import browsing
 from bench.line import Condition, Line, Relay
 from bench.report import Measured, Metrics, value
@@ -36,7 +36,7 @@ from bench.viewer import Clicks, Viewer, Voice, read_strip
 from streaming import patches
 from streaming.config import StreamConfig
 
-PARTS: Final = ("slow", "stall", "hog", "clock", "killed", "line")
+PARTS: Final = ("slow", "stall", "hog", "clock", "killed", "kernel", "line")
 CALM_S: Final = 6.0  # of a session before the fault
 AFTER_S: Final = 12.0
 STALL_S: Final = 2.0
@@ -90,10 +90,22 @@ def run(quick: bool, log: Console, parts: str | None = None) -> Measured:
     metrics: Metrics = {}
     for name in wanted:
         log.print(f"part {name}")
-        metrics |= faults_line.run(quick, log).metrics if name == "line" else _alone(name)
+        metrics |= _part(name, quick, log)
         log.print({k: v.get("value", v.get("p50")) for k, v in metrics.items() if k.startswith(name)})
     metrics["load"] = value(os.getloadavg()[0], "jobs waiting or running, 1 min")
     return Measured(metrics)
+
+
+def _part(name: str, quick: bool, log: Console) -> Metrics:
+    if name == "line":
+        return faults_line.run(quick, log).metrics
+    if name != "kernel":
+        return _alone(name)
+    try:
+        return {f"kernel.{key}": metric for key, metric in faults_kernel.run().items()}
+    except OSError as problem:  # not on every machine may one make a namespace
+        log.print(f"left out: {problem}")
+        return {}
 
 
 def _alone(name: str) -> Metrics:

@@ -87,14 +87,14 @@ def rig(seconds: float) -> Iterator[tuple[Any, str, Path]]:
 
 
 @contextmanager
-def browsing(voice: Path) -> Iterator[Any]:
+def browsing(voice: Path, *flags: str) -> Iterator[Any]:
     """A headless Chromium whose microphone plays ``voice`` round and round."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-            args=[*CHROMIUM, f"--use-file-for-fake-audio-capture={voice}"],
+            args=[*CHROMIUM, *flags, f"--use-file-for-fake-audio-capture={voice}"],
         )
         yield browser
         browser.close()
