@@ -236,7 +236,7 @@ async def route() -> AsyncIterator[Target]:
                 b"Host: localhost", b"Connection: close", b"Content-Length: %d" % len(body),
                 b"Content-Type: " + bytes(letter for letter in kind if 32 <= letter < 127)[:200],
             )  # fmt: skip
-            said = await _exchange(host, int(port), b"\r\n".join(lines) + b"\r\n\r\n" + body)
+            said = await _exchange(host, int(port), b"\r\n".join(lines) + b"\r\n\r\n" + body, SETTLE_S)
             trouble.check()
             status = _status(said)
             if not status and b"upgrade" not in data.lower():
@@ -247,14 +247,14 @@ async def route() -> AsyncIterator[Target]:
         keeper.cancel()
 
 
-async def _exchange(host: str, port: int, data: bytes) -> bytes:
+async def _exchange(host: str, port: int, data: bytes, patience: float = PATIENCE_S) -> bytes:
     """What a server answers to ``data`` on a connection of its own; nothing when it only ends that."""
     reader, writer = await asyncio.open_connection(host, port)
     said = b""
     with contextlib.suppress(ConnectionError):
         writer.write(data)
         with contextlib.suppress(TimeoutError):
-            said = await asyncio.wait_for(reader.read(1 << 16), PATIENCE_S)
+            said = await asyncio.wait_for(reader.read(1 << 16), patience)
         if not said:  # it waits for more: an end is what it gets
             writer.write_eof()
             said = await reader.read(1 << 16)
