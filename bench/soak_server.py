@@ -12,6 +12,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -26,6 +27,7 @@ import numpy as np
 import streaming.server
 
 EVERY_S: Final = 5.0
+POOLED: Final = re.compile(r"_\d+$")  # a thread of a pool: there are as many as the pool's size, sooner or later
 
 
 def counts(loop: asyncio.AbstractEventLoop | None) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def counts(loop: asyncio.AbstractEventLoop | None) -> dict[str, Any]:
         "rss_mb": int(fields["VmRSS"].split()[0]) / 1024,
         "anonymous_mb": int(fields["RssAnon"].split()[0]) / 1024,
         "fds": len(os.listdir("/proc/self/fd")),
-        "threads": threading.active_count(),
+        "threads": sum(not POOLED.search(thread.name) for thread in threading.enumerate()),
+        "pooled_threads": sum(bool(POOLED.search(thread.name)) for thread in threading.enumerate()),
         "native_threads": int(fields["Threads"]),
         "tasks": len(tasks),
         "task_names": dict(Counter(getattr(task.get_coro(), "__qualname__", "?") for task in tasks)),
