@@ -63,7 +63,7 @@ class SessionWorker:
     ) -> None:
         self._engine, self._listener, self._seed = engine, listener, seed
         self._avatar, self._framing = avatar, framing
-        self._coming = avatar  # the one that is being put on
+        self._coming = (avatar, framing)  # what is being put on
         self._clear = False  # whether pictures are painted with nothing behind them
         self._backdrop = engine.backdrop
         self._behind: NDArray[np.uint8] | None = None  # I420: laid behind pictures that are painted without it
@@ -75,7 +75,8 @@ class SessionWorker:
         self._taken = 0  # samples handed to the session
         self._left_out = 0  # samples it never got
         self._skips: deque[tuple[int, int]] = deque([(0, 0)])  # (samples before it, samples left out by then)
-        self._jobs: deque[Callable[[Session], None]] = deque(maxlen=16)
+        self._asked: dict[str, int] = {}  # changes so far, by what they are about: only the last is prepared
+        self._jobs: dict[str, Callable[[Session], None]] = {}  # prepared, the last of each kind, in their order
         self._view: tuple[Viewpoint, int] | None = None  # asked for, not yet shown
         self._changes: dict[str, Any] = {}  # of the manner, likewise
         self._interrupts = 0
@@ -154,6 +155,8 @@ class SessionWorker:
         READERS.submit(self._understand, text, self._texts, hint)
 
     def _understand(self, text: str, number: int, hint: bool) -> None:
+        if self._stopping or number != self._texts:
+            return
         meaning = None
         try:
             meaning = self._engine.meaning(text) if text.strip() else None
@@ -168,8 +171,9 @@ class SessionWorker:
         self, about: str, avatar: str | None = None, framing: str | None = None, backdrop: Backdrop | None = None
     ) -> None:
         """Changes who is seen, how much of them, or what is behind them, once loaded; ``Listener.refused`` hears when
-        that cannot be."""
-        OPENERS.submit(self._prepare, about, avatar, framing, backdrop)
+        that cannot be. One that is asked for again before its turn came is passed over: loading is everybody's turn."""
+        number = self._asked[about] = self._asked.get(about, 0) + 1
+        OPENERS.submit(self._prepare, about, number, avatar, framing, backdrop)
 
     def see_through(self, on: bool) -> None:
         """From some frame on, pictures also come with their transparency (OutFrame.stacked), or do not any more."""
@@ -212,7 +216,7 @@ class SessionWorker:
     def _take(self, session: Session) -> None:
         """Gives the session what it needs for one frame; the rest waits where it can still be left out."""
         with self._wake:
-            jobs = list(self._jobs)
+            jobs = list(self._jobs.values())
             self._jobs.clear()
         for job in jobs:
             job(session)
@@ -290,38 +294,53 @@ class SessionWorker:
             "clamped": frame.clamped,
         }
 
-    def _prepare(self, about: str, avatar: str | None, framing: str | None, backdrop: Backdrop | None) -> None:
+    def _prepare(
+        self, about: str, number: int, avatar: str | None, framing: str | None, backdrop: Backdrop | None
+    ) -> None:
         """Loads on another thread while the old picture goes on, then has the session put it on."""
-        if backdrop is not None:
-            self._prepare_backdrop(backdrop)
+        if self._stopping or number != self._asked[about]:
             return
-        avatar, framing = avatar or self._avatar, framing or self._framing
         try:
-            self._engine.meta(avatar)  # ids alone: a client must not be able to name a folder of this machine
-            renderer = self._engine.renderer(avatar, framing, seed=self._seed, backdrop=self._backdrop)
-            mark = self._engine.mark(avatar, self._seed)
-            picture = self._engine.behind(self._backdrop, avatar)
-        except (ValueError, OSError) as problem:
+            if backdrop is not None:
+                self._prepare_backdrop(backdrop)
+            else:
+                self._prepare_renderer(avatar or self._coming[0], framing or self._coming[1])
+        except Exception as problem:  # the edge of the thread: whatever it was, the client must hear of it
+            if not isinstance(problem, ValueError | OSError):
+                log.exception("a change of %s", about)
             self._listener.refused(about, problem)
-            return
-        self._coming = avatar
-        with self._wake:
-            self._jobs.append(lambda session: self._wear(session, renderer, mark, avatar, framing, picture))
-            self._wake.notify()
+
+    def _prepare_renderer(self, avatar: str, framing: str) -> None:
+        self._engine.meta(avatar)  # ids alone: a client must not be able to name a folder of this machine
+        renderer = self._engine.renderer(avatar, framing, seed=self._seed, backdrop=self._backdrop)
+        mark = self._engine.mark(avatar, self._seed)
+        picture = self._engine.behind(self._backdrop, avatar)
+        self._coming = (avatar, framing)
+        self._do("wear", lambda session: self._wear(session, renderer, mark, avatar, framing, picture))
 
     def _prepare_backdrop(self, backdrop: Backdrop) -> None:
         """Avatars that come later get it too."""
-        self._backdrop, picture = backdrop, self._engine.behind(backdrop, self._coming)
-        with self._wake:
-            self._jobs.append(lambda session: self._show(session, picture))
-            self._wake.notify()
+        picture = self._engine.behind(backdrop, self._coming[0])
+        self._backdrop = backdrop
+        self._do("show", lambda session: self._show(session, picture))
 
     def _prepare_clear(self, on: bool) -> None:
         """The background is painted by the renderer, or laid behind its cutout here."""
-        picture = self._engine.behind(self._backdrop, self._coming)
+        if self._stopping:
+            return
+        try:
+            picture = self._engine.behind(self._backdrop, self._coming[0])
+        except Exception:  # the edge of the thread
+            log.exception("transparency of %s", self._coming[0])
+            return
+        self._clear = on
+        self._do("show", lambda session: self._show(session, picture))
+
+    def _do(self, kind: str, job: Callable[[Session], None]) -> None:
+        """Has the session's thread do ``job``, and nothing of the same ``kind`` that it has not come to."""
         with self._wake:
-            self._clear = on
-            self._jobs.append(lambda session: self._show(session, picture))
+            self._jobs.pop(kind, None)
+            self._jobs[kind] = job
             self._wake.notify()
 
     def _show(self, session: Session, picture: NDArray[np.uint8]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from engine.clock import FRAME
 from engine.render.composite import Backdrop
 from engine.viewpoint import Viewpoint
+from streaming import worker as worker_module
 from streaming.tracks import OutFrame
 from streaming.worker import SessionWorker
 
@@ -164,3 +165,49 @@ def test_stop_ends_a_waiting_thread_at_once(engine: DoubleEngine) -> None:
     begun = time.monotonic()
     end(worker)
     assert time.monotonic() - begun < 4
+
+
+def test_changes_that_come_together_are_all_made(engine: DoubleEngine) -> None:
+    """The second is prepared before the first is worn."""
+    ear = Ear()
+    worker = start(engine, ear)
+    gate = threading.Event()
+    worker_module.OPENERS.submit(gate.wait, 5.0)  # somebody else's avatar loads
+    worker.change("avatar", avatar="ben")
+    worker.change("framing", framing="head")
+    gate.set()
+    ear.wait(lambda: any(said[:3] == ("opened", "ben", "head") for said in ear.said))
+    worker.stop()
+    assert worker.join(5.0)
+
+
+def test_of_changes_that_wait_only_the_last_is_loaded_and_none_once_stopped(engine: DoubleEngine) -> None:
+    ear, loaded, renderer = Ear(), [], engine.renderer
+    worker = start(engine, ear)
+    engine.renderer = lambda name, *rest, **named: loaded.append(name) or renderer(name, *rest, **named)  # type: ignore
+    gate = threading.Event()
+    worker_module.OPENERS.submit(gate.wait, 5.0)
+    for name in ("ben", "ada") * 50 + ("ben",):
+        worker.change("avatar", avatar=name)
+    gate.set()
+    ear.wait(lambda: any(said[:2] == ("opened", "ben") for said in ear.said))
+    assert loaded == ["ben"]
+    worker.stop()
+    assert worker.join(5.0)
+    worker.change("avatar", avatar="ada")
+    worker_module.OPENERS.submit(lambda: None).result(5.0)
+    assert loaded == ["ben"]
+
+
+def test_a_change_that_fails_in_an_unforeseen_way_is_answered(engine: DoubleEngine) -> None:
+    ear = Ear()
+    worker = start(engine, ear)
+
+    def broken(*_: object) -> np.ndarray:
+        raise RuntimeError("out of colours")
+
+    engine.behind = broken  # type: ignore[method-assign, assignment]
+    worker.change("background", backdrop=Backdrop("colour", colour=(1, 2, 3)))
+    ear.wait(lambda: ("refused", "background", "out of colours") in ear.said)
+    worker.stop()
+    assert worker.join(5.0)
