@@ -56,7 +56,7 @@ def main(
     columns = [_moments(engine, avatar, seed, *pair) for pair in zip(STATES, voices, strict=True)]
     sheet = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.concatenate(columns, 1)), format="rgb24")
     small = sheet.reformat(width=sheet.width // 5 * 4, height=sheet.height // 5 * 4)
-    out.write_bytes(image.encode_jpeg(small.to_ndarray(format="rgb24"), quality=3))
+    out.write_bytes(image.encode_jpeg(small.to_ndarray(format="rgb24"), quality=3))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
