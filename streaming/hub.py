@@ -41,7 +41,11 @@ class Hub:
         self.limits.session(asking.get(), self.owners.values())
         live = Live(self.engine, options, self.stream, tuple(self.watchers), self._forget)
         self.lives[live.id], self.owners[live.id] = live, asking.get()
-        live.start()
+        try:
+            live.start()
+        except BaseException:  # a machine that has no thread left
+            self._forget(live)
+            raise
         return live
 
     def connect(self, live: Live, *, steers: bool = True, alpha: bool = False) -> Peer:

@@ -24,6 +24,7 @@ from engine.engine import Engine
 from engine.viewpoint import Viewpoint
 from streaming import protocol
 from streaming.config import StreamConfig
+from streaming.contain import each
 from streaming.logs import SESSION
 from streaming.micclock import MicClock
 from streaming.protocol import ProtocolError
@@ -52,7 +53,7 @@ class Options:
 
 
 class Outlet(Protocol):
-    """Takes what a Live gives out, on the event loop, and must neither wait nor raise.
+    """Takes what a Live gives out, on the event loop, and must neither wait nor raise: one that does is removed.
 
     One that has ``alpha = True`` gets frames with ``stacked``, once the renderer has been told; with ``holds = False``
     it does not keep a session alive that nobody else has a use for. A frame's ``i420`` stays intact for six more frames
@@ -144,14 +145,13 @@ class Live:
         self._resumes = False  # new speech begins with the next of it
         self._time: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._closed: asyncio.Future[None] | None = None
+        self._ended: str | None = None  # why, once outlets were told
 
     def start(self) -> None:
         """Begins to paint."""
         self.worker.start()
         self._time = self._loop.create_task(self._keep_time())
-        for watcher in self._watchers:
-            watcher.opened(self)
+        each(self._watchers, lambda watcher: watcher.opened(self))
 
     @property
     def edge(self) -> int:
@@ -166,7 +166,9 @@ class Live:
     # Who gets what goes out.
 
     def add(self, outlet: Outlet) -> None:
-        """From now on ``outlet`` gets frames and voice."""
+        """From now on ``outlet`` gets frames and voice; only its end, when it comes too late."""
+        if self._ended is not None:
+            return outlet.ended(self._ended)
         self.outlets.append(outlet)
         self._see_through()
 
@@ -175,6 +177,11 @@ class Live:
         with contextlib.suppress(ValueError):
             self.outlets.remove(outlet)
             self._see_through()
+
+    def _expel(self, outlet: Outlet) -> None:
+        """``outlet`` failed, and would again."""
+        self.remove(outlet)
+        each([outlet], lambda outlet: outlet.ended("it failed"))
 
     def _see_through(self) -> None:
         """Pictures are painted with their transparency while somebody wants that."""
@@ -196,8 +203,7 @@ class Live:
 
     def tell(self, message: str) -> None:
         """Says ``message``, encoded, to everybody who listens."""
-        for tell in tuple(self._tellers):
-            tell(message)
+        each(self._tellers, lambda tell: tell(message))
 
     # What comes in.
 
@@ -205,8 +211,7 @@ class Live:
         """A microphone's packet: (n,) at 48 kHz, beginning at ``position`` on the sender's own timeline. It is the
         avatar's voice, unless a Source speaks: then whoever ``overhears`` gets it."""
         if self._source is not None:
-            for ear in self._ears:
-                ear(samples * (not self.muted))
+            each(self._ears, lambda ear: ear(samples * (not self.muted)))
             return
         self._push(self.clock.packet(position, samples * (not self.muted), time.monotonic()))
 
@@ -282,10 +287,18 @@ class Live:
         while True:
             await asyncio.sleep(TICK_S)
             silence = self.clock.tick(time.monotonic())
-            if self._source is not None and len(silence):
-                self._push(self._source.take(len(silence), self._edge))
-            else:
-                self._push(silence)
+            self._push(self._said(silence))
+
+    def _said(self, silence: Voice) -> Voice:
+        """What a Source says instead of ``silence``. Media time goes on, whatever it does."""
+        if self._source is None or not len(silence):
+            return silence
+        try:
+            return self._source.take(len(silence), self._edge)
+        except Exception:  # it promised not to
+            log.exception("session %s: who speaks failed; its voice is the microphone again", self.id)
+            self.speak(None)
+            return silence
 
     def _push(self, voice: Voice) -> None:
         if not len(voice):
@@ -294,15 +307,14 @@ class Live:
         is_open = self._hushed is None
         heard = gate(voice, self._open, is_open)
         self._open = is_open
-        for outlet in tuple(self.outlets):
-            outlet.voice(heard)
+        for outlet in each(self.outlets, lambda outlet: outlet.voice(heard)):
+            self._expel(outlet)
         self.worker.push(voice, self._resumes)
         self._resumes = False
 
     def sent(self, frame: OutFrame, queue: OutQueue) -> None:
         """A connection has put ``frame`` on the wire."""
-        for watcher in self._watchers:
-            watcher.sent(self, frame, queue)
+        each(self._watchers, lambda watcher: watcher.sent(self, frame, queue))
 
     # The worker's words: called on its thread, and only handed over.
 
@@ -330,18 +342,17 @@ class Live:
         if self._hushed == frame.interrupts and not frame.stamps["interrupted"]:
             self._hushed = None
         self.shown_pts = frame.pts
-        for outlet in tuple(self.outlets):
-            outlet.frame(frame)
-        if self._source is not None:
-            self._source.shown(frame)
-        for watcher in self._watchers:
-            watcher.frame(self, frame)
+        for outlet in each(self.outlets, lambda outlet: outlet.frame(frame)):
+            self._expel(outlet)
+        each([] if self._source is None else [self._source], lambda source: source.shown(frame))
+        each(self._watchers, lambda watcher: watcher.frame(self, frame))
 
     def _note_opened(self, avatar: str, framing: str, view: Viewpoint) -> None:
+        if self._ended is not None:
+            return  # it was let go while it was loading
         self.opened_as = (avatar, framing, view)
         self.tell(self._hello())
-        for watcher in self._watchers:
-            watcher.loaded(self)
+        each(self._watchers, lambda watcher: watcher.loaded(self))
 
     def _note_failure(self, problem: Exception) -> None:
         self.failure = problem
@@ -359,30 +370,30 @@ class Live:
     def end(self, why: str) -> None:
         """Begins to close; ``close`` can be awaited for the end of it."""
         if self._ending is None:
-            self._ending = self._loop.create_task(self.close(why))
+            self._ending = self._loop.create_task(self._close(why))
 
     @property
     def closing(self) -> bool:
         """Whether it is over, or nearly."""
-        return self._ending is not None or self._closed is not None
+        return self._ending is not None
 
     async def close(self, why: str) -> None:
-        """Ends everything that belongs to the session. A second call waits for the first."""
-        if self._closed is not None:
-            return await asyncio.shield(self._closed)
-        self._closed = self._loop.create_future()
+        """Ends everything that belongs to the session, whatever becomes of the caller. A second call waits too."""
+        self.end(why)
+        assert self._ending is not None
+        await asyncio.shield(self._ending)
+
+    async def _close(self, why: str) -> None:
         log.info("session %s ends: %s", self.id, why)
         self.tell(protocol.encode("bye", reason=why))
         self.worker.stop()
         if self._time is not None:
             self._time.cancel()
-        for outlet in tuple(self.outlets):
-            outlet.ended(why)
+        self._ended = why
+        each(self.outlets, lambda outlet: outlet.ended(why))
         self.outlets.clear()
         if not await self._loop.run_in_executor(None, self.worker.join, JOIN_S):
             log.warning("session %s: its engine thread has not ended after %g s", self.id, JOIN_S)
         self._tellers.clear()
-        for watcher in self._watchers:
-            watcher.closed(self, why)
+        each(self._watchers, lambda watcher: watcher.closed(self, why))
         self._on_closed(self)
-        self._closed.set_result(None)

@@ -187,7 +187,8 @@ class SessionWorker:
 
     def join(self, timeout: float) -> bool:
         """Waits for the end of the thread; False when it has not come."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:  # it began
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

@@ -14,7 +14,7 @@ from streaming import protocol
 from streaming.config import ServerConfig, StreamConfig
 from streaming.guard import Refusal
 from streaming.hub import Hub
-from streaming.live import Live, Options
+from streaming.live import Live, Options, Watcher
 from streaming.tracks import OutFrame
 
 from .double import DoubleEngine
@@ -176,4 +176,101 @@ def test_the_hub_ends_what_nobody_holds_and_opens_no_more_than_it_may(engine: Do
             hub.open(OPTIONS)
         assert late.value.code == "draining"
 
+    run(work())
+
+
+class Broken(Kept):
+    """An outlet, and a source, that fails whenever it is called; so does its end."""
+
+    def frame(self, frame: OutFrame) -> None:
+        raise MemoryError("a broken outlet")
+
+    def ended(self, why: str) -> None:
+        super().ended(why)
+        raise RuntimeError("a broken end")
+
+    def take(self, count: int, position: int) -> np.ndarray:
+        raise RuntimeError("a broken source")
+
+    def shown(self, frame: OutFrame) -> None:
+        raise RuntimeError("a broken source")
+
+    def interrupted(self) -> None:
+        pass
+
+
+def test_an_outlet_that_fails_is_removed_and_keeps_nothing_from_the_others(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        live, broken, kept, source = live_of(engine), Broken(), Kept(), Counter()
+        live.add(broken)
+        live.add(kept)
+        live.speak(source)
+        live.start()
+        await until(lambda: len(kept.frames) > 5 and len(source.pts) > 5)
+        assert live.outlets == [kept] and broken.ends == ["it failed"]
+        await live.close("enough")
+        assert kept.ends == ["enough"] and not live.worker._thread.is_alive()
+
+    run(work())
+
+
+def test_a_source_that_fails_stops_neither_time_nor_pictures(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        live, kept = live_of(engine), Kept()
+        live.add(kept)
+        live.speak(Broken())
+        live.start()
+        await until(lambda: len(kept.frames) > 5)
+        assert live.source is None
+        await live.close("enough")
+
+    run(work())
+
+
+def test_a_place_is_free_again_whatever_fails_at_a_sessions_end(engine: DoubleEngine) -> None:
+    class Careless(Watcher):
+        def closed(self, live: Live, why: str) -> None:
+            raise RuntimeError("a broken watcher")
+
+    async def work() -> None:
+        hub = Hub(engine, ServerConfig(), StreamConfig())  # type: ignore[arg-type]
+        hub.watchers.append(Careless())
+        live, broken = hub.open(OPTIONS), Broken()
+        live.add(broken)
+
+        def fail(message: str) -> None:
+            raise ConnectionError
+
+        live.listen(fail)
+        caller = asyncio.ensure_future(live.close("enough"))
+        await asyncio.sleep(0)
+        caller.cancel()  # who asked for it is gone: it ends all the same
+        await live.close("once more")
+        assert broken.ends == ["enough"] and not hub.lives
+
+    run(work())
+
+
+def test_an_outlet_that_comes_after_the_end_hears_of_it(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        live, late = live_of(engine), Kept()
+        live.start()
+        await live.close("enough")
+        live.add(late)
+        assert late.ends == ["enough"] and live.outlets == []
+
+    run(work())
+
+
+def test_a_session_that_could_not_begin_takes_no_place(engine: DoubleEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work() -> None:
+        hub = Hub(engine, ServerConfig(), StreamConfig())  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError):
+            hub.open(OPTIONS)
+        assert not hub.lives and not hub.owners
+
+    monkeypatch.setattr("threading.Thread.start", start)
     run(work())
