@@ -80,10 +80,11 @@ class MicClock:
     def tick(self, now: float) -> Voice:
         """Call every 20 ms or so: silence for what should have come and has not.
 
-        A call that comes late makes up nothing: whoever held it up held up the packets too, and they are next.
+        While packets flow, a call that comes late makes up nothing: whoever held it up held up them too, and they are
+        next. Without any, time must not stand still on a machine where every call comes late.
         """
         on_time, self._ticked = now - self._ticked < LATE_TICK_S, now
-        behind = self._due(now) - self._edge if on_time else 0
+        behind = self._due(now) - self._edge if on_time or self._stalled else 0
         if behind <= (0 if self._stalled else _samples(self._slack)):
             return np.zeros(0, np.float32)
         self._stalled = True

@@ -62,6 +62,13 @@ def test_without_a_microphone_silence_keeps_pace_with_time() -> None:
     assert abs(len(line.voice) - 10 * RATE) <= PACKET
 
 
+def test_time_goes_on_without_a_microphone_where_every_tick_is_late() -> None:
+    clock = MicClock(0.0)
+    for k in range(1, 41):
+        clock.tick(0.05 * k)
+    assert clock.edge == 2 * RATE
+
+
 def test_a_lost_packet_becomes_silence_and_the_rest_keeps_its_place() -> None:
     line = Line()
     for k in range(50):
