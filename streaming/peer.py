@@ -20,7 +20,7 @@ from streaming.config import ServerConfig, StreamConfig
 from streaming.control import Control
 from streaming.live import EngineFailure, Live, Voice
 from streaming.mictrack import MicReader
-from streaming.quality import Quality
+from streaming.quality import LIMITS, Quality
 from streaming.sender import MediaSender
 from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 
@@ -29,6 +29,10 @@ WATCH_S: Final = 0.1  # how often a peer looks whether its client is still there
 STALLED_S: Final = 1.0  # a look that comes later than this was held up with everything else, the page's words too
 STAMPS_AT_ONCE: Final = 5  # frames whose stamps share one message
 NARROW: Final = 400_000  # bit/s of video below which only one of them is told of
+
+
+class Over(RuntimeError):
+    """The session ended while a connection to it was being made."""
 
 
 class Peer:
@@ -64,19 +68,26 @@ class Peer:
         self._has_voice = False
         self._blind = False  # it asked for no picture
         self._ending: asyncio.Task[None] | None = None
-        self._closed: asyncio.Future[None] | None = None
+        self._idle = asyncio.Event()  # no offer is being answered
+        self._idle.set()
 
     async def answer(self, offer: str) -> str:
-        """Answers ``offer``. Raises OfferError, or EngineFailure when the session ended over it; closed then."""
+        """Answers ``offer``. Raises OfferError, EngineFailure when the session failed over it, or Over; closed then."""
         self._connection.on("track", self._track)
         self._connection.on("datachannel", self._channel)
         self._connection.on("connectionstatechange", self._state_changed)
+        self._idle.clear()
         self.live.add(self)
         self._spawn(self._watch())
         try:
-            answer = await signalling.answer(
-                self._connection, offer, self._video, self._voice, self._stream.codec, both=self.steers
-            )
+            try:
+                answer = await signalling.answer(
+                    self._connection, offer, self._video, self._voice, self._stream.codec, both=self.steers
+                )
+            finally:
+                self._idle.set()
+            if self._ending is not None:
+                raise Over("the session has ended")
             self._blind = all(sender.track is not self._video for sender in self._connection.getSenders())
             return answer
         except BaseException as problem:
@@ -157,7 +168,7 @@ class Peer:
     def choose(self, quality: Quality) -> None:
         """From now on the picture is at most this; the transparency below it does not count."""
         if self.alpha and quality.height is not None:
-            quality = replace(quality, height=2 * quality.height)
+            quality = replace(quality, height=min(2 * quality.height, int(LIMITS["height"][1])))
         for sender in self._connection.getSenders():
             if sender.kind == "video" and isinstance(sender, MediaSender):
                 sender.choose(quality)
@@ -205,30 +216,36 @@ class Peer:
     def end(self, why: str) -> None:
         """Begins to close."""
         if self._ending is None:
-            self._ending = self._loop.create_task(self.close(why))
+            self._ending = self._loop.create_task(self._close(why))
 
     async def close(self, why: str) -> None:
-        """Ends the connection, and the Live with it when this peer steers. A second call waits for the first."""
-        if self._closed is not None:
-            return await asyncio.shield(self._closed)
-        self._closed = self._loop.create_future()
+        """Ends the connection, and the Live with it when this peer steers. A second call waits too."""
+        self.end(why)
+        assert self._ending is not None
+        await asyncio.shield(self._ending)
+
+    async def _close(self, why: str) -> None:
         if not self.steers:
             log.info("viewer %s of session %s ends: %s", self.id, self.live.id, why)
             self._control.send("control", protocol.encode("bye", reason=why))
         self.live.remove(self)
-        live = self._loop.create_task(self.live.close(why)) if self.steers else None
+        if self.steers:
+            self.live.end(why)
         self._video.stop()
         self._voice.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._connection.close()
+        await self._idle.wait()  # a connection that is closed while it looks for its addresses leaves sockets behind
+        try:
+            await self._connection.close()
+        except Exception:  # its place is free all the same
+            log.exception("session %s: its connection", self.live.id)
         self.live.forget(self._tell)
         self._control.close()
-        if live is not None:
-            await live
+        if self.steers:
+            await self.live.close(why)
         self._on_closed(self)
-        self._closed.set_result(None)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -14,6 +14,7 @@ from streaming.avatars import Avatars
 from streaming.guard import RateLimit, Refusal, client_address, forwarded_for, is_private
 from streaming.hub import Hub
 from streaming.live import EngineFailure, Options
+from streaming.peer import Over
 from streaming.protocol import FRAMINGS
 from streaming.signalling import OfferError
 
@@ -62,6 +63,8 @@ class Sessions:
             raise Refusal(400, "bad_offer", str(problem)) from problem
         except EngineFailure as problem:
             raise Refusal(500, "engine", f"the engine could not open this session: {problem}") from problem
+        except Over as problem:
+            raise Refusal(404, "no_session", str(problem)) from problem
         return web.json_response({"id": live.id, "type": "answer", "sdp": answer}, status=201)
 
     async def _close(self, request: web.Request) -> web.StreamResponse:

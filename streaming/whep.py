@@ -14,7 +14,7 @@ from streaming import quality
 from streaming.guard import Refusal
 from streaming.hub import Hub
 from streaming.live import EngineFailure, Live
-from streaming.peer import Peer
+from streaming.peer import Over, Peer
 from streaming.quality import Quality
 from streaming.signalling import OfferError
 
@@ -59,6 +59,8 @@ class Whep:
             raise Refusal(400, "bad_offer", str(problem)) from problem
         except EngineFailure as problem:
             raise Refusal(500, "engine", f"the engine failed on this session: {problem}") from problem
+        except Over as problem:
+            raise Refusal(404, "no_session", str(problem)) from problem
         self._tags = {name: tag for name, tag in self._tags.items() if name in self._hub.peers}
         tag = self._tags[peer.id] = f'"{secrets.token_hex(8)}"'
         headers = {"Location": f"{request.path}/{peer.id}", "ETag": tag, "Accept-Patch": FRAGMENT}

@@ -18,8 +18,10 @@ from aiortc.rtp import RtcpSrPacket
 
 from streaming import patches
 from streaming.app import HUB
-from streaming.config import ServerConfig
+from streaming.config import ServerConfig, StreamConfig
 from streaming.hub import Hub
+from streaming.live import Options
+from streaming.peer import Over
 from streaming.server import start
 from streaming.tracks import OutFrame
 
@@ -278,5 +280,55 @@ def test_pages_of_allowed_origins_may_ask_before_they_ask(engine: DoubleEngine) 
                 assert response.status == 204 and response.headers["Accept-Post"] == "application/sdp"
                 assert response.headers["Access-Control-Allow-Origin"] == "https://shop.example"
                 assert "Location" in response.headers["Access-Control-Expose-Headers"]
+
+    run(work())
+
+
+def test_a_transparent_picture_may_be_asked_for_in_any_size(engine: DoubleEngine) -> None:
+    async def work() -> None:
+        async with session(engine) as (http, name):
+            pc = RTCPeerConnection()
+            pc.addTransceiver("video", direction="recvonly")
+            await pc.setLocalDescription(await pc.createOffer())
+            path = f"/v1/sessions/{name}/whep?alpha=1&height=2160"
+            async with http.post(path, data=pc.localDescription.sdp, headers=SDP) as response:
+                assert response.status == 201, await response.text()
+            await pc.close()
+
+    run(work())
+
+
+def test_a_session_that_ends_while_a_viewer_comes_leaves_no_socket(
+    engine: DoubleEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        patches.install(StreamConfig())
+        hub = Hub(engine, ServerConfig(), StreamConfig())  # type: ignore[arg-type]
+        pc = RTCPeerConnection()
+        pc.addTransceiver("video", direction="recvonly")
+        await pc.setLocalDescription(await pc.createOffer())
+        loop, made = asyncio.get_running_loop(), []
+        create = loop.create_datagram_endpoint
+
+        async def creates(*arguments: Any, **options: Any) -> Any:
+            transport, protocol = await create(*arguments, **options)
+            made.append(transport)
+            return transport, protocol
+
+        monkeypatch.setattr(loop, "create_datagram_endpoint", creates)
+        refused = 0
+        for turns in range(16):  # of the event loop, until the end comes
+            live = hub.open(Options("ada", "upper", 0))
+            answering = asyncio.ensure_future(hub.connect(live, steers=False).answer(pc.localDescription.sdp))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await hub.end(live.id, "enough")
+            with contextlib.suppress(Over):
+                refused += 1
+                await answering
+                refused -= 1
+        assert refused and made and all(transport.is_closing() for transport in made)
+        assert not hub.peers and not hub.lives
+        await pc.close()
 
     run(work())
