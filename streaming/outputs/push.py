@@ -45,6 +45,8 @@ class Push(Output):
         self._task = self._loop.create_task(self._run())
 
     def _finish(self) -> None:
+        if self._closing.is_set():
+            return  # told again: the process is being ended, and must be
         self._closing.set()
         self._arrived.set()
         if self.state != "running" and self._task is not None:
@@ -188,8 +190,10 @@ async def _end(process: Process) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), 1.0)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 1.0)
+    finally:  # also when nobody waits any more: FFmpeg might for ever
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

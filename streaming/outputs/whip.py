@@ -50,6 +50,8 @@ class Whip(Output):
         self._task = self._loop.create_task(self._run())
 
     def _finish(self) -> None:
+        if self._closing.is_set():
+            return  # told again: the connection is being ended, and must be
         self._closing.set()
         if self.state != "running" and self._task is not None:
             self._task.cancel()  # it waits for a server, or to try again

@@ -116,3 +116,31 @@ def test_a_server_that_is_never_there_is_given_up_and_its_address_told_without_t
         await output.close()
 
     run(work())
+
+
+def test_no_process_stays_when_an_output_is_told_twice_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its session, and then by whoever opened it, while the server says nothing."""
+    processes, spawn = [], push._spawn
+
+    async def spawned() -> asyncio.subprocess.Process:
+        processes.append(await spawn())
+        return processes[-1]
+
+    monkeypatch.setattr(push, "_spawn", spawned)
+
+    async def work() -> None:
+        stage = Stage()
+        with socket.socket() as mute:
+            mute.bind(("127.0.0.1", 0))
+            mute.listen()
+            url = f"rtmp://127.0.0.1:{mute.getsockname()[1]}/live/key"
+            output = open_output(stage, Spec("rtmp", url=url), OutputsConfig(), None)  # type: ignore[arg-type]
+            await stage.play(1, at_most=9)
+            await until(lambda: processes)
+            await asyncio.to_thread(mute.accept)  # FFmpeg waits for an answer from here on
+            output.ended("the session is over")
+            await asyncio.sleep(0.1)
+            await output.close()
+            assert output.state == "ended" and processes[0].returncode is not None
+
+    run(work())
