@@ -80,4 +80,7 @@ if __name__ == "__main__":
     arguments.add_argument("--url", default="http://localhost:8765")
     arguments.add_argument("--session", help="whose mouth; without, the newest session, or else a new one")
     given = arguments.parse_args()
-    asyncio.run(_run(given.url, given.session))
+    try:
+        asyncio.run(_run(given.url, given.session))
+    except (client.Gone, client.Refused) as problem:
+        sys.exit(str(problem))

@@ -6,6 +6,7 @@ the port off the open internet.
 """
 
 import os
+import sys
 
 from aiohttp import web
 
@@ -26,5 +27,7 @@ def make_app(worker: Worker) -> web.Application:
 
 
 if __name__ == "__main__":
-    app = make_app(Worker(shared_engine(), os.environ["VISAVIS_SECRET"], max_rooms=int(os.environ.get("ROOMS", 2))))
+    if not (secret := os.environ.get("VISAVIS_SECRET", "")):
+        sys.exit("set VISAVIS_SECRET to the secret that agents have too, e.g. VISAVIS_SECRET=$(openssl rand -hex 24)")
+    app = make_app(Worker(shared_engine(), secret, max_rooms=int(os.environ.get("ROOMS", 2))))
     web.run_app(app, host=os.environ.get("HOST", "127.0.0.1"), port=int(os.environ.get("PORT", 8780)))

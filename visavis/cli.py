@@ -309,7 +309,7 @@ def devices() -> None:
             table.add_row(*row)
         out.print(table if rows else f"[bold]{title}[/]: none found")
         if hint:
-            out.print(f"  {hint}", highlight=False, markup=False)
+            out.print(f"  {hint}", highlight=False, markup=False, soft_wrap=True)  # holds commands to copy
 
 
 def main() -> None:

@@ -71,6 +71,7 @@ def present(
 
     Needs the extra mic (elsewhere than on Linux camera too), and drivers of the system: docs/present.md says which.
     """
+    from engine.render.camera import framing as framed
     from engine.render.composite import parse
     from streaming.live import Options
     from streaming.server import check_port
@@ -95,6 +96,7 @@ def present(
     heard = "" if monitor and monitor_on is None else monitor_on
     devices = Wanted(mic, camera, speaker, heard)
     outputs = Outputs(record, tuple(push or ()), serve)
+    framed(framing or settings.render.framing)
     if serve:
         check_port(settings.server)
     check(devices, outputs, settings)

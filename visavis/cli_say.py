@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from engine.clock import VOICE_RATE
 from visavis.options import EmotionOption, IntensityOption
@@ -37,7 +38,7 @@ def say(
     try:
         raise typer.Exit(asyncio.run(_say(sound, url, session, text, emotion, intensity, takeover)))
     except (client.Refused, client.Gone, SoundError, OSError) as problem:
-        err.print(str(problem), style="red", highlight=False)
+        err.print(f"[red]visavis:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -244,7 +244,7 @@ async def connect(
         raise Refused(str(problem.status), words.get(problem.status, problem.message)) from None
     except (aiohttp.ClientError, OSError) as problem:
         await http.close()
-        raise Gone(f"cannot reach {_base(url)}: {problem}") from None
+        raise Gone(f"cannot reach {_base(url)}: {_reason(problem)}") from None
     return Agent(http, socket, session)
 
 
@@ -257,7 +257,7 @@ async def ask(url: str, method: str, path: str, token: str, body: dict[str, Any]
         ):
             said = await answer.json(content_type=None) if answer.status != 204 else None
     except (aiohttp.ClientError, OSError, ValueError) as problem:
-        raise Gone(f"cannot reach {_base(url)}: {problem}") from None
+        raise Gone(f"cannot reach {_base(url)}: {_reason(problem)}") from None
     if answer.status >= 400:
         problem_said = said.get("error", {}) if isinstance(said, dict) else {}
         raise Refused(problem_said.get("code", "http"), problem_said.get("message", f"status {answer.status}"))
@@ -265,7 +265,16 @@ async def ask(url: str, method: str, path: str, token: str, body: dict[str, Any]
 
 
 def _base(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise Gone(f'"{url}" is no address of a server: it begins with http:// or https://')
     return url.split("#")[0].rstrip("/") + "/"
+
+
+def _reason(problem: Exception) -> str:
+    """Without the words that are for programmers."""
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        return f"{problem.os_error.strerror or problem.os_error}; is visavis serve running there?"
+    return str(problem) or type(problem).__name__
 
 
 def _headers(token: str) -> dict[str, str]:

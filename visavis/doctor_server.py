@@ -30,6 +30,8 @@ async def _look(base: str, token: str) -> list[Finding]:
     found: list[Finding] = []
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=WAIT_S)
+    if not base.startswith(("http://", "https://")):
+        return [Finding("server", "bad", f'"{base}" is no address of a server', "it begins with http:// or https://")]
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
         try:
             async with http.get(f"{base}/v1/health") as answer:
@@ -38,6 +40,9 @@ async def _look(base: str, token: str) -> list[Finding]:
         except aiohttp.ClientConnectorCertificateError as problem:
             do = "its certificate must be of an authority that this machine trusts, for this name, and in date"
             return [Finding("server", "bad", f"its certificate is not trusted: {problem.certificate_error}"[:300], do)]
+        except aiohttp.ClientConnectorError as problem:
+            what = f"cannot reach {base}: {problem.os_error.strerror or problem.os_error}"
+            return [Finding("server", "bad", what, "is it running, and does a firewall let its TCP port through?")]
         except (aiohttp.ClientError, OSError) as problem:
             what = str(problem)[:200] or type(problem).__name__
             return [Finding("server", "bad", what, "is it running, and does a firewall let its TCP port through?")]

@@ -39,19 +39,25 @@ def open_engine(config: EngineConfig, console: Console, *, sessions: int | None 
     choice = choose(config.render.backend)
     if choice.name not in ("tensorrt", "torch"):
         if not quiet:
-            console.print(escape(str(choice)), style="dim", highlight=False)
+            console.print(escape(str(choice)), style="dim", highlight=False, soft_wrap=True)
         return Engine(config, backend=choice.name)
     try:
         gpu = _opened(config, choice, console, sessions or config.gpu.sessions)
     except (ValueError, RuntimeError) as problem:  # CudaError and OutOfMemory are RuntimeErrors
         if config.render.backend != "auto":
             raise ValueError(f"{choice.runs} cannot paint: {problem}") from problem
-        console.print(escape(f"{choice.runs} cannot paint ({problem}); going on with the processor"), style="yellow")
+        console.print(
+            escape(f"{choice.runs} cannot paint ({problem}); going on with the processor"),
+            style="yellow",
+            soft_wrap=True,
+        )
         return Engine(config, backend=choose(ON_CPU[0]).name)
     if gpu.tick.reduced:
-        console.print(escape(gpu.tick.reduced), style="yellow")
+        console.print(escape(gpu.tick.reduced), style="yellow", soft_wrap=True)
     if not quiet:
-        console.print(escape(f"painting on {gpu.runs}, because {choice.because}"), style="dim", highlight=False)
+        console.print(
+            escape(f"painting on {gpu.runs}, because {choice.because}"), style="dim", highlight=False, soft_wrap=True
+        )
     return Engine(config, gpu)
 
 

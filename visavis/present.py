@@ -26,7 +26,7 @@ from streaming.server import SWITCH_S
 from streaming.tracks import OutFrame
 from visavis.config import Config
 from visavis.portaudio import muffled
-from visavis.present_devices import Devices, Wanted
+from visavis.present_devices import NONE, Devices, Wanted
 from visavis.present_keys import Keyboard, PushToTalk
 from visavis.present_outputs import Outputs, Remote
 from visavis.present_status import Status, StatusLine
@@ -219,7 +219,9 @@ class Presenter:
 
 def check(wanted: Wanted, outputs: Outputs, settings: Config) -> None:
     """What cannot be done is said before the engine is loaded: all devices are opened and closed. Raises ValueError."""
-    outputs.specs()
+    perceived = outputs.specs() or outputs.serve or wanted.monitor is not None
+    if not perceived and wanted.camera == wanted.speaker == NONE:
+        raise ValueError("nobody would see or hear it: add a camera, a speaker, --record, --push or --serve")
     devices = Devices(wanted, (settings.render.width, settings.render.height), lambda position, voice: None, log.info)
     devices.open()
     devices.close()

@@ -108,6 +108,8 @@ def test_refusals_say_what_is_wrong(engine: DoubleEngine) -> None:
     async def work() -> None:
         with pytest.raises(client.Gone, match="cannot reach"):
             await client.connect("http://127.0.0.1:9")
+        with pytest.raises(client.Gone, match="begins with http://"):
+            await client.connect("localhost:8765")
         settings = Settings(server=ServerConfig(port=0, token="a secret of nobody"))
         async with serving(engine, settings) as address:
             with pytest.raises(client.Refused, match="token"):

@@ -254,6 +254,8 @@ def test_in_a_terminal_it_obeys_keys_and_leaves_the_terminal_as_it_was(studio: M
         (["--record", "nowhere/film.mp4"], "no folder"),
         (["--push", "ftp://somewhere/x"], "--push takes rtmp"),
         (["--speaker", "Cable", "--emotion", "sleepy"], "choose one of neutral"),
+        (["--framing", "feet"], "framing must be one of head, upper"),
+        (["--mic", "none", "--camera", "none", "--speaker", "none"], "nobody would see or hear it"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_the_engine_loads(studio: Machine, arguments: list[str], words: str) -> None:
