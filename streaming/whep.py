@@ -20,7 +20,7 @@ from streaming.signalling import OfferError
 
 SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"
-CANDIDATES: Final = 64  # of one viewer, later ones not counted
+CANDIDATES: Final = 64  # of one viewer, besides those of its offer
 
 
 class Whep:
@@ -29,6 +29,7 @@ class Whep:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._tags: dict[str, str] = {}  # entity tag of each viewer's ICE session
+        self._candidates: dict[str, int] = {}  # that each viewer found later
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """What this answers."""
@@ -62,6 +63,7 @@ class Whep:
         except Over as problem:
             raise Refusal(404, "no_session", str(problem)) from problem
         self._tags = {name: tag for name, tag in self._tags.items() if name in self._hub.peers}
+        self._candidates = {name: count for name, count in self._candidates.items() if name in self._tags}
         tag = self._tags[peer.id] = f'"{secrets.token_hex(8)}"'
         headers = {"Location": f"{request.path}/{peer.id}", "ETag": tag, "Accept-Patch": FRAGMENT}
         return web.Response(status=201, body=answer.encode(), content_type=SDP, headers=headers)
@@ -84,7 +86,7 @@ class Whep:
         if wanted != tag:
             raise Refusal(412, "other_tag", "this is for another ICE session than the one that is there")
         body = (await request.read()).decode("utf-8", "replace")
-        await _add_candidates(peer, body)
+        await self._add_candidates(peer, body)
         return web.Response(status=204)
 
     async def _close(self, request: web.Request) -> web.StreamResponse:
@@ -93,35 +95,35 @@ class Whep:
         await peer.close("asked to")
         return web.Response(status=200)
 
+    async def _add_candidates(self, peer: Peer, fragment: str) -> None:
+        """Those of an SDP fragment (RFC 8840). Raises Refusal for one that is none, and changes nothing then."""
+        found, mid = [], ""
+        for line in fragment.splitlines():
+            if line.startswith("a=mid:"):
+                mid = line[6:]
+            elif line.startswith("a=candidate:"):
+                try:
+                    candidate = candidate_from_sdp(line[12:])
+                except (ValueError, IndexError, AssertionError):
+                    raise Refusal(400, "bad_candidates", f'not a candidate: "{line[:80]}"') from None
+                candidate.sdpMid = mid
+                found.append(candidate)
+        if self._candidates.get(peer.id, 0) + len(found) > CANDIDATES:
+            raise Refusal(400, "bad_candidates", f"a viewer sends at most {CANDIDATES} candidates after its offer")
+        known = re.findall(r"^a=mid:(\S+)", str(peer.connection.remoteDescription.sdp), re.M)
+        for candidate in found:
+            if candidate.sdpMid not in known:
+                raise Refusal(400, "bad_candidates", f'the offer has no section "{str(candidate.sdpMid)[:20]}"')
+        self._candidates[peer.id] = self._candidates.get(peer.id, 0) + len(found)
+        for candidate in found:
+            await peer.connection.addIceCandidate(candidate)
+
     def _viewer(self, request: web.Request) -> Peer:
         """The viewer that a request is about: of this session, and never its owner. Raises Refusal."""
         peer = self._hub.peers.get(request.match_info["viewer"])
         if peer is None or peer.steers or peer.live.id != request.match_info["id"]:
             raise Refusal(404, "no_viewer", "no such viewer; it may have left already")
         return peer
-
-
-async def _add_candidates(peer: Peer, fragment: str) -> None:
-    """Those of an SDP fragment (RFC 8840). Raises Refusal for one that is none, and changes nothing then."""
-    found, mid = [], ""
-    for line in fragment.splitlines():
-        if line.startswith("a=mid:"):
-            mid = line[6:]
-        elif line.startswith("a=candidate:"):
-            try:
-                candidate = candidate_from_sdp(line[12:])
-            except (ValueError, IndexError, AssertionError):
-                raise Refusal(400, "bad_candidates", f'not a candidate: "{line[:80]}"') from None
-            candidate.sdpMid = mid
-            found.append(candidate)
-    if len(found) > CANDIDATES:
-        raise Refusal(400, "bad_candidates", f"at most {CANDIDATES} candidates at a time")
-    known = re.findall(r"^a=mid:(\S+)", str(peer.connection.remoteDescription.sdp), re.M)
-    for candidate in found:
-        if candidate.sdpMid not in known:
-            raise Refusal(400, "bad_candidates", f'the offer has no section "{str(candidate.sdpMid)[:20]}"')
-    for candidate in found:
-        await peer.connection.addIceCandidate(candidate)
 
 
 def _quality(request: web.Request) -> Quality:

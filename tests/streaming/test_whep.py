@@ -244,6 +244,7 @@ def test_what_cannot_be_is_refused_as_the_draft_says(engine: DoubleEngine) -> No
             place, tag = viewer.headers["Location"], viewer.headers["ETag"]
             trickle = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": tag}
             late = "a=mid:0\r\na=candidate:1 1 UDP 2122252543 127.0.0.1 9 typ host\r\na=end-of-candidates\r\n"
+            line = late.splitlines(keepends=True)[1]
             cases = [
                 ("GET", endpoint, None, {}, 405),
                 ("PUT", endpoint, "x", {}, 405),
@@ -259,6 +260,13 @@ def test_what_cannot_be_is_refused_as_the_draft_says(engine: DoubleEngine) -> No
                 ("PATCH", place, late, {**trickle, "Content-Type": "text/plain"}, 415),
                 ("PATCH", place, "a=candidate:junk", trickle, 400),
                 ("PATCH", place, late.replace("mid:0", "mid:7"), trickle, 400),
+                (
+                    "PATCH",
+                    place,
+                    late.replace("typ host\r\n", "typ host\r\n" + 62 * line),
+                    trickle,
+                    400,
+                ),  # 65 with the first
                 ("DELETE", f"{endpoint}/{name}", None, {}, 404),  # the session itself is nobody's viewer
             ]
             for method, path, body, headers, status in cases:
