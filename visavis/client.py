@@ -158,11 +158,14 @@ class Agent:
     # What comes.
 
     async def _read(self) -> None:
-        async for message in self._socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self._note(json.loads(message.data))
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                self._keep(message.data)
+        try:
+            async for message in self._socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    self._note(json.loads(message.data))
+                elif message.type is aiohttp.WSMsgType.BINARY:
+                    self._keep(message.data)
+        except (ValueError, LookupError, TypeError) as problem:  # nobody is to wait for what is not read any more
+            self._why = f"the server says what this client does not understand ({type(problem).__name__}: {problem})"
         self._why = self._why or f"the line was closed ({self._socket.close_code})"
         for id in tuple(self._ends):
             self._settle(id, Gone(self._why))
@@ -245,6 +248,9 @@ async def connect(
     except (aiohttp.ClientError, OSError) as problem:
         await http.close()
         raise Gone(f"cannot reach {_base(url)}: {_reason(problem)}") from None
+    except BaseException:  # cancelled
+        await http.close()
+        raise
     return Agent(http, socket, session)
 
 

@@ -25,12 +25,12 @@ class Tape:
 
     def write(self, voice: Voice) -> None:
         """(n,) more; the oldest goes."""
-        voice = voice[-len(self._data) // 2 :]
-        at = self.end % len(self._data)
+        count, voice = len(voice), voice[-len(self._data) // 2 :]
+        at = (self.end + count - len(voice)) % len(self._data)
         head = min(len(voice), len(self._data) - at)
         self._data[at : at + head] = voice[:head]
         self._data[: len(voice) - head] = voice[head:]
-        self.end += len(voice)
+        self.end += count
 
     def read(self, start: int, count: int) -> Voice:
         """(count,) from ``start`` on; silence where nothing is, or is no more."""

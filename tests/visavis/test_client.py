@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiohttp import web
 from typer.testing import CliRunner
 
 from streaming.config import AgentsConfig, ServerConfig
@@ -158,3 +159,33 @@ def test_the_example_says_its_lines_through_the_newest_session(
             assert not engine.opened[-1].controls.manner.thinking
 
     run(work())
+
+
+def test_words_of_the_server_that_are_none_leave_nobody_waiting() -> None:
+    async def nonsense(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=("visavis.v1",))
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.send_str('{"type": "error"}')
+        async for _ in socket:
+            pass
+        return socket
+
+    async def work() -> None:
+        application = web.Application()
+        application.router.add_get("/v1/sessions/x/agent", nonsense)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            async with await client.connect(f"http://127.0.0.1:{runner.addresses[0][1]}", "x") as agent:
+                segment = agent.speak()
+                with pytest.raises(client.Gone, match="does not understand"):
+                    async with segment:
+                        await segment.finished()
+                assert [event async for event in agent] == []
+        finally:
+            await runner.cleanup()
+
+    run(work(), timeout=20)

@@ -165,3 +165,12 @@ def test_the_line_waits_for_pictures_as_slow_as_nearly_all_and_forgets_a_slow_st
     before = playout.due(0)
     assert not playout.painted(200 * FRAME, 200 * 0.04 + 9.0)
     assert playout.due(0) < before + 0.01, "one that is very late moves nothing"
+
+
+def test_a_stall_longer_than_the_tape_moves_nothing_on_it() -> None:
+    """A program that was stopped and goes on hears all it missed at once."""
+    tape, sound = Tape(capacity=VOICE_RATE), noise(3 * VOICE_RATE)
+    for start, end in ((0, 1000), (1000, 2 * VOICE_RATE), (2 * VOICE_RATE, 2 * VOICE_RATE + 960)):
+        tape.write(sound[start:end])
+    assert tape.end == 2 * VOICE_RATE + 960
+    np.testing.assert_array_equal(tape.read(tape.end - 5000, 5000), sound[tape.end - 5000 : tape.end])
