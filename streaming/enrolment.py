@@ -35,7 +35,7 @@ LINE: Final = 1 << 16  # bytes of the longest line a worker may print
 TAIL: Final = 2000  # bytes of its stderr that are kept
 NICE: Final = 5  # running sessions come first
 WORDS: Final = 500  # characters of an error or warning
-MISSING: Final = "this server has no portrait maker: pip install visavis[portrait] there, then start it again"
+MISSING: Final = "this server has no portrait maker: pip install 'visavis[portrait]' there, then start it again"
 
 
 class WorkerError(RuntimeError):

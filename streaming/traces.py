@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 FLUSH_MS: Final = 3000
-MISSING: Final = "traces need OpenTelemetry: pip install visavis[otel], or leave observe.otlp_endpoint empty"
+MISSING: Final = "traces need OpenTelemetry: pip install 'visavis[otel]', or leave observe.otlp_endpoint empty"
 
 
 def tracer_of(observe: ObserveConfig) -> Tracer | None:

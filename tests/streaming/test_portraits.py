@@ -108,7 +108,7 @@ def test_an_installation_without_the_maker_says_what_to_install(engine: DoubleEn
         missing = (sys.executable, "-m", "no_such_module_here")
         async with serving(engine, settings(folder), missing) as address:
             answer = await told(address, (await send(address))[1]["id"], ended)
-            assert "pip install visavis[portrait]" in answer["error"]
+            assert "pip install 'visavis[portrait]'" in answer["error"]
 
     run(work())
 
