@@ -226,6 +226,12 @@ class SessionWorker:
                 if not self._voice:
                     return
                 voice, arrived, resumed = self._voice.popleft()
+                need = (
+                    VOICE_FRAME - session.inbox.available
+                )  # more would wait where an interruption takes it, and media
+                if len(voice) > need:  # time with it: pictures would be early by so much from then on
+                    self._voice.appendleft((voice[need:], arrived, 0))
+                    voice = voice[:need]
                 self._waiting -= len(voice)
                 self._taken += len(voice)
                 self._resume(resumed)

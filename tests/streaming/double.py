@@ -75,8 +75,11 @@ class DoubleSession:
         if self.fail:
             raise RuntimeError("out of paint")
         start = time.perf_counter()
+        count = self.controls.manner.interrupts
+        if count != self.interrupts:  # what waits goes with an interruption, as in the real one
+            self.inbox.skip((self.inbox.available // VOICE_FRAME - 1) * VOICE_FRAME)
         voice = self.inbox.read(VOICE_FRAME)
-        count, loud = self.controls.manner.interrupts, float(np.abs(voice).max()) > 0.05
+        loud = float(np.abs(voice).max()) > 0.05
         if count != self.interrupts:
             self.interrupts, self.hushed, self.paused = count, True, False
         self.paused = self.paused or not loud

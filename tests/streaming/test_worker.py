@@ -112,6 +112,24 @@ def test_an_engine_that_falls_behind_skips_ahead_and_its_frames_say_so(engine: D
     assert ear.frames[-1].stamps["pts"] == ear.frames[-1].pts
 
 
+def test_an_interruption_while_much_voice_waits_moves_no_picture_out_of_its_time(engine: DoubleEngine) -> None:
+    ear = Ear()
+    worker = SessionWorker(engine, "ada", "upper", 0, ear, max_backlog_ms=1500)  # type: ignore[arg-type]
+    voice = (np.arange(24 * 1920) % 9600 / 9600).astype(np.float32)
+    worker.start()
+    ear.wait(lambda: ear.said)
+    for start in range(0, len(voice), 8 * 1920):
+        worker.push(voice[start : start + 8 * 1920])  # as much at once as comes after a stall
+        worker.interrupt()
+        ear.wait(lambda start=start: ear.frames and ear.frames[-1].pts * 3 >= start + 7 * 1920)
+    worker.stop()
+    assert worker.join(5)
+    assert [frame.pts for frame in ear.frames] == [FRAME * k for k in range(24)]
+    for frame in ear.frames:
+        assert frame.voice is not None
+        np.testing.assert_array_equal(frame.voice, voice[frame.pts * 3 : frame.pts * 3 + 1920])
+
+
 def test_avatar_and_framing_change_live(engine: DoubleEngine) -> None:
     ear = Ear()
     worker = start(engine, ear)
