@@ -118,7 +118,7 @@ class Live:
         watchers: tuple[Watcher, ...] = (),
         on_closed: Callable[[Live], None] = lambda live: None,
     ) -> None:
-        self.id = secrets.token_urlsafe(12)
+        self.id = secrets.token_hex(12)  # no "-" in front, which command lines would take for an option
         SESSION.set(self.id)  # what this task, and the threads and tasks that it starts, log from here on
         self.options = options
         self.born = time.monotonic()
