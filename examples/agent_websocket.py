@@ -9,6 +9,8 @@ Speak while it does, and it stops and listens. Put a language model where ``answ
 
 import argparse
 import asyncio
+import os
+import stat
 import sys
 
 from visavis import client
@@ -67,6 +69,10 @@ async def main(url: str, session: str | None, lines: asyncio.StreamReader) -> No
 
 async def _standard_input() -> asyncio.StreamReader:
     reader = asyncio.StreamReader()
+    if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):  # of a file, which asyncio does not read
+        reader.feed_data(sys.stdin.buffer.read())
+        reader.feed_eof()
+        return reader
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     return reader
 
