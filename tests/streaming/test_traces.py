@@ -105,7 +105,7 @@ def test_without_an_endpoint_nothing_of_it_is_imported(monkeypatch: pytest.Monke
 
 def test_traces_that_are_wanted_but_not_installed_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with pytest.raises(ServeError, match=r"pip install visavis\[otel\]"):
+    with pytest.raises(ServeError, match=r"pip install 'visavis\[otel\]'"):
         traces.tracer_of(ObserveConfig(otlp_endpoint="http://127.0.0.1:4318"))
 
 
