@@ -275,7 +275,7 @@ class Live:
         begins."""
         self._hushed = self.worker.interrupt(self._announces)
         if self._source is not None:
-            self._source.interrupted()
+            each([self._source], lambda source: source.interrupted())
 
     def resume(self) -> None:
         """For a Source, while it is asked: new speech begins in what it gives now, and nothing of it is cut. Without

@@ -171,8 +171,9 @@ class RemoteAvatarSession(avatar.AvatarSession[Any]):
                 if response.status != 201:
                     said = (await response.text())[:300]
                     raise RuntimeError(f"the avatar worker answered {response.status}: {said}")
-        except aiohttp.ClientError as problem:
-            raise RuntimeError(f"no avatar worker at {self._worker}: {problem}") from problem
+        except (aiohttp.ClientError, TimeoutError) as problem:
+            what = str(problem) or f"no answer within {LAUNCH_S:g} s"
+            raise RuntimeError(f"no avatar worker at {self._worker}: {what}") from problem
 
 
 def show_state(player: Player, state: str | None) -> None:
