@@ -1,12 +1,14 @@
 """Does what ``training.portrait.worker`` does, as far as a server sees it; the photograph's first word says how.
 
-``well``, ``badly`` (an error in words), ``slowly`` (with a child that holds on), ``dead`` (ends without a word),
+``well``, ``badly`` (an error in words), ``slowly`` (with a child that holds on), ``dead`` (ends without a word), ``killed`` (by somebody else),
 ``broken`` (a pack that cannot be opened), ``empty`` (says done, made nothing), ``chatty`` (junk between its lines),
 ``long`` (30 steps of 50 ms).
 """
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +35,9 @@ def main() -> int:
     if how == "dead":
         print("Traceback: out of ideas", file=sys.stderr)
         return 1
+    if how == "killed":
+        (out.parent / "half").write_text("half done")
+        os.kill(os.getpid(), signal.SIGKILL)
     if how == "slowly":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (out.parent / "half").write_text("half done")

@@ -75,7 +75,7 @@ def test_a_photograph_becomes_an_avatar_that_only_its_id_finds(engine: DoubleEng
     ("how", "words"),
     [
         ("badly", "no face was found"), ("dead", "broke off (status 1)"), ("broken", "cannot be opened"),
-        ("empty", "without an avatar"),
+        ("empty", "without an avatar"), ("killed", "was killed, perhaps for want of memory"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_is_told_in_words_and_leaves_nothing(
