@@ -1,8 +1,8 @@
 """Does what ``training.portrait.worker`` does, as far as a server sees it; the photograph's first word says how.
 
 ``well``, ``badly`` (an error in words), ``slowly`` (with a child that holds on), ``dead`` (ends without a word),
-``killed`` (by somebody else), ``broken`` (a pack that cannot be opened), ``empty`` (says done, made nothing), ``chatty`` (junk between its lines),
-``long`` (30 steps of 50 ms).
+``killed`` (by somebody else), ``broken`` (a pack that cannot be opened), ``empty`` (says done, made
+nothing), ``chatty`` (junk between its lines), ``long`` (30 steps of 50 ms).
 """
 
 import argparse
