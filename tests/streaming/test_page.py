@@ -390,6 +390,7 @@ def test_a_server_that_went_away_is_explained(browser: Any, engine: DoubleEngine
         live_without_eval(page)
     page.wait_for_selector("#status[data-state=lost]", timeout=15_000)
     assert "server stops" in page.inner_text("#status") or "lost" in page.inner_text("#status")
+    page.wait_for_selector("#start[data-running=false]", timeout=15_000)
     page.click("#start")
     page.wait_for_selector("#alert:not([hidden])")
     assert "cannot be reached" in page.inner_text("#alert-text")
