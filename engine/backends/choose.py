@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from engine.backends import openvino
@@ -21,6 +22,7 @@ ON_GPU: Final = ("tensorrt", "torch", "onnxruntime-cuda")  # best first
 ON_CPU: Final = ("openvino", "onnxruntime")
 NAMES: Final = (*ON_GPU, *ON_CPU)
 AUTO: Final = "auto"
+NVIDIA: Final = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "C:/Windows/System32/nvcuda.dll")  # of its driver
 
 
 class Choice(NamedTuple):
@@ -38,6 +40,8 @@ def _gpu() -> Gpu:
     try:
         return Gpu.of(Device())
     except CudaError as error:
+        if find_spec("cuda") is None and not any(Path(sign).exists() for sign in NVIDIA):
+            raise ValueError("no NVIDIA driver is here") from error  # then what to install for one is no news
         raise ValueError(str(error)) from error
 
 

@@ -103,3 +103,17 @@ def test_choosing_on_a_processor_loads_no_gpu_runtime() -> None:
     code = "import sys; from engine.backends.choose import choose; choose('onnxruntime'); " \
            "sys.exit(bool({'torch', 'tensorrt', 'tensorrt_rtx'} & set(sys.modules)))"  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0
+
+
+def test_without_a_driver_nobody_is_told_what_to_install_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_device() -> None:
+        raise module.CudaError("the CUDA kernels need the extra 'gpu'")
+
+    monkeypatch.setattr(module, "Device", no_device)
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "NVIDIA", ("/no/such/place",))
+    with pytest.raises(ValueError, match="^no NVIDIA driver is here$"):
+        module.Probes().gpu()
+    monkeypatch.setattr(module, "NVIDIA", ("/",))
+    with pytest.raises(ValueError, match="extra 'gpu'"):
+        module.Probes().gpu()
