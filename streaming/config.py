@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -60,6 +61,8 @@ class ServerConfig:
     connect_timeout_s: float = 10.0  # an offer whose media has not connected after this is dropped
     linger_s: float = 30.0  # a session that neither a viewer, an agent nor an output holds for so long ends
     drain_s: float = 30.0  # told to stop (SIGTERM), sessions have so long to end by themselves; again: at once
+    processes: str = "one"  # "one", or "split": page, media and inference each in a process of its own; or "auto"
+    worker: str = ""  # what this server is called among others behind one edge; its sessions' ids begin with it
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -77,6 +80,10 @@ class ServerConfig:
             raise ValueError("server.tokens: two tokens have the same name")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("server.tls_cert and server.tls_key must be given together")
+        if self.processes not in ("one", "split", "auto"):
+            raise ValueError(f'server.processes must be "one", "split" or "auto", got "{self.processes}"')
+        if not re.fullmatch(r"[a-z0-9]{0,16}", self.worker):
+            raise ValueError(f'server.worker takes up to 16 of a-z and 0-9, got "{self.worker}"')
         if not 0 <= self.drain_s <= 86400:
             raise ValueError(f"server.drain_s must lie in 0..86400, got {self.drain_s}")
         if self.max_sessions < 1:
