@@ -27,6 +27,7 @@ from engine.render import composite, network, neural
 from engine.render.composite import Backdrop
 from engine.render.geometric import GeometricRenderer
 from engine.render.picture import Renderer
+from engine.schedule.room import Room
 from engine.session import Session
 from engine.viewpoint import ViewSpring
 from engine.watermark import Mark, Payload
@@ -168,6 +169,10 @@ class Engine:
         )
         manner = manner or config.manner.manner()
         return Session(parts, seed=seed, manner=manner) if self.gpu is None else self.gpu.session(parts, seed, manner)
+
+    def room(self) -> Room:
+        """Who is there, what is left, and whether another session fits. Cheap; from any thread."""
+        return Room()
 
     def _performer(self) -> Performer:
         learned = self.config.behaviour.performer == "learned"
