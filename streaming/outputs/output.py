@@ -21,8 +21,6 @@ Kind = Literal["file", "rtmp", "rtsp", "whip"]
 KINDS: Final = ("file", "rtmp", "rtsp", "whip")
 STATES: Final = ("starting", "running", "reconnecting", "ended", "failed")
 END_S: Final = 12.0  # an output that is told to end has so long to write what it has
-FIRST_WAIT_S: Final = 0.5  # before a lost connection is tried again; then twice as long, and so on
-LONGEST_WAIT_S: Final = 15.0
 
 
 class OutputError(ValueError):

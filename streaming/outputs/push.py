@@ -6,10 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import sys
-import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,40 +15,31 @@ from typing import Any, Final
 
 from streaming.live import Live, Voice
 from streaming.outputs.feed import Feed, Item
-from streaming.outputs.output import FIRST_WAIT_S, LONGEST_WAIT_S, Output, OutputError, Spec
+from streaming.outputs.output import OutputError, Spec
 from streaming.outputs.pusher import HEAD
+from streaming.outputs.reconnecting import Reconnecting
 from streaming.tracks import OutFrame
 
-log = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).parents[2]
 CONNECT_S: Final = 15.0  # a server that has not taken the stream by then is not there
 STALL_S: Final = 8.0  # one that took nothing for so long is gone
-STEADY_S: Final = 30.0  # a connection that lasted so long was a good one: the next wait is short again
 KEPT: Final = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "SSL_CERT_FILE", "LANG", "LC_ALL")
 
 
-class Push(Output):
+class Push(Reconnecting):
     """Pictures go to the process as they are, and are encoded there. ``give_up_s`` without a connection ends it."""
 
     def __init__(self, live: Live, spec: Spec, tags: Mapping[str, str], give_up_s: float) -> None:
-        super().__init__(live, spec)
-        self._tags, self._give_up_s = dict(tags), give_up_s
-        self._arrived, self._closing = asyncio.Event(), asyncio.Event()
+        super().__init__(live, spec, give_up_s)
+        self._tags = dict(tags)
+        self._arrived = asyncio.Event()
         self._feed = Feed(live.edge, self._arrived.set)
         self._size: tuple[int, int] | None = None  # (height, width) of the pictures that come
         self._taking = False  # whether there is a connection to send them to
-        self._task: asyncio.Task[None] | None = None
-
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._run())
 
     def _finish(self) -> None:
-        if self._closing.is_set():
-            return  # told again: the process is being ended, and must be
-        self._closing.set()
+        super()._finish()
         self._arrived.set()
-        if self.state != "running" and self._task is not None:
-            self._task.cancel()  # it waits for a server, or to try again
 
     def frame(self, frame: OutFrame) -> None:
         self._size = frame.i420.shape[0] * 2 // 3, frame.i420.shape[1]
@@ -61,33 +50,6 @@ class Push(Output):
 
     def voice(self, voice: Voice) -> None:
         self._feed.put_voice(voice)
-
-    async def _run(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):  # by us
-            await self._try()
-        self._note("ended")
-
-    async def _try(self) -> None:
-        """Connections, one after the other, until this is to end."""
-        wait, good = FIRST_WAIT_S, time.monotonic()
-        while not self._closing.is_set():
-            begun = time.monotonic()
-            try:
-                await self._connection()
-            except OutputError as problem:
-                now, lasted = time.monotonic(), time.monotonic() - begun
-                good = now if self.state == "running" else good
-                if now - good > self._give_up_s:
-                    return self._note("failed", f"{problem}; nothing for {self._give_up_s:g} s, so no more is tried")
-                self._note("reconnecting", str(problem))
-                wait = FIRST_WAIT_S if lasted > STEADY_S else wait
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), wait)
-                wait = min(2 * wait, LONGEST_WAIT_S)
-                self.reconnects += 1
-            except Exception as problem:  # the edge of the task: whatever it was, who asked must hear of it
-                log.exception("session %s: output to %s", self.live.id, self.where)
-                return self._note("failed", f"{type(problem).__name__}: {problem}")
 
     async def _connection(self) -> None:
         """One connection, to its end. Raises OutputError when it is not ours."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
-import time
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urljoin, urlsplit
 
 import aiortc.rtcpeerconnection
@@ -19,42 +17,34 @@ from aiortc.mediastreams import MediaStreamTrack
 from streaming import patches
 from streaming.config import OutputsConfig, StreamConfig
 from streaming.live import Live, Voice
-from streaming.outputs.output import FIRST_WAIT_S, LONGEST_WAIT_S, Output, OutputError, Spec
+from streaming.outputs.output import OutputError, Spec
+from streaming.outputs.reconnecting import Reconnecting, Rejected
 from streaming.sender import MediaSender, Quality
 from streaming.signalling import order_codecs
 from streaming.tracks import OutFrame, OutQueue, VideoTrack, VoiceTrack
 
-log = logging.getLogger(__name__)
 ANSWER_S: Final = 10.0  # for a request, and for media to connect after it
-STEADY_S: Final = 30.0  # a connection that lasted so long was a good one: the next wait is short again
 REDIRECTS: Final = 5
 LARGEST: Final = 256 * 1024  # bytes of an answer
 LINK: Final = re.compile(r'<([^<>]+)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^\s;,"]*))*)')
 PARAMETER: Final = re.compile(r';\s*([\w-]+)\s*=\s*(?:"([^"]*)"|([^\s;,"]*))')
 
 
-class Whip(Output):
+class Whip(Reconnecting):
     """Encoded as for a viewer. ``config.give_up_s`` without a connection ends it."""
 
+    lost: ClassVar = (ClientError, OSError, TimeoutError)
+
     def __init__(self, live: Live, spec: Spec, config: OutputsConfig, codec: str = "h264") -> None:
-        super().__init__(live, spec)
-        self._give_up_s, self._codec = config.give_up_s, codec
+        super().__init__(live, spec, config.give_up_s)
+        self._codec = codec
         self._servers: list[RTCIceServer] = []  # that the endpoint told of
-        self._closing = asyncio.Event()
         self._queue: OutQueue | None = None  # of the connection that is there
-        self._task: asyncio.Task[None] | None = None
         if aiortc.rtcpeerconnection.RTCRtpSender is not MediaSender:  # type: ignore[attr-defined]
             patches.install(StreamConfig())
 
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._run())
-
-    def _finish(self) -> None:
-        if self._closing.is_set():
-            return  # told again: the connection is being ended, and must be
-        self._closing.set()
-        if self.state != "running" and self._task is not None:
-            self._task.cancel()  # it waits for a server, or to try again
+    def _words(self, problem: Exception) -> str:
+        return _words(problem)
 
     def frame(self, frame: OutFrame) -> None:
         if self._queue is not None:
@@ -68,33 +58,6 @@ class Whip(Output):
     def _frame_sent(self, frame: OutFrame) -> None:
         self.frames += 1
         self.bytes += int(frame.stamps.get("bytes", 0))
-
-    async def _run(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):  # by us
-            await self._try()
-        self._note("ended")
-
-    async def _try(self) -> None:
-        """Connections, one after the other, until this is to end."""
-        wait, good = FIRST_WAIT_S, time.monotonic()
-        while not self._closing.is_set():
-            begun = time.monotonic()
-            try:
-                await self._connection()
-            except (OutputError, ClientError, OSError, TimeoutError) as problem:
-                now = time.monotonic()
-                good = now if self.state == "running" else good
-                if now - good > self._give_up_s or isinstance(problem, Rejected):
-                    return self._note("failed", _words(problem))
-                self._note("reconnecting", _words(problem))
-                wait = FIRST_WAIT_S if now - begun > STEADY_S else wait
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), wait)
-                wait = min(2 * wait, LONGEST_WAIT_S)
-                self.reconnects += 1
-            except Exception as problem:  # the edge of the task: whatever it was, who asked must hear of it
-                log.exception("session %s: output to %s", self.live.id, self.where)
-                return self._note("failed", f"{type(problem).__name__}: {problem}")
 
     async def _connection(self) -> None:
         """One connection, to its end. Raises OutputError when it is not ours."""
@@ -162,10 +125,6 @@ class Whip(Output):
 
     def _authorized(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.spec.token}"} if self.spec.token else {}
-
-
-class Rejected(OutputError):
-    """A refusal that another try does not change."""
 
 
 def ice_servers(links: list[str]) -> list[RTCIceServer]:
