@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from aiortc.rtp import is_rtcp
 
 from streaming.encoders import PAYLOAD_MAX
-from streaming.rate import LOSS_FULL
+from streaming.rate import COLLAPSE, LOSS_FULL
 
 BURST: Final = 12_000  # bytes that may leave at once: a usual frame at 2 Mbit/s
 FASTER: Final = 4.0  # what is beyond leaves at so many times the bitrate
@@ -37,13 +37,14 @@ class Line:
     """What the senders of one connection know of the way to their receiver."""
 
     lost_at: float = -math.inf  # when a report last told of lost packets
-    full_at: float = -math.inf  # and when of so many that there must have been too many
+    full_at: float = -math.inf  # and when because there were too many
 
-    def note_loss(self, now: float, share: float) -> None:
-        """A report: ``share`` in [0, 1] of the packets was lost."""
+    def note_loss(self, now: float, share: float, queueing: bool) -> None:
+        """A report: ``share`` in [0, 1] of the packets was lost. ``queueing``: and others waited on the way, so that
+        it was a full line that lost them; one that loses a quarter is full whatever else is known of it."""
         if share >= LOSSY:
             self.lost_at = now
-        if share >= LOSS_FULL:
+        if share > COLLAPSE or (share >= LOSS_FULL and queueing):
             self.full_at = now
 
     def lossy(self, now: float) -> bool:

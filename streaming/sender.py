@@ -247,7 +247,7 @@ class MediaSender(RTCRtpSender):
             self._control.note_round_trip(now, max(now - asked - report.dlsr / 65536, 0.0))
         share = self._losses.add(now, report.highest_sequence, report.packets_lost)
         if share is not None:
-            self.transport.line.note_loss(now, share)
+            self.transport.line.note_loss(now, share, self._control.queueing)
             self._control.note_loss(now, share)
 
     async def _send_rtcp(self, packets: list[AnyRtcpPacket]) -> None:

@@ -23,9 +23,9 @@ class Rejected(OutputError):
 
 
 class Reconnecting(Output):
-    """``give_up_s`` without a connection ends it. ``lost``: what `_connection` may raise besides OutputError."""
+    """``give_up_s`` without a connection ends it. ``lost``: what `_connection` raises when another try may help."""
 
-    lost: ClassVar[tuple[type[Exception], ...]] = ()
+    lost: ClassVar[tuple[type[Exception], ...]] = (OutputError,)
 
     def __init__(self, live: Live, spec: Spec, give_up_s: float) -> None:
         super().__init__(live, spec)
@@ -36,7 +36,7 @@ class Reconnecting(Output):
     @abstractmethod
     async def _connection(self) -> None:
         """One connection, to its end; ``_note("running")`` once it is there. Returns once ``_closing`` is set; raises
-        OutputError, or one of ``lost``, when it ends before."""
+        one of ``lost`` when it ends before."""
 
     def _words(self, problem: Exception) -> str:
         """What is said of ``problem``."""
@@ -64,7 +64,7 @@ class Reconnecting(Output):
             begun = time.monotonic()
             try:
                 await self._connection()
-            except (OutputError, *self.lost) as problem:
+            except self.lost as problem:
                 now = time.monotonic()
                 good = now if self.state == "running" else good
                 if isinstance(problem, Rejected):

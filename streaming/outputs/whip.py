@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 from dataclasses import replace
-from typing import ClassVar, Final
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import aiortc.rtcpeerconnection
@@ -33,7 +33,7 @@ PARAMETER: Final = re.compile(r';\s*([\w-]+)\s*=\s*(?:"([^"]*)"|([^\s;,"]*))')
 class Whip(Reconnecting):
     """Encoded as for a viewer. ``config.give_up_s`` without a connection ends it."""
 
-    lost: ClassVar = (ClientError, OSError, TimeoutError)
+    lost = (OutputError, ClientError, OSError, TimeoutError)
 
     def __init__(self, live: Live, spec: Spec, config: OutputsConfig, codec: str = "h264") -> None:
         super().__init__(live, spec, config.give_up_s)

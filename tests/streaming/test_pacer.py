@@ -58,7 +58,7 @@ def test_voice_leaves_twice_where_packets_get_lost_and_once_elsewhere() -> None:
         for data in (a, b):
             await voice._send_rtp(data)
         assert wire.sent == [a, b]
-        voice.line.note_loss(asyncio.get_running_loop().time(), 0.05)
+        voice.line.note_loss(asyncio.get_running_loop().time(), 0.05, False)
         await voice._send_rtp(c)
         assert wire.sent == [a, b, c, b]  # one packet later: losses come in pairs
         wire.sent.clear()
@@ -73,14 +73,22 @@ def test_voice_leaves_twice_where_packets_get_lost_and_once_elsewhere() -> None:
 def test_a_line_is_lossy_until_nothing_was_lost_for_long() -> None:
     line = Line()
     assert not line.lossy(0.0)
-    line.note_loss(0.0, 0.005)
+    line.note_loss(0.0, 0.005, True)
     assert not line.lossy(0.0)
-    line.note_loss(1.0, 0.03)
+    line.note_loss(1.0, 0.03, True)
     assert line.lossy(1.0 + LOSSY_FOR_S / 2)
     assert not line.lossy(2.0 + LOSSY_FOR_S)
-    line.note_loss(100.0, 0.2)
+    line.note_loss(100.0, 0.2, True)
     assert not line.lossy(101.0)  # on a full line twice is too much
     assert line.lossy(110.0)
+
+
+def test_many_lost_packets_make_a_line_full_only_where_others_wait_or_nearly_all_is_lost() -> None:
+    radio, drowned = Line(), Line()
+    radio.note_loss(0.0, 0.12, False)
+    assert radio.lossy(0.1)
+    drowned.note_loss(0.0, 0.4, False)
+    assert not drowned.lossy(0.1)
 
 
 def test_lost_packets_are_sent_again_once_a_round_trip_and_not_without_end() -> None:
