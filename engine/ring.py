@@ -61,6 +61,12 @@ class SampleRing:
         self._read += n
         return out
 
+    def peek(self, n: int) -> Samples:
+        """The next ``n`` samples, (n,), which stay. Raises BufferError when fewer are there."""
+        if n > self.available:
+            raise BufferError(f"the ring holds {self.available} samples, asked for {n}")
+        return self._data[np.arange(self._read, self._read + n) % len(self._data)]
+
     def skip(self, n: int) -> None:
         """Forgets the next ``n`` samples. Raises BufferError when fewer are there."""
         if n > self.available:

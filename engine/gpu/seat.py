@@ -19,6 +19,7 @@ from kernels.cuda import Device, DeviceArray
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
+HEARD = ("tail", "lips", "performer", "before", "made")  # what a session's Motion follows from
 
 
 class Seat:
@@ -77,6 +78,18 @@ class Seat:
         self._device.use()
         self.field = None if field is None else self._device.array(field)
         self.change()
+
+    def recall(self) -> dict[str, F32]:
+        """What it has heard and done so far, by name; waits for the GPU."""
+        self._device.use()
+        return {name: getattr(self, name).get() for name in HEARD}
+
+    def remember(self, memory: dict[str, F32]) -> None:
+        """Goes on from what another seat recalled, or from some of it."""
+        self._device.use()
+        for name, array in memory.items():
+            held = getattr(self, name)
+            held.put(np.ascontiguousarray(array.reshape(held.shape)))
 
     def change(self) -> None:
         """Says that `namespace` will tell something else."""

@@ -35,6 +35,16 @@ def test_reading_more_than_there_is_is_refused() -> None:
         SampleRing(8).read(1)
 
 
+def test_what_is_peeked_at_stays() -> None:
+    ring = SampleRing(8)
+    ring.write(np.arange(6, dtype=np.float32))
+    ring.skip(4)
+    ring.write(np.arange(6, 11, dtype=np.float32))
+    assert np.array_equal(ring.peek(7), np.arange(4, 11)) and np.array_equal(ring.read(7), np.arange(4, 11))
+    with pytest.raises(BufferError, match="holds 0"):
+        ring.peek(1)
+
+
 def test_one_producer_and_one_consumer_thread_lose_no_sample() -> None:
     ring, total = SampleRing(1000), 60_000
     received: list[np.ndarray] = []

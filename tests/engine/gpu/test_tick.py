@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine import avatar as packs
+from engine import snapshot
 from engine.clock import VOICE_FRAME
 from engine.config import AvatarConfig, BehaviourConfig, EngineConfig, MotionConfig, RenderConfig
 from engine.engine import Engine
@@ -225,6 +226,25 @@ def test_sessions_on_threads_of_their_own_get_what_each_gets_alone(engine, gpu):
     for k in range(count):
         for one, other in zip(films[k], alone[k], strict=True):
             assert np.abs(one.astype(int) - other).max() <= 2
+
+
+@pytest.mark.parametrize("there", ["the GPU", "a CPU"])
+def test_a_session_goes_on_from_a_snapshot(engine, gpu, there):
+    whole, first = (seated(engine, gpu, "one", 6) for _ in range(2))
+    samples, cut = voice(6), 3 * VOICE_FRAME
+    for session in (whole, first):
+        for start in range(0, cut, VOICE_FRAME):
+            session.push_voice(samples[start : start + VOICE_FRAME])
+            session.step()
+    second = seated(engine, gpu, "two", 1) if there == "the GPU" else engine.open("two", seed=1)
+    snapshot.restore(second, snapshot.take(first))
+    for start in range(cut, len(samples), VOICE_FRAME):
+        for session in (whole, second):
+            session.push_voice(samples[start : start + VOICE_FRAME])
+        one, other = whole.step(), second.step()
+        near = 0.0 if there == "the GPU" else 1e-5
+        np.testing.assert_allclose(one.motion.pack(), other.motion.pack(), atol=near, rtol=0)
+        assert one.pts == other.pts and np.array_equal(one.voice, other.voice)
 
 
 @pytest.mark.parametrize("chunk", [1111, 4000])
