@@ -1,5 +1,4 @@
-"""What every request goes through before its handler: host, origin, limits, token, scope, whose session; and the
-headers of every answer."""
+"""What every request goes through before its handler: host, origin, limits, token, scope, whose session."""
 
 from __future__ import annotations
 
@@ -14,7 +13,8 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from streaming.config import LimitsConfig, ServerConfig
-from streaming.guard import LOCAL_NAMES, Refusal, client_address, forwarded_for, host_fits, is_private, origin_fits
+from streaming.guard import Refusal, client_address, forwarded_for, host_fits, is_private, origin_fits
+from streaming.heading import Heading
 from streaming.hub import Hub
 from streaming.limits import Limits
 from streaming.logs import HIDDEN, secrets_of
@@ -39,27 +39,6 @@ NEEDS: Final = (
 )
 OF_A_SESSION: Final = re.compile(r"/v1/sessions/\{(\w+)\}")
 SUBPROTOCOL: Final = "token."  # how a browser's WebSocket carries its token, percent-encoded
-POLICY: Final = (
-    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "
-)
-DEVICES: Final = (
-    "microphone=(self), camera=(self), display-capture=(), geolocation=(), payment=(), usb=(), serial=(), hid=()"
-)
-HEADERS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-    "Permissions-Policy": DEVICES,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Server": "visavis",
-}
-CORS: Final = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
-    "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Post, Retry-After",
-    "Access-Control-Max-Age": "600",
-}
 
 
 class Access:
@@ -70,12 +49,7 @@ class Access:
         self.limits = hub.limits = Limits(limits, is_private(server))
         self._server, self._config, self._hub = server, limits, hub
         self._secrets = secrets_of(server)
-        ancestors = " ".join(("'self'", *server.embed_origins)) if server.embed_origins else "'none'"
-        self._headers = {
-            "Content-Security-Policy": POLICY + ancestors,
-            "Cross-Origin-Resource-Policy": "cross-origin" if server.embed_origins else "same-origin",
-            **HEADERS,
-        }
+        self._heading = Heading(server)
         self.refused: Callable[[Refusal], None] = lambda refusal: None
 
     @web.middleware
@@ -106,7 +80,7 @@ class Access:
         finally:
             if turn is not None:
                 asking.reset(turn)
-        self._head(request, response)
+        self._heading.put(request, response)
         return response
 
     def check_session(self, asker: Asker, session: str) -> None:
@@ -193,20 +167,6 @@ class Access:
             finally:
                 asking.reset(turn)
         return web.Response(status=204)
-
-    def _head(self, request: web.Request, response: web.StreamResponse) -> None:
-        if response.prepared:
-            return
-        for name, value in self._headers.items():
-            response.headers.setdefault(name, value)
-        origin = request.headers.get("Origin")
-        if origin in self._server.allowed_origins and origin is not None:
-            for name, value in {"Access-Control-Allow-Origin": origin, **CORS}.items():
-                response.headers.setdefault(name, value)
-            response.headers.setdefault("Vary", "Origin")
-            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        if request.secure and request.url.host not in LOCAL_NAMES:
-            response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
 
     def _refuse(self, refusal: Refusal) -> web.Response:
         self.refused(refusal)

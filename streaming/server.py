@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
-import signal
-import socket
-import ssl
 import sys
 import time
 import webbrowser
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from engine.engine import Engine
 from streaming import patches
 from streaming.app import HUB, Server
-from streaming.config import ServerConfig, Settings
-from streaming.guard import ServeError, check_bind, is_loopback, is_private, with_secrets
+from streaming.config import Settings
+from streaming.guard import ServeError, check_bind, is_private, with_secrets
 from streaming.hub import Hub
 from streaming.limits import bound_connections
+from streaming.listen import Stop, bind_hint, loop_factory, own_mistakes, page_address, tls_of
 from streaming.portraits import Portraits
 
 log = logging.getLogger(__name__)
@@ -43,7 +38,7 @@ def serve(
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # numba and the models leave 300 000 objects: looking through them stops every thread for 0.2 s
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(config, engine, open_browser, ready or _announce))
 
 
@@ -59,27 +54,6 @@ async def _serve(config: Settings, engine: Engine, open_browser: bool, ready: Ca
         await drain(runner.app[HUB], config.server.drain_s, stop.now)
     finally:
         await runner.cleanup()
-
-
-class Stop:
-    """What signals ask for: SIGTERM to end when the sessions have, SIGINT or a second signal to end now."""
-
-    def __init__(self) -> None:
-        self.told, self.now = asyncio.Event(), asyncio.Event()
-
-    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hears the signals from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                loop.add_signal_handler(number, self.hear, number)
-            except NotImplementedError:  # Windows
-                signal.signal(number, lambda number, _: loop.call_soon_threadsafe(self.hear, number))
-
-    def hear(self, number: int) -> None:
-        """Signal ``number`` came."""
-        if number == signal.SIGINT or self.told.is_set():
-            self.now.set()
-        self.told.set()
 
 
 async def drain(hub: Hub, seconds: float, now: asyncio.Event) -> None:
@@ -98,76 +72,20 @@ async def start(config: Settings, engine: Engine, portraits: Portraits | None = 
     server = with_secrets(config.server)
     portraits = portraits or Portraits(config.portrait, engine)
     application = Server(engine, config, portraits).application()
-    logging.getLogger("aiohttp.server").addFilter(_own_mistakes)
+    logging.getLogger("aiohttp.server").addFilter(own_mistakes)
     runner = web.AppRunner(
         application, access_log=None, shutdown_timeout=5.0, keepalive_timeout=config.limits.idle_s, lingering_time=2.0
     )
     await runner.setup()
     assert runner.server is not None
     bound_connections(runner.server, config.limits, not is_private(server) and not server.behind_proxy)
-    site = web.TCPSite(runner, server.host, server.port, ssl_context=_tls(server), reuse_address=True)
+    site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_of(server), reuse_address=True)
     try:
         await site.start()
     except OSError as problem:
         await runner.cleanup()
-        raise ServeError(_bind_hint(server, problem)) from problem
+        raise ServeError(bind_hint(server, problem)) from problem
     return runner, page_address(server, runner.addresses[0][1])
-
-
-def _own_mistakes(record: logging.LogRecord) -> bool:
-    """Whether a line of the HTTP server is about a mistake of ours: of a stranger's there is no end."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))
-
-
-def page_address(server: ServerConfig, port: int) -> str:
-    """Where a browser finds the page; a token, if there is one, rides in the fragment, which is never sent."""
-    host = "localhost" if is_loopback(server.host) else server.host
-    if host in ("0.0.0.0", "::", ""):
-        host = next(iter(patches.host_addresses(True, False)), "localhost")
-    host = f"[{host}]" if ":" in host else host
-    fragment = f"#token={quote(server.token)}" if server.token else ""
-    return f"{'https' if server.tls_cert else 'http'}://{host}:{port}/{fragment}"
-
-
-def check_port(server: ServerConfig) -> None:
-    """Raises ServeError when ``server`` could not listen now: asked before the engine spends its time warming up."""
-    check_bind(server)
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((server.host, server.port))
-        except OSError as problem:
-            raise ServeError(_bind_hint(server, problem)) from problem
-
-
-def _bind_hint(server: ServerConfig, problem: OSError) -> str:
-    if problem.errno == errno.EADDRINUSE:
-        return f"port {server.port} is busy: stop what listens there, or choose another with --port {server.port + 1}"
-    if problem.errno == errno.EACCES:
-        return f"port {server.port} needs administrator rights: choose one above 1023 with --port 8765"
-    if problem.errno == errno.EADDRNOTAVAIL:
-        return f"{server.host} is not an address of this machine: set server.host to one that is, or 127.0.0.1"
-    return f"cannot listen on {server.host}:{server.port}: {problem.strerror or problem}"
-
-
-def _tls(server: ServerConfig) -> ssl.SSLContext | None:
-    if not server.tls_cert:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(server.tls_cert, server.tls_key)
-    except (ssl.SSLError, OSError) as problem:
-        raise ServeError(f"server.tls_cert / tls_key cannot be used: {problem}") from problem
-    return context
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # Windows has none
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 def _announce(address: str) -> None:

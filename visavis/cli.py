@@ -92,7 +92,7 @@ def serve(
     from engine.render.composite import parse
     from streaming import logs
     from streaming.guard import with_secrets
-    from streaming.server import check_port
+    from streaming.listen import check_port
     from streaming.server import serve as run
     from visavis.config import load
 

@@ -73,8 +73,8 @@ def present(
     """
     from engine.render.camera import framing as framed
     from engine.render.composite import parse
+    from streaming.listen import check_port
     from streaming.live import Options
-    from streaming.server import check_port
     from visavis.config import load
     from visavis.gpu import open_engine
     from visavis.present import Wish, check

@@ -17,8 +17,8 @@ from typing import Any, Final
 from streaming.config import ServerConfig
 from streaming.guard import ServeError, check_bind, is_loopback, is_private, with_secrets
 from streaming.ice import Connection, ice_servers, turn_urls
+from streaming.listen import check_port
 from streaming.patches import host_addresses
-from streaming.server import check_port
 from visavis.config import Config
 from visavis.doctor import Finding
 

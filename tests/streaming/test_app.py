@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from streaming.config import ServerConfig
 from streaming.guard import ServeError
-from streaming.server import page_address, serve, start
+from streaming.listen import page_address
+from streaming.server import serve, start
 
 from .double import DoubleEngine
 from .harness import Settings, Viewer, run, serving, until

@@ -15,9 +15,10 @@ from streaming.app import Server
 from streaming.config import PortraitConfig, ServerConfig, StreamConfig
 from streaming.health import FAILURES, FORGIVEN_S, Health
 from streaming.hub import Hub
+from streaming.listen import Stop
 from streaming.live import Options
 from streaming.portraits import NoRoom, Portraits
-from streaming.server import Stop, drain
+from streaming.server import drain
 
 from .double import DoubleEngine
 from .harness import Settings, run, serving, until
