@@ -6,11 +6,12 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
@@ -20,6 +21,8 @@ from visavis.devices import cpu_name, gpu_names
 
 Metric = dict[str, Any]
 Metrics = dict[str, Metric]
+LEAST_IN_PART: Final = 50  # samples in a part of a series, or its p99 is only its largest
+MOST_PARTS: Final = 60
 
 
 @dataclass
@@ -82,10 +85,27 @@ def commit() -> str:
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
-def document(suite: str, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """The JSON document of one run."""
+def document(
+    suite: str, metrics: Mapping[str, Metric], series: Mapping[str, Sequence[float]] | None = None, unit: str = ""
+) -> dict[str, Any]:
+    """The JSON document of one run; ``series`` are summed up in it, in order."""
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"suite": suite, "commit": commit(), "date": date, "machine": machine(), "metrics": dict(metrics)}
+    result = {"suite": suite, "commit": commit(), "date": date, "machine": machine(), "metrics": dict(metrics)}
+    windows = {name: over_time(samples, unit) for name, samples in (series or {}).items()}
+    if kept := {name: window for name, window in windows.items() if window is not None}:
+        result["over_time"] = kept
+    return result
+
+
+def over_time(samples: Sequence[float], unit: str) -> dict[str, Any] | None:
+    """p50 and p99 of equal parts of ``samples``, in order; None when there are too few to have any."""
+    parts = min(MOST_PARTS, len(samples) // LEAST_IN_PART)
+    if parts < 3:
+        return None
+    inside = len(samples) // parts
+    cut = np.asarray(samples[: parts * inside], np.float64).reshape(parts, inside)
+    p50, p99 = np.percentile(cut, (50, 99), axis=1).round(3)
+    return {"unit": unit, "n": inside, "p50": p50.tolist(), "p99": p99.tolist()}
 
 
 def merged(path: Path, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,14 +117,22 @@ def merged(path: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     origin = {"commit": old["commit"], "date": old["date"], "load_1min": old["machine"].get("load_1min")}
     was = old.get("earlier", {})
     earlier = {part: was.get(part, origin) for part in dict.fromkeys(name.split(".")[0] for name in kept)}
-    return {**result, "metrics": {**result["metrics"], **kept}, "earlier": earlier}
+    both = {"over_time": {**old.get("over_time", {}), **result.get("over_time", {})}}
+    return {
+        **result,
+        "metrics": {**result["metrics"], **kept},
+        **(both if both["over_time"] else {}),
+        "earlier": earlier,
+    }
 
 
 def save(path: Path, result: Mapping[str, Any]) -> None:
     """Writes ``result`` as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(result, indent=2)
+    text = re.sub(r"\[[-\d.e,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text)  # a series is one line
+    partial.write_text(text + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
