@@ -99,12 +99,24 @@ class SessionWorker:
         """Opens the session and steps it from then on."""
         self._thread.start()
 
-    def push(self, voice: Voice, resumes: bool = False) -> None:
+    def go_on(self, taken: int, left_out: int, interrupts: int) -> None:
+        """Before ``start``: the session that will be opened has taken ``taken`` samples of voice already and knows of
+        ``interrupts``; before what is pushed next, ``left_out`` samples never came."""
+        self._taken, self._left_out, self._interrupts = taken, left_out, interrupts
+        self._skips.append((taken, left_out))
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Samples taken, and left out so far: media time is their sum."""
+        return self._taken, self._left_out
+
+    def push(self, voice: Voice, resumes: bool = False, arrived: float | None = None) -> None:
         """Appends 48 kHz voice. Beyond the backlog limit the engine is made to skip ahead: no lips beat late ones.
 
-        ``resumes``: new speech begins here, and ends all interruptions so far.
+        ``resumes``: new speech begins here, and ends all interruptions so far. ``arrived``: when it came (monotonic ms),
+        when that was not now.
         """
-        now = time.monotonic() * 1e3
+        now = time.monotonic() * 1e3 if arrived is None else arrived
         with self._wake:
             self._voice.append((voice, now, self._interrupts if resumes else 0))
             self._waiting += len(voice)
