@@ -165,7 +165,7 @@ class Core:
             return []
         if len(self.running) >= self.places and not self._write_off(now):
             return []
-        heap, taken = self._heap, []
+        heap, taken = self._heap, list[Ask]()
         while heap:
             entry = heappop(heap)
             ask = entry[2]

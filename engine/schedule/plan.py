@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -61,14 +61,10 @@ def make(
     for kind in (*kinds, *(() if admit == "full" else (admit,))):
         if kind not in KINDS:
             raise ValueError(f'what is given up is one of {", ".join(KINDS)}, got "{kind}"')
-    current, configured = FULL, steps[0] if steps else 1
-    rungs, admitted = [FULL], 0
+    configured, rungs, admitted = (steps[0] if steps else 1), [FULL], 0
     for kind in kinds:
         for change in _changes(kind, steps, scales, rate):
-            current = Rung(
-                len(rungs), **{"steps": current.steps, "scale": current.scale, "every": current.every, **change}
-            )
-            rungs.append(current)
+            rungs.append(change(rungs[-1], len(rungs)))
         admitted = len(rungs) - 1 if kind == admit else admitted
     ratios = [FIXED + (1 - FIXED) * (rung.steps or configured) / configured * rung.scale**2 for rung in rungs]
     if admit != "full" and admit not in kinds:
@@ -76,9 +72,13 @@ def make(
     return Plan(tuple(rungs), tuple(ratios), admitted)
 
 
-def _changes(kind: str, steps: Sequence[int], scales: Sequence[float], rate: bool) -> list[dict[str, float]]:
+Change = Callable[[Rung, int], Rung]
+
+
+def _changes(kind: str, steps: Sequence[int], scales: Sequence[float], rate: bool) -> list[Change]:
+    """From the rung before, and the level of the next, to the next."""
     if kind == "steps":
-        return [{"steps": count} for count in steps[1:]]
+        return [lambda rung, level, count=count: replace(rung, level=level, steps=count) for count in steps[1:]]
     if kind == "size":
-        return [{"scale": scale} for scale in scales]
-    return [{"every": 2}] if rate else []
+        return [lambda rung, level, scale=scale: replace(rung, level=level, scale=scale) for scale in scales]
+    return [lambda rung, level: replace(rung, level=level, every=2)] if rate else []

@@ -99,7 +99,7 @@ class Review:
             member.raised, self.raised = now, self.raised + 1
 
     def room(self) -> Room:
-        """What is left, and whether one more session fits: with everybody at the plan's admission rung, where it must."""
+        """What is left, and whether one more fits, with everybody at the plan's admission rung if it must be."""
         core, rules, count = self.core, self.rules, len(self.core.members)
         headroom = 1 - core.bases / self.budget
         if not count:

@@ -1,4 +1,4 @@
-"""Room: how much of an engine is taken, and whether another session fits. What the scheduler tells whoever opens one."""
+"""Room: how much of an engine is taken, and whether another session fits, as the scheduler tells whoever opens one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Room:
     """Who is there and what is left.
 
-    ``sessions`` that are open; ``headroom``: the share of the deadline budget that is left, 1 while idle, 0 or less when
-    there is none. ``refusal``: why another session is not taken, a sentence for people; None when it is. Then it may be
-    asked again after ``retry_after_s`` seconds.
+    ``sessions`` that are open; ``headroom``: the share of the deadline budget that full quality would leave, 1 while
+    idle, 0 or less when there is none. ``refusal``: why another session is not taken, a sentence for people, and
+    ``retry_after_s``: after how many seconds to ask again; None while one is.
     """
 
     sessions: int = 0

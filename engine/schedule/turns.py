@@ -23,9 +23,9 @@ LOOK_S: Final = STUCK / 1e3  # who waits looks so often whether a turn was writt
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How a scheduler fares. ``utilisation``: share of its capacity that is needed; ``rungs``: sessions on each rung of
-    the plan; ``missed`` of all ``frames`` so far, ``skipped`` of those without a picture; ``lowered``, ``raised``: times
-    that a session's quality was."""
+    """How a scheduler fares. ``utilisation``: share of its capacity that is needed; ``rungs``: sessions on each rung
+    of the plan; ``missed`` of all ``frames`` so far, ``skipped`` of those without a picture; ``lowered``, ``raised``:
+    times that a session's quality was."""
 
     sessions: int = 0
     utilisation: float = 0.0
@@ -40,9 +40,9 @@ class Load:
 
 
 class Turn(Protocol):
-    """One frame's turn, as a context. ``granted`` is False when the session was ended while it waited: nothing is to be
-    done then. ``rung`` is what to paint at; ``paint`` False: no picture this time, it would be late; ``alone``: no other
-    session is there. Set ``level`` when it was painted at another rung than that."""
+    """One frame's turn, as a context. ``granted`` is False when the session was ended while it waited: nothing is to
+    be done then. ``rung`` is what to paint at; ``paint`` False: no picture this time, it would be late; ``alone``: no
+    other session is there. Set ``level`` when it was painted at another rung than that."""
 
     granted: bool
     rung: Rung
@@ -94,9 +94,9 @@ class Free:
 class Turns:
     """Gives turns by a `Core`, to threads. Thread-safe."""
 
-    def __init__(self, core: Core, clock: Clock, rules: Rules = Rules()) -> None:
+    def __init__(self, core: Core, clock: Clock, rules: Rules | None = None) -> None:
         self._core, self._clock = core, clock
-        self._review = Review(core, rules)
+        self._review = Review(core, rules or Rules())
         self._lock = threading.Lock()
 
     def join(self, weight: float = 1.0) -> Place:
@@ -189,7 +189,8 @@ class _Turn:
     ) -> None:
         self._turns, self._member, self._event, self._wanted = turns, member, event, (release, deadline, light)
         self._ask: Ask | None = None
-        self.granted, self.paint, self.level, self.rung, self.alone = False, True, None, Rung(), True
+        self.granted, self.paint, self.rung, self.alone = False, True, Rung(), True
+        self.level: int | None = None
 
     def __enter__(self) -> Turn:
         ask = self._ask = self._turns.ask(self._member, *self._wanted, self._event)
