@@ -20,6 +20,7 @@ from engine.config import (
     WatermarkConfig,
 )
 from engine.motion.behaviour import BehaviourConfig
+from streaming.cluster.config import ClusterConfig
 from streaming.config import (
     AgentsConfig,
     LimitsConfig,
@@ -58,6 +59,7 @@ class Config:
     outputs: OutputsConfig = OutputsConfig()
     observe: ObserveConfig = ObserveConfig()
     provenance: ProvenanceConfig = ProvenanceConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @property
     def engine(self) -> EngineConfig:
