@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from dataclasses import replace
 from typing import Final
 
 from engine.engine import Engine
+from engine.schedule.room import Room
 from streaming.config import LimitsConfig, ServerConfig, StreamConfig
 from streaming.guard import Refusal, is_private
 from streaming.limits import Limits
@@ -32,13 +35,17 @@ class Hub:
         self._reaper: asyncio.Task[None] | None = None
 
     def open(self, options: Options) -> Live:
-        """A new session, painting. Raises Refusal when all places are taken, or all that the asker may have."""
+        """A new session, painting. Raises Refusal when all places are taken, all that the asker may have, or all
+        that the engine can paint in time."""
         if self.draining:
             raise Refusal(503, "draining", "this server is about to stop and takes no new sessions")
         if len(self.lives) >= self.server.max_sessions:
             full = f"all {self.server.max_sessions} sessions are taken; try again when someone has left"
             raise Refusal(503, "full", full, {"Retry-After": "5"})
         self.limits.session(asking.get(), self.owners.values())
+        room = expected(self.engine.room(), len(self.lives))
+        if room.refusal is not None:
+            raise Refusal(503, "busy", room.refusal, {"Retry-After": str(max(math.ceil(room.retry_after_s), 1))})
         live = Live(self.engine, options, self.stream, tuple(self.watchers), self._forget)
         self.lives[live.id], self.owners[live.id] = live, asking.get()
         try:
@@ -101,3 +108,16 @@ class Hub:
     def _leave(self, peer: Peer) -> None:
         self.peers.pop(peer.id, None)
         self._guests.pop(peer, None)
+
+
+def expected(room: Room, sessions: int) -> Room:
+    """``room`` once all ``sessions`` are there, of which the engine may not know them all: several may come at once."""
+    coming = sessions - room.sessions
+    if room.refusal is not None or coming <= 0 or not room.sessions:
+        return room
+    each = max(1.0 - room.headroom, 0.0) / room.sessions
+    left = room.headroom - coming * each
+    if left >= each:
+        return replace(room, sessions=sessions, headroom=left)
+    why = f"{coming} sessions are just being opened, and there may be no room for one more; try again in a second"
+    return Room(sessions, left, why, 1.0)

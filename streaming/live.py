@@ -29,7 +29,7 @@ from streaming.logs import SESSION
 from streaming.micclock import MicClock
 from streaming.protocol import ProtocolError
 from streaming.tracks import OutFrame, OutQueue
-from streaming.worker import SessionWorker
+from streaming.working import Worker, work_on
 
 log = logging.getLogger(__name__)
 Voice = NDArray[np.float32]
@@ -122,7 +122,7 @@ class Live:
         SESSION.set(self.id)  # what this task, and the threads and tasks that it starts, log from here on
         self.options = options
         self.born = time.monotonic()
-        self.worker = SessionWorker(
+        self.worker: Worker = work_on(
             engine, options.avatar, options.framing, options.seed, self,
             marker=options.marker, max_backlog_ms=stream.max_backlog_ms,
         )  # fmt: skip
@@ -342,7 +342,8 @@ class Live:
         if self._hushed == frame.interrupts and not frame.stamps["interrupted"]:
             self._hushed = None
         self.shown_pts = frame.pts
-        for outlet in each(self.outlets, lambda outlet: outlet.frame(frame)):
+        seen = self.outlets if frame.intact is None or frame.intact() else []  # else this loop was stuck for long
+        for outlet in each(seen, lambda outlet: outlet.frame(frame)):
             self._expel(outlet)
         each([] if self._source is None else [self._source], lambda source: source.shown(frame))
         each(self._watchers, lambda watcher: watcher.frame(self, frame))

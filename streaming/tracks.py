@@ -37,6 +37,7 @@ class OutFrame:
     interrupts: int = 0  # interruptions that it knows of
     voice: Voice | None = None  # (1920,) 48 kHz, what is heard while it is seen
     stacked: NDArray[np.uint8] | None = None  # (3 H, W) with its transparency (alpha.py), where somebody wants that
+    intact: Callable[[], bool] | None = None  # whether ``i420`` still is that frame, where another process paints
 
 
 @dataclass(frozen=True, slots=True)

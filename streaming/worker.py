@@ -113,8 +113,8 @@ class SessionWorker:
     def push(self, voice: Voice, resumes: bool = False, arrived: float | None = None) -> None:
         """Appends 48 kHz voice. Beyond the backlog limit the engine is made to skip ahead: no lips beat late ones.
 
-        ``resumes``: new speech begins here, and ends all interruptions so far. ``arrived``: when it came (monotonic ms),
-        when that was not now.
+        ``resumes``: new speech begins here, and ends all interruptions so far. ``arrived``: when it came (monotonic
+        ms), when that was not now.
         """
         now = time.monotonic() * 1e3 if arrived is None else arrived
         with self._wake:

@@ -15,6 +15,7 @@ from engine.engine import HIDDEN_ID
 from engine.motion.frame import Motion
 from engine.render.composite import Backdrop
 from engine.ring import FrameRing, SampleRing
+from engine.schedule.room import Room
 from engine.session import Controls, Frame
 from engine.viewpoint import Viewpoint
 
@@ -180,6 +181,12 @@ class DoubleEngine:
             raise AvatarError("this engine never opens")
         self.opened = [*self.opened[-3:], DoubleSession(self.renderer(avatar, framing), self.cost_s)]
         return self.opened[-1]
+
+    def room(self) -> Room:
+        return Room(len(self.opened))
+
+    def close(self) -> None:
+        pass
 
     def meaning(self, text: str) -> tuple[float, ...]:
         if text == "no words":
