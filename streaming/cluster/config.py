@@ -11,9 +11,7 @@ class ClusterConfig:
     """How many workers there are, what each takes of its machine, and when one is given up. See docs/cluster.md."""
 
     name: str = "visavis"  # clusters of other names on the same Ray know nothing of each other
-    address: str = (
-        ""  # of a Ray cluster: "auto" on one of its machines, or "ray://host:10001"; empty: this machine alone
-    )
+    address: str = ""  # of a Ray cluster: "auto" on one of its machines; empty: this machine alone
     min_workers: int = 1
     max_workers: int = 4
     edges: int = 1  # web processes; one a machine, behind a load balancer, when there are more

@@ -22,7 +22,7 @@ class Report:
     """What a worker tells of itself. ``address``: "http://host:port" of its HTTP side; ``warm``: avatars in memory."""
 
     name: str
-    version: str
+    version: int
     address: str
     node: str
     room: Room
@@ -36,7 +36,7 @@ class Member:
     """A worker as the director knows it."""
 
     name: str
-    version: str
+    version: int
     state: State
     since: float  # when it got into this state
     heard: float  # when it last told of itself
@@ -69,7 +69,7 @@ class Roster:
     ``names`` gives the next worker's, never the same twice."""
 
     config: ClusterConfig
-    version: str
+    version: int
     names: Callable[[], str] = field(default_factory=numbered)
     members: dict[str, Member] = field(default_factory=dict)
     lost: int = 0  # workers that died

@@ -1,4 +1,4 @@
-"""A shelf for snapshots of sessions: the newest of each, for a while, within so much memory. Pure: time is an argument."""
+"""A shelf for snapshots of sessions: the newest of each, for a while, in so much memory. Pure: time is an argument."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from streaming.cluster.roster import FAILURES, PATIENCE_S, START_LIMIT_S, Action
 CONFIG = ClusterConfig(lost_s=1.0, drain_s=30.0)
 
 
-def report(name: str, sessions: int = 0, version: str = "1", draining: bool = False, refused: int = 0) -> Report:
+def report(name: str, sessions: int = 0, version: int = 1, draining: bool = False, refused: int = 0) -> Report:
     return Report(name, version, f"http://{name}:1", "node", Room(sessions), draining=draining, refused=refused)
 
 
@@ -19,7 +19,7 @@ def done(actions: list[Action]) -> list[tuple[str, str]]:
     return [(action.kind, action.name) for action in actions]
 
 
-def grown(wanted: int, version: str = "1") -> Roster:
+def grown(wanted: int, version: int = 1) -> Roster:
     """A roster whose workers serve, at time 0."""
     roster = Roster(CONFIG, version)
     for action in roster.look(wanted, 0.0):
@@ -28,7 +28,7 @@ def grown(wanted: int, version: str = "1") -> Roster:
 
 
 def test_missing_workers_are_started_once() -> None:
-    roster = Roster(CONFIG, "1")
+    roster = Roster(CONFIG, 1)
     assert done(roster.look(2, 0.0)) == [("start", "w1"), ("start", "w2")]
     assert roster.look(2, 0.5) == []
     assert roster.hear(report("w1"), 1.0) and [member.name for member in roster.serving] == ["w1"]
@@ -50,14 +50,14 @@ def test_one_that_dies_is_replaced_at_once() -> None:
 
 
 def test_one_that_never_starts_is_given_up() -> None:
-    roster = Roster(CONFIG, "1")
+    roster = Roster(CONFIG, 1)
     roster.look(1, 0.0)
     assert roster.look(1, START_LIMIT_S) == []
     assert done(roster.look(1, START_LIMIT_S + 1)) == [("kill", "w1"), ("start", "w2")]
 
 
 def test_workers_that_cannot_start_are_not_started_without_end() -> None:
-    roster, started = Roster(CONFIG, "1"), 0
+    roster, started = Roster(CONFIG, 1), 0
     for i in range(1000):
         now = i * 0.1
         for action in roster.look(1, now):
@@ -107,14 +107,14 @@ def test_the_emptiest_goes_when_there_are_too_many() -> None:
 
 def test_a_deployment_replaces_one_after_the_other_and_never_has_fewer() -> None:
     roster, busy, steps = grown(3), {"w1": 2, "w2": 0, "w3": 1}, []
-    roster.version, alive = "2", {"w1", "w2", "w3"}
+    roster.version, alive = 2, {"w1", "w2", "w3"}
     draining: set[str] = set()
     now = 0.0
-    while {member.version for member in roster.members.values()} != {"2"} or len(roster.serving) != 3:
+    while {member.version for member in roster.members.values()} != {2} or len(roster.serving) != 3:
         now += 0.25
         assert now < 60
         for name in sorted(alive):
-            version = "2" if int(name[1:]) > 3 else "1"
+            version = 2 if int(name[1:]) > 3 else 1
             sessions = busy.get(name, 0) if now < 10 else 0
             roster.hear(report(name, sessions, version, name in draining), now)
         for action in roster.look(3, now):
@@ -132,7 +132,7 @@ def test_a_deployment_replaces_one_after_the_other_and_never_has_fewer() -> None
 
 
 def test_a_director_that_begins_anew_adopts_who_is_there() -> None:
-    roster = Roster(CONFIG, "1", names=iter(["a1", "a2"]).__next__)
+    roster = Roster(CONFIG, 1, names=iter(["a1", "a2"]).__next__)
     roster.adopt(report("w7", 3), 5.0)
     assert done(roster.look(1, 5.0)) == [] and roster.serving[0].sessions == 3
 
@@ -147,9 +147,13 @@ def test_refusals_are_counted_once() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from("hear die drain deploy wait".split()), st.integers(0, 9))))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 6), st.sampled_from(["hear", "die", "drain", "deploy", "wait"]), st.integers(0, 9))
+    )
+)
 def test_it_comes_to_rest_with_as_many_as_are_wanted(steps: list[tuple[int, str, int]]) -> None:
-    roster, now, version, wanted = Roster(CONFIG, "1"), 0.0, 1, 1
+    roster, now, version, wanted = Roster(CONFIG, 1), 0.0, 1, 1
     draining: set[str] = set()
 
     def settle() -> None:
@@ -169,7 +173,7 @@ def test_it_comes_to_rest_with_as_many_as_are_wanted(steps: list[tuple[int, str,
             now += 0.7
         elif what == "deploy":
             version += 1
-            roster.version = str(version)
+            roster.version = version
         elif names and what == "die":
             roster.gone(names[which % len(names)], "died", now)
         elif names and what == "drain":

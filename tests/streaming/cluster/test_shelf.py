@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.cluster.shelf import Shelf
+from streaming.snapshots import Here
 
 
 def test_the_newest_of_each_is_kept() -> None:
@@ -39,3 +42,12 @@ def test_memory_is_bounded_and_the_last_come_is_there(puts: list[tuple[str, int,
         shelf.put({name: bytes(size)}, now)
         assert shelf.size <= most and (shelf.get(name, now) is not None) == (size <= most)
     assert shelf.size == sum(len(kept.data) for kept in shelf._kept.values())
+
+
+def test_a_server_keeps_its_own_snapshots() -> None:
+    here = Here(most=100)
+    here.put("a", b"1")
+    here.put("a", b"22")
+    assert asyncio.run(here.get("a")) == b"22" and asyncio.run(here.get("b")) is None
+    here.over("a")
+    assert asyncio.run(here.get("a")) is None
