@@ -32,7 +32,7 @@ NEEDS: Final = (
     (re.compile(r"\w+ /v1/portraits(/.*)?"), "portrait"),
     (re.compile(r"POST /v1/tokens"), "mint"),
     (re.compile(r"POST /v1/sessions"), "open"),
-    (re.compile(r"DELETE /v1/sessions/\{\w+\}"), "open"),
+    (re.compile(r"(GET|HEAD|DELETE) /v1/sessions/\{\w+\}"), "open"),
     (re.compile(r"\w+ /v1/sessions/\{\w+\}/whep(/.*)?"), "watch"),
     (re.compile(r"\w+ /v1/sessions/\{\w+\}/agent"), "speak"),
     (re.compile(r"\w+ /v1/sessions/\{\w+\}/outputs(/.*)?"), "output"),

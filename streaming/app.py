@@ -13,6 +13,7 @@ from engine.engine import Engine
 from streaming.access import Access
 from streaming.agents import Agents
 from streaming.avatars import Avatars
+from streaming.behind import Behind
 from streaming.config import Settings
 from streaming.guard import is_private, with_secrets
 from streaming.hub import Hub
@@ -37,9 +38,10 @@ class Routes(Protocol):
 
 
 class Server:
-    """All sessions of one process, and the routes around them."""
+    """All sessions of one process, and the routes around them. ``secret``: it answers nobody but the edge that knows
+    it (behind.py)."""
 
-    def __init__(self, engine: Engine, settings: Settings, portraits: Portraits) -> None:
+    def __init__(self, engine: Engine, settings: Settings, portraits: Portraits, secret: str = "") -> None:
         self._server = with_secrets(settings.server)
         self.hub = Hub(engine, self._server, settings.stream)
         self.access = Access(self._server, settings.limits, self.hub)
@@ -56,11 +58,14 @@ class Server:
         self._observation = Observation(self.hub, portraits, settings.observe)
         self.access.refused = self._observation.refused
         self._parts.append(self._observation)
+        self._behind = Behind(self.hub, secret) if secret else None
         self._started = time.monotonic()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
         around = [self._observation.middleware, self.access.guard]
+        if self._behind is not None:
+            around.insert(0, self._behind.middleware)
         app = web.Application(client_max_size=self._server.max_body_kb * 1024, middlewares=around)
         app[HUB] = self.hub
         app.router.add_get("/", self._page)
