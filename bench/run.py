@@ -28,6 +28,7 @@ SUITES: Final = {
     "outputs": "what a viewer, a recording, WHIP and RTMP cost a server, in ms of a core a frame",
     "motion": "visemes, lip closures and lag on real speech, next to six other systems",
     "render": "pictures of held-out people against photographs of them: parts, views, flicker, identity, ablations",
+    "load": "many sessions at once: how many, what the next one costs, overload, killed processes, the scheduler alone",
     "soak": "hours of talk, a thousand viewers, bad lines, junk: what grows, drifts or breaks",
     "faults": "lossy lines, slow viewers, killed servers, full disks, clock steps: what each does to a session",
     "fuzz": "inputs that nobody would send, to 16 ways in: how many, and how many were not answered",
@@ -96,6 +97,9 @@ def command(suite: str) -> Callable[..., None]:
         until: Annotated[
             float | None, typer.Option("--until", help="gpu: begin nothing more after so many seconds.")
         ] = None,
+        processes: Annotated[
+            str | None, typer.Option("--processes", help="load: server.processes of its servers.")
+        ] = None,
     ) -> None:
         told: dict[str, Any] = {
             "rehearse": rehearse or None,
@@ -105,6 +109,7 @@ def command(suite: str) -> Callable[..., None]:
             "hours": hours,
             "parts": parts,
             "until": until,
+            "processes": processes,
         }
         measure(suite, quick, json, plot, told)
 
