@@ -15,6 +15,7 @@ from streaming.guard import Refusal, is_private
 from streaming.limits import Limits
 from streaming.live import Live, Options, Watcher
 from streaming.peer import Peer
+from streaming.snapshots import Snapshots
 from streaming.tokens import Asker, asking
 
 REAP_S: Final = 1.0
@@ -30,13 +31,14 @@ class Hub:
         self.owners: dict[str, Asker | None] = {}  # who opened each of the lives; None: this process did
         self.limits = Limits(LimitsConfig(), is_private(server))
         self.watchers: list[Watcher] = []
+        self.snapshots: Snapshots | None = None  # where sessions leave what they could go on from
         self.draining = False  # told to stop: what runs goes on, nothing new begins
         self._guests: dict[Peer, Asker | None] = {}  # who watches without having opened
         self._reaper: asyncio.Task[None] | None = None
 
     def open(self, options: Options) -> Live:
         """A new session, painting. Raises Refusal when all places are taken, all that the asker may have, or all
-        that the engine can paint in time."""
+        that the engine can paint in time; SnapshotError for a snapshot that it cannot go on from."""
         if self.draining:
             raise Refusal(503, "draining", "this server is about to stop and takes no new sessions")
         if len(self.lives) >= self.server.max_sessions:
@@ -46,7 +48,8 @@ class Hub:
         room = expected(self.engine.room(), len(self.lives))
         if room.refusal is not None:
             raise Refusal(503, "busy", room.refusal, {"Retry-After": str(max(math.ceil(room.retry_after_s), 1))})
-        live = Live(self.engine, options, self.stream, tuple(self.watchers), self._forget)
+        kept = None if self.snapshots is None else self._keep
+        live = Live(self.engine, options, self.stream, tuple(self.watchers), self._forget, kept)
         self.lives[live.id], self.owners[live.id] = live, asking.get()
         try:
             live.start()
@@ -101,7 +104,13 @@ class Hub:
                 if now - since > self.server.linger_s:
                     self.lives[name].end(f"nobody was there for {self.server.linger_s:g} s")
 
+    def _keep(self, live: Live, data: bytes) -> None:
+        if self.snapshots is not None and not live.closing:
+            self.snapshots.put(live.id, data)
+
     def _forget(self, live: Live) -> None:
+        if self.snapshots is not None:
+            self.snapshots.over(live.id)
         self.lives.pop(live.id, None)
         self.owners.pop(live.id, None)
 

@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,9 @@ from streaming.config import StreamConfig
 from streaming.contain import each
 from streaming.logs import SESSION
 from streaming.micclock import MicClock
+from streaming.past import edge_of
 from streaming.protocol import ProtocolError
+from streaming.roles import Outlet, Source, Watcher
 from streaming.tracks import OutFrame, OutQueue
 from streaming.working import Worker, work_on
 
@@ -50,61 +52,7 @@ class Options:
     framing: str
     seed: int
     marker: bool = False
-
-
-class Outlet(Protocol):
-    """Takes what a Live gives out, on the event loop, and must neither wait nor raise: one that does is removed.
-
-    One that has ``alpha = True`` gets frames with ``stacked``, once the renderer has been told; with ``holds = False``
-    it does not keep a session alive that nobody else has a use for. A frame's ``i420`` stays intact for six more frames
-    (240 ms): who keeps it longer copies it.
-    """
-
-    def frame(self, frame: OutFrame) -> None:
-        """One more frame, with the voice that belongs to it."""
-
-    def voice(self, voice: Voice) -> None:
-        """(n,) more of the voice that goes out, as it comes in: before the frames that belong to it."""
-
-    def ended(self, why: str) -> None:
-        """The session is over: nothing more comes."""
-
-
-class Source(Protocol):
-    """Speech that comes from elsewhere than a microphone, asked for at the pace of time, on the event loop.
-
-    One that says ``announces = True`` calls ``Live.resume`` whenever new speech begins; nothing else ends an
-    interruption then, not even a voice after a pause.
-    """
-
-    def take(self, count: int, position: int) -> Voice:
-        """(count,) 48 kHz samples for the media time that begins at ``position`` (48 kHz samples); silence where there
-        is nothing to say."""
-
-    def shown(self, frame: OutFrame) -> None:
-        """``frame`` is painted: what was taken for up to its end is being seen and heard."""
-
-    def interrupted(self) -> None:
-        """Somebody stopped the avatar: what is still to be said is not said."""
-
-
-class Watcher:
-    """Hears of every Live of a Hub, for figures and logs, on the event loop; must neither wait nor raise."""
-
-    def opened(self, live: Live) -> None:
-        """A session began."""
-
-    def loaded(self, live: Live) -> None:
-        """It wears the avatar of ``live.opened_as`` now: the first, or another."""
-
-    def frame(self, live: Live, frame: OutFrame) -> None:
-        """A frame was painted."""
-
-    def sent(self, live: Live, frame: OutFrame, queue: OutQueue) -> None:
-        """A connection of it has put ``frame`` on the wire; ``queue`` is what else waits there."""
-
-    def closed(self, live: Live, why: str) -> None:
-        """It is over."""
+    resumed: bytes = b""  # a snapshot (engine/snapshot.py) to go on from
 
 
 class Live:
@@ -117,14 +65,18 @@ class Live:
         stream: StreamConfig,
         watchers: tuple[Watcher, ...] = (),
         on_closed: Callable[[Live], None] = lambda live: None,
+        on_kept: Callable[[Live, bytes], None] | None = None,
     ) -> None:
+        """``on_kept`` hears, every second, what the session could go on from. Raises SnapshotError for a snapshot that
+        is none."""
         self.id = secrets.token_hex(12)  # no "-" in front, which command lines would take for an option
         SESSION.set(self.id)  # what this task, and the threads and tasks that it starts, log from here on
         self.options = options
         self.born = time.monotonic()
         self.worker: Worker = work_on(
             engine, options.avatar, options.framing, options.seed, self,
-            marker=options.marker, max_backlog_ms=stream.max_backlog_ms,
+            marker=options.marker, max_backlog_ms=stream.max_backlog_ms, keeps=on_kept is not None,
+            resumed=options.resumed,
         )  # fmt: skip
         self.clock = MicClock(self.born, stream.mic_slack_ms / 1000)
         self.outlets: list[Outlet] = []
@@ -133,13 +85,13 @@ class Live:
         self.state = "idle"  # what the avatar is at: one of protocol.STATES
         self.opened_as: tuple[str, str, Viewpoint] | None = None  # avatar, framing, viewpoint; None while loading
         self.shown_pts = -1  # of the last frame that was painted
-        self._watchers, self._on_closed = watchers, on_closed
+        self._watchers, self._on_closed, self._on_kept = watchers, on_closed, on_kept
         self._loop = asyncio.get_running_loop()
         self._tellers: list[Tell] = []
         self._source: Source | None = None
         self._ears: list[Callable[[Voice], None]] = []  # who hears the microphone while a source speaks
         self._clear = False  # whether an outlet wants transparency
-        self._edge = 0  # 48 kHz samples given to the worker so far
+        self._edge = edge_of(options.resumed)  # media time that was given to the worker so far, 48 kHz
         self._hushed: int | None = None  # the interruption that cuts the voice that goes out
         self._open = True  # whether the last of it went out
         self._resumes = False  # new speech begins with the next of it
@@ -333,6 +285,11 @@ class Live:
     def died(self, problem: Exception) -> None:
         """The engine cannot go on with this session."""
         self._hand_over(self._note_failure, problem)
+
+    def kept(self, data: bytes) -> None:
+        """What the session could go on from."""
+        if self._on_kept is not None:
+            self._hand_over(self._on_kept, self, data)
 
     def _hand_over(self, call: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell

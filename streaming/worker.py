@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,24 +27,16 @@ from kernels.yuv import to_i420
 from streaming.alpha import over, stack
 from streaming.marker import OnsetFinder, paint
 from streaming.memory import give_back
+from streaming.past import Listener, Past, Voice, restore
 from streaming.tracks import OutFrame
 
 log = logging.getLogger(__name__)
-Voice = NDArray[np.float32]
 READERS: Final = ThreadPoolExecutor(1, thread_name_prefix="read")  # turns texts into meanings, one at a time
 OPENERS: Final = ThreadPoolExecutor(1, thread_name_prefix="open")  # loads avatars, one at a time
+KEPT_FRAMES: Final = 25  # a snapshot is taken of every so manieth frame
 STAGES_SHOWN: Final = (
     "mel", "vad", "motion", "body", "raster", "shade", "guide", "network", "composite", "yuv",
 )  # fmt: skip
-
-
-class Listener(Protocol):
-    """Hears of the worker's doings, on the worker's thread: must only hand them over."""
-
-    def frame(self, frame: OutFrame) -> None: ...
-    def opened(self, avatar: str, framing: str, view: Viewpoint) -> None: ...
-    def refused(self, about: str, problem: Exception) -> None: ...
-    def died(self, problem: Exception) -> None: ...
 
 
 class SessionWorker:
@@ -60,7 +52,10 @@ class SessionWorker:
         *,
         marker: bool = False,
         max_backlog_ms: float = 240.0,
+        keeps: bool = False,
+        resumed: bytes = b"",
     ) -> None:
+        """``keeps``: a snapshot is taken every second (Listener.kept); ``resumed``: the one to go on from."""
         self._engine, self._listener, self._seed = engine, listener, seed
         self._avatar, self._framing = avatar, framing
         self._coming = (avatar, framing)  # what is being put on
@@ -68,6 +63,7 @@ class SessionWorker:
         self._backdrop = engine.backdrop
         self._behind: NDArray[np.uint8] | None = None  # I420: laid behind pictures that are painted without it
         self._onsets = OnsetFinder() if marker else None
+        self._keeps, self._resumed = keeps, resumed
         self._backlog = max(int(max_backlog_ms * VOICE_RATE / 1000), 2 * VOICE_FRAME)
         self._wake = threading.Condition()
         self._voice: deque[tuple[Voice, float, int]] = deque()  # with when it came, and what it ends (see push)
@@ -99,16 +95,11 @@ class SessionWorker:
         """Opens the session and steps it from then on."""
         self._thread.start()
 
-    def go_on(self, taken: int, left_out: int, interrupts: int) -> None:
-        """Before ``start``: the session that will be opened has taken ``taken`` samples of voice already and knows of
-        ``interrupts``; before what is pushed next, ``left_out`` samples never came."""
-        self._taken, self._left_out, self._interrupts = taken, left_out, interrupts
-        self._skips.append((taken, left_out))
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Samples taken, and left out so far: media time is their sum."""
-        return self._taken, self._left_out
+    def go_on(self, past: Past, left_out: int) -> None:
+        """Before ``start``: the session that is resumed has such a past; before what is pushed next, ``left_out``
+        samples never came, or were left out."""
+        self._taken, self._left_out, self._interrupts = past.taken, left_out, past.interrupts
+        self._skips.append((past.taken, left_out))
 
     def push(self, voice: Voice, resumes: bool = False, arrived: float | None = None) -> None:
         """Appends 48 kHz voice. Beyond the backlog limit the engine is made to skip ahead: no lips beat late ones.
@@ -207,18 +198,30 @@ class SessionWorker:
         session: Session | None = None
         try:
             session = self._engine.open(self._avatar, seed=self._seed, framing=self._framing)
+            restore(session, self._resumed)
             self.lookahead = session.parts.lookahead * VOICE_FRAME
             self._tell_opened(session)
             while self._wait():
                 self._take(session)
                 while not self._stopping and (frame := self._step(session)) is not None:
                     self._listener.frame(frame)
+                    if self._keeps and self._painted % KEPT_FRAMES == 0:
+                        self._keep(session)
         except Exception as problem:  # the edge of the thread: whatever it was, the peer must hear of it
             log.exception("session of %s died", self._avatar)
             self._listener.died(problem)
         finally:
             session = None  # with all its pictures and weights, before what it took is given back
             _give_back()
+
+    def _keep(self, session: Session) -> None:
+        """Tells what the session could go on from."""
+        interrupts = session.controls.manner.interrupts
+        past = Past(self._avatar, self._framing, self._seed, self._taken, self._left_out, interrupts)
+        data = past.kept(session)
+        self._keeps = data is not None
+        if data is not None:
+            self._listener.kept(data)
 
     def _wait(self) -> bool:
         with self._wake:

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from engine.engine import Engine
 from engine.render.composite import Backdrop
 from engine.viewpoint import Viewpoint
-from streaming.worker import Listener, SessionWorker, Voice
+from streaming.past import Listener, Past, Voice
+from streaming.worker import SessionWorker
 
 
 class Worker(Protocol):
@@ -40,12 +41,24 @@ class Worker(Protocol):
 
 
 def work_on(
-    engine: Engine, avatar: str, framing: str, seed: int, listener: Listener, *, marker: bool, max_backlog_ms: float
-) -> Worker:
-    """A session of ``engine``, where that has its sessions."""
+    engine: Engine, avatar: str, framing: str, seed: int, listener: Listener, *, marker: bool, max_backlog_ms: float,
+    keeps: bool = False, resumed: bytes = b"",
+) -> Worker:  # fmt: skip
+    """A session of ``engine``, where that has its sessions. ``keeps``: Listener.kept hears what it could go on from;
+    ``resumed``: it goes on from that. Raises SnapshotError when it cannot."""
     from streaming.inference.engine import RemoteEngine
     from streaming.inference.worker import RemoteWorker
 
     if isinstance(engine, RemoteEngine):
-        return RemoteWorker(engine, avatar, framing, seed, listener, marker=marker, max_backlog_ms=max_backlog_ms)
-    return SessionWorker(engine, avatar, framing, seed, listener, marker=marker, max_backlog_ms=max_backlog_ms)
+        return RemoteWorker(
+            engine, avatar, framing, seed, listener, marker=marker, max_backlog_ms=max_backlog_ms, keeps=keeps,
+            resumed=resumed,
+        )  # fmt: skip
+    worker = SessionWorker(
+        engine, avatar, framing, seed, listener, marker=marker, max_backlog_ms=max_backlog_ms, keeps=keeps,
+        resumed=resumed,
+    )  # fmt: skip
+    if resumed:
+        past = Past.of(resumed)
+        worker.go_on(past, past.left_out)
+    return worker

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final, cast
 
 import numpy as np
@@ -27,12 +27,12 @@ from engine.viewpoint import Viewpoint
 from streaming.child import Orders
 from streaming.inference.wire import VERSION, Kind, Message, Wire, WireError
 from streaming.logs import SESSION
+from streaming.past import Past
 from streaming.tracks import OutFrame
 from streaming.worker import OPENERS, SessionWorker
 
 log = logging.getLogger(__name__)
 ROOM_S: Final = 0.1  # how often the other side is told what is left
-KEPT_FRAMES: Final = 25  # a snapshot is taken of every so manieth frame
 JOIN_S: Final = 5.0
 SWITCH_S: Final = 0.001  # a painting thread gives whoever reads the wire its turn after so long
 
@@ -140,8 +140,8 @@ class Desk:
 class _Shared:
     """The engine as a SessionWorker sees it here: what it opens is painted into memory that the other side sees."""
 
-    def __init__(self, engine: Engine, begin: Callable[[Session], None]) -> None:
-        self._engine, self._begin = engine, begin
+    def __init__(self, engine: Engine, ring: SharedFrameRing) -> None:
+        self._engine, self._ring = engine, ring
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -149,7 +149,7 @@ class _Shared:
     def open(self, *about: Any, **more: Any) -> Session:
         """As Engine.open."""
         session = self._engine.open(*about, **more)
-        self._begin(session)
+        session.frames = self._ring
         return session
 
 
@@ -159,41 +159,26 @@ class Seat:
     def __init__(self, engine: Engine, wire: Wire, ring: SharedFrameRing, message: Message) -> None:
         about = message.fields
         self._wire, self._ring, self._number = wire, ring, message.session
-        self._session: Session | None = None  # once it is open, while snapshots are taken of it
-        self._frames = 0
-        self._resumed = bytes(message.blob)
-        shared = cast(Engine, _Shared(engine, self._begin))
-        self.worker = SessionWorker(
-            shared, about["avatar"], about["framing"], about["seed"], self,
-            marker=about["marker"], max_backlog_ms=about["max_backlog_ms"],
-        )  # fmt: skip
+        shared, resumed = cast(Engine, _Shared(engine, ring)), bytes(message.blob)
         self._expected: int = about["at"]  # 48 kHz: where what comes next should begin
-        if self._expected or self._resumed:
-            self._go_on(about["interrupts"])
+        past = self._past(about, resumed)
+        self.worker = SessionWorker(
+            shared, about["avatar"], about["framing"], about["seed"], self, marker=about["marker"],
+            max_backlog_ms=about["max_backlog_ms"], keeps=about["keeps"], resumed=resumed if past.taken else b"",
+        )  # fmt: skip
+        self._expected += -(self._expected - past.taken) % VOICE_FRAME  # it goes on at a boundary of its frames
+        if self._expected:
+            self.worker.go_on(past, self._expected - past.taken)
         self.worker.start()
 
-    def _go_on(self, interrupts: int) -> None:
-        """This session was painted elsewhere: its media time goes on, from a boundary of its frames."""
-        taken = 0
-        if self._resumed:
-            try:
-                taken = int(snapshot.read(self._resumed).about["taken"] or 0)
-            except (snapshot.SnapshotError, KeyError, ValueError) as problem:
-                log.warning("the session begins anew: %s", problem)
-                self._resumed = b""
-        self._expected += -(self._expected - taken) % VOICE_FRAME
-        self.worker.go_on(taken, self._expected - taken, interrupts)
-
-    def _begin(self, session: Session) -> None:
-        """The session is open, on its own thread."""
-        session.frames = self._ring
-        if self._resumed:
-            try:
-                snapshot.restore(session, self._resumed)
-            except snapshot.SnapshotError as problem:
-                log.warning("the session begins anew: %s", problem)
-            self._resumed = b""
-        self._session = session
+    def _past(self, about: dict[str, Any], resumed: bytes) -> Past:
+        """That of a session which was painted elsewhere; one that has no snapshot begins anew, at its media time."""
+        none = Past(about["avatar"], about["framing"], about["seed"], interrupts=about["interrupts"])
+        try:
+            return replace(Past.of(resumed), interrupts=about["interrupts"]) if resumed else none
+        except snapshot.SnapshotError as problem:
+            log.warning("the session begins anew: %s", problem)
+            return none
 
     def do(self, message: Message) -> None:
         """What is asked of the session."""
@@ -242,21 +227,9 @@ class Seat:
         }  # fmt: skip
         voice = b"" if frame.voice is None else np.ascontiguousarray(frame.voice, np.float32).data.cast("B")
         self._wire.send(Kind.FRAME, self._number, about, voice, needed=False)
-        self._frames += 1
-        if self._frames % KEPT_FRAMES == 0:
-            self._keep()
 
-    def _keep(self) -> None:
-        """Sends what the session could go on from, should this process end now."""
-        if self._session is None:
-            return
-        taken, left_out = self.worker.place
-        try:
-            data = snapshot.take(self._session, {"taken": taken, "left_out": left_out})
-        except Exception:  # it is worth less than the session
-            log.exception("no snapshots are kept of this session")
-            self._session = None
-            return
+    def kept(self, data: bytes) -> None:
+        """What the session could go on from, should this process end now."""
         self._wire.send(Kind.SNAPSHOT, self._number, {}, data, needed=False)
 
     def opened(self, avatar: str, framing: str, view: Viewpoint) -> None:

@@ -16,8 +16,8 @@ from engine.sharedring import SharedFrameRing
 from engine.viewpoint import Viewpoint
 from streaming.inference.wire import Kind, Message, Wire
 from streaming.logs import SESSION
+from streaming.past import Listener, Past, Voice
 from streaming.tracks import OutFrame
-from streaming.worker import Listener, Voice
 
 if TYPE_CHECKING:
     from streaming.inference.engine import RemoteEngine
@@ -32,24 +32,25 @@ class RemoteWorker:
 
     def __init__(
         self, engine: RemoteEngine, avatar: str, framing: str, seed: int, listener: Listener, *,
-        marker: bool = False, max_backlog_ms: float = 240.0,
+        marker: bool = False, max_backlog_ms: float = 240.0, keeps: bool = False, resumed: bytes = b"",
     ) -> None:  # fmt: skip
         self._engine, self._listener = engine, listener
         self._about: dict[str, Any] = {
             "id": SESSION.get(), "avatar": avatar, "framing": framing, "seed": seed, "marker": marker,
-            "max_backlog_ms": max_backlog_ms,
+            "max_backlog_ms": max_backlog_ms, "keeps": True,
         }  # fmt: skip
         self._lock = threading.RLock()  # around what is asked for, in the order in which it is sent
         self._wire: Wire | None = None
         self.number = 0  # of the session, on this connection and all others
         self._ring = SharedFrameRing.create(RING_SLOTS, engine.config.render.height, engine.config.render.width)
-        self._edge = 0  # 48 kHz samples pushed so far
-        self._interrupts = 0
+        past = Past.of(resumed) if resumed else Past(avatar, framing, seed)
+        self._edge = past.taken + past.left_out  # 48 kHz: where what is pushed next begins
+        self._interrupts = past.interrupts
         self._view: dict[str, Any] | None = None
         self._manner: dict[str, Any] = {}
         self._backdrop: Backdrop | None = None
         self._clear = False
-        self._kept = b""  # the last snapshot
+        self._keeps, self._kept = keeps, resumed  # the last snapshot
         self._shown = -1  # pts of the last frame
         self._barren = 0  # inference processes since then
         self._worn: tuple[str, str] | None = None
@@ -209,6 +210,8 @@ class RemoteWorker:
                 self._listener.refused(about["about"], ValueError(about["problem"]))
             case Kind.SNAPSHOT:
                 self._kept = bytes(message.blob)
+                if self._keeps:
+                    self._listener.kept(self._kept)
             case Kind.DIED:
                 self.fail(about["problem"])
             case Kind.ENDED:

@@ -26,6 +26,7 @@ class Ear:
     def __init__(self) -> None:
         self.frames: list[OutFrame] = []
         self.said: list[tuple[Any, ...]] = []
+        self.snapshots: list[bytes] = []
         self.event = threading.Condition()
 
     def _note(self, keep: list[Any], item: Any) -> None:
@@ -44,6 +45,9 @@ class Ear:
 
     def died(self, problem: Exception) -> None:
         self._note(self.said, ("died", str(problem)))
+
+    def kept(self, data: bytes) -> None:
+        self._note(self.snapshots, data)
 
     def wait(self, done: Any, timeout: float = 5.0) -> None:
         with self.event:
