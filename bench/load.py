@@ -229,11 +229,11 @@ def figures(part: str, side: int, points: Sequence[Point]) -> Metrics:
     for point in points:
         name = f"{begin}.n{point.sessions}"
         metrics[f"{name}.fps_min"] = value(point.fps, "frames/s")
-        metrics[f"{name}.missed_pct"] = value(point.missed_pct, "%")
-        metrics |= spreads(f"{name}.late_ms", point.late)
+        metrics[f"{name}.deadline_miss_pct"] = value(point.missed_pct, "%")
+        metrics |= spreads(f"{name}.latency_ms", point.late)
         metrics[f"{name}.degraded_pct"] = value(point.degraded_pct, "%")
         metrics[f"{name}.cores"] = value(point.cores, "cores")
-        metrics[f"{name}.cores_per_session"] = value(point.cores / point.sessions, "cores")
+        metrics[f"{name}.cpu_per_session"] = value(point.cores / point.sessions, "cores")
         if point.headroom is not None:
             metrics[f"{name}.headroom"] = value(point.headroom, "")
     fine = [(p.sessions, p.cores) for p in points if p.fine]

@@ -286,7 +286,7 @@ def test_the_headline_is_the_worst_session_of_the_part_that_holds_the_fewest() -
     assert found["fps_min"]["value"] == pytest.approx(25)
     kept = load.figures("inprocess", 256, points["inprocess", 256])
     assert kept["inprocess.256.sessions"]["value"] == 3
-    assert kept["inprocess.256.n4.missed_pct"]["value"] == pytest.approx(40)
+    assert kept["inprocess.256.n4.deadline_miss_pct"]["value"] == pytest.approx(40)
     assert kept["inprocess.256.cost_is_sublinear"]["value"] == 1
     shown = load.tables(points, {**found, **kept})
     assert shown[0].row_count == 8 and shown[1].row_count == 3
