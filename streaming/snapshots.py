@@ -1,4 +1,4 @@
-"""Where a server's sessions leave what they could go on from, should their process or machine end: here, or elsewhere."""
+"""Where sessions leave what they could go on from, should their process or machine end: here, or elsewhere."""
 
 from __future__ import annotations
 

@@ -14,7 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from visavis import __version__, cli_doctor, cli_dub, cli_export, cli_motion, cli_portrait, cli_present, cli_say
+from visavis import (
+    __version__,
+    cli_cluster,
+    cli_doctor,
+    cli_dub,
+    cli_export,
+    cli_motion,
+    cli_portrait,
+    cli_present,
+    cli_say,
+)
 from visavis.gpu import open_engine
 from visavis.options import (
     FRONT,
@@ -49,6 +59,7 @@ app = typer.Typer(
 avatar_app = typer.Typer(help="Look into avatar packs.", no_args_is_help=True)
 app.add_typer(avatar_app, name="avatar")
 app.add_typer(cli_motion.app, name="motion")
+app.add_typer(cli_cluster.app, name="cluster")
 app.command()(cli_portrait.enroll)
 app.command()(cli_doctor.doctor)
 app.command()(cli_dub.dub)

@@ -29,6 +29,7 @@ class Report:
     warm: frozenset[str] = frozenset()
     draining: bool = False
     refused: int = 0  # openings that found no room, since it began
+    pid: int = 0  # of its process, on its node
 
 
 @dataclass(slots=True)
@@ -117,6 +118,11 @@ class Roster:
     def serving(self) -> list[Member]:
         """Those that take sessions."""
         return [member for member in self.members.values() if member.state == "serving"]
+
+    @property
+    def failing(self) -> bool:
+        """Whether workers die before they serve."""
+        return self._failed > 0
 
     def refusals(self) -> int:
         """Openings that workers refused for want of room since this was last asked."""

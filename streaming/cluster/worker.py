@@ -1,0 +1,156 @@
+"""A worker: an actor that holds an engine and its sessions, answers edges, and tells the director how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import sys
+from dataclasses import replace
+from typing import Any, Final
+
+from aiohttp import web
+
+from engine.schedule.room import Room
+from streaming.cluster.blueprint import Blueprint, inner_host, worker_server
+from streaming.cluster.keeper import Keepers
+from streaming.cluster.roster import Report
+
+log = logging.getLogger(__name__)
+REPORT_S: Final = 0.25
+ANSWER_S: Final = 1.0  # for the director to take a report
+KEEP_S: Final = 0.5  # how often snapshots are looked for; each session makes one a second
+END_S: Final = 10.0
+
+
+class Worker:
+    """One worker of a cluster, called ``name``. ``start`` it; then it reports until it is told to ``leave``."""
+
+    def __init__(self, name: str, blueprint: Blueprint, director: Any, keepers: list[Any]) -> None:
+        self._name, self._blueprint, self._director = name, blueprint, director
+        self._store = Stored(Keepers(keepers))
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
+        self._engine: Any = None
+        self._server: Any = None
+        self._address, self._node = "", ""
+
+    async def start(self) -> str:
+        """Opens the engine and listens; returns the address."""
+        from streaming import logs, patches
+        from streaming.app import Server
+        from streaming.portraits import Portraits
+        from streaming.server import SWITCH_S
+
+        settings = self._blueprint.settings
+        settings = replace(settings, server=worker_server(settings.server, self._name))  # type: ignore[type-var]
+        observe = settings.observe
+        logs.setup(observe.log, observe.log_level, [*logs.secrets_of(settings.server), self._blueprint.secret])
+        loop = asyncio.get_running_loop()
+        self._engine = await loop.run_in_executor(None, self._open)
+        patches.install(settings.stream, settings.server)
+        sys.setswitchinterval(SWITCH_S)
+        gc.collect()
+        gc.freeze()
+        self._server = Server(
+            self._engine, settings, Portraits(settings.portrait, self._engine), self._blueprint.secret
+        )
+        self._server.hub.snapshots = self._store
+        self._runner = web.AppRunner(self._server.application(), access_log=None, shutdown_timeout=2.0)
+        await self._runner.setup()
+        self._node = _node()
+        host = inner_host(settings.server, self._node)
+        await web.TCPSite(self._runner, host, 0).start()
+        self._address = f"http://{host}:{self._runner.addresses[0][1]}"
+        self._tasks = [loop.create_task(self._tell()), loop.create_task(self._store.run())]
+        return self._address
+
+    def _open(self) -> Any:
+        engine = self._blueprint.make()
+        engine.warm_up()
+        return engine
+
+    async def wait(self) -> None:
+        """Never returns: whoever awaits it hears of this process's end at once."""
+        await asyncio.Event().wait()
+
+    async def blueprint(self) -> Blueprint:
+        """What it was made from."""
+        return self._blueprint
+
+    async def drain(self) -> None:
+        """Takes no new sessions from now on."""
+        if self._server is not None:
+            self._server.hub.draining = True
+
+    async def leave(self) -> None:
+        """Ends what is left of its sessions, and everything."""
+        for task in self._tasks:
+            task.cancel()
+        if self._runner is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._runner.cleanup(), END_S)
+        if self._engine is not None:
+            self._engine.close()
+
+    def report(self) -> Report:
+        """How it is now."""
+        told = self._server._behind.told()
+        room = Room(told["sessions"], told["headroom"], told["refusal"], told["retry_after_s"])
+        return Report(
+            self._name, self._blueprint.version, self._address, self._node, room, frozenset(told["warm"]),
+            told["draining"], pid=os.getpid(),
+        )  # fmt: skip
+
+    async def _tell(self) -> None:
+        """Reports until it is told that it is not wanted; a director that is away comes back."""
+        while True:
+            try:
+                ours = await asyncio.wait_for(self._director.report.remote(self.report()), ANSWER_S)
+            except Exception as problem:  # Ray's own, of many kinds
+                log.info("the director does not answer: %s", type(problem).__name__)
+                ours = True
+            if not ours:
+                log.error("the director took this worker for dead: it ends")
+                await self.leave()
+                os._exit(0)
+            await asyncio.sleep(REPORT_S)
+
+
+class Stored:
+    """A worker's sessions' snapshots, as streaming.snapshots.Snapshots: gathered here, and sent to the keepers."""
+
+    def __init__(self, keepers: Keepers) -> None:
+        self._keepers = keepers
+        self._new: dict[str, bytes] = {}
+        self._over: list[str] = []
+
+    def put(self, name: str, data: bytes) -> None:
+        """As Snapshots.put."""
+        self._new[name] = data
+
+    def over(self, name: str) -> None:
+        """As Snapshots.over."""
+        self._new.pop(name, None)
+        self._over.append(name)
+
+    async def get(self, name: str) -> bytes | None:
+        """As Snapshots.get."""
+        return await self._keepers.get(name)
+
+    async def run(self) -> None:
+        """Sends what is new, until cancelled."""
+        while True:
+            await asyncio.sleep(KEEP_S)
+            if self._new or self._over:
+                new, over, self._new, self._over = self._new, self._over, {}, []
+                self._keepers.put(new, over)
+
+
+def _node() -> str:
+    """This machine's address in the cluster."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())
