@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bench.load_traces import MOST_MISSED
 from engine.clock import FRAME_SECONDS
+
+MS: Final = (5, 10, 20, 40, 80, 160, 320, 640)
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,14 @@ def draw(folder: Path, curves: Sequence[Curve]) -> Path:
     misses.axhline(100 * MOST_MISSED, color="grey", linewidth=0.8)
     misses.set_yscale("symlog", linthresh=1.0)
     misses.set(ylabel="frames missed, worst session, %", title="Deadlines missed (line: 1 %)", ylim=(0, 110))
+    misses.set_yticks((0, 0.5, 1, 3, 10, 30, 100), labels=("0", "0.5", "1", "3", "10", "30", "100"), minor=False)
     late.axhline(1e3 * FRAME_SECONDS, color="grey", linewidth=0.8)
     late.set_yscale("log")
-    late.set(ylabel="ms from the last voice to the picture", title="Lateness, p95 and p99 dotted (line: deadline)")
-    cores.set(ylabel="cores busy", title="Cost (dashed: so many times one session)", ylim=(0, None))
+    late.set_yticks([], minor=True)
+    late.set_yticks(MS, labels=map(str, MS), minor=False)
+    late.set(ylabel="ms from the last voice to the picture", title="Lateness: p95, p99 dotted (line: deadline)")
+    cores.axhline(os.cpu_count() or 1, color="grey", linewidth=0.8)
+    cores.set(ylabel="cores busy", title="Cost (dashed: n times one session)", ylim=(0, None))
     for axes in (misses, late, cores):
         axes.set_xlabel("sessions at once")
         axes.xaxis.get_major_locator().set_params(integer=True)
