@@ -62,6 +62,7 @@ class ServerConfig:
     linger_s: float = 30.0  # a session that neither a viewer, an agent nor an output holds for so long ends
     drain_s: float = 30.0  # told to stop (SIGTERM), sessions have so long to end by themselves; again: at once
     processes: str = "one"  # "one", or "split": page, media and inference each in a process of its own; or "auto"
+    standby: bool = True  # "split": another inference process is kept warm, and takes over when one ends
     worker: str = ""  # what this server is called among others behind one edge; its sessions' ids begin with it
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -97,3 +98,10 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:  # Windows has none
         return asyncio.new_event_loop
     return uvloop.new_event_loop
+
+
+def announce(address: str) -> None:
+    """Prints where the page is."""
+    if not sys.stdout.isatty():
+        address = address.partition("#")[0]  # what is no terminal is kept, and the token is not to be
+    print(f"Visavis is at {address}  (stop with Ctrl+C)", flush=True)

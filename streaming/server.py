@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import gc
 import logging
+import signal
 import sys
 import time
 import webbrowser
 from collections.abc import Callable
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -21,8 +23,14 @@ from streaming.config import Settings
 from streaming.guard import ServeError, check_bind, is_private, with_secrets
 from streaming.hub import Hub
 from streaming.limits import bound_connections
-from streaming.listen import Stop, bind_hint, loop_factory, own_mistakes, page_address, tls_of
+from streaming.listen import Stop, announce, bind_hint, loop_factory, own_mistakes, page_address, tls_of
 from streaming.portraits import Portraits
+from streaming.shelved import Shelved
+from streaming.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from engine.config import EngineConfig
+    from streaming.child import Orders
 
 log = logging.getLogger(__name__)
 LOOK_S: Final = 0.1  # how often a server that is about to stop looks whether all sessions have ended
@@ -39,7 +47,7 @@ def serve(
     gc.collect()
     gc.freeze()  # numba and the models leave 300 000 objects: looking through them stops every thread for 0.2 s
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(config, engine, open_browser, ready or _announce))
+        runner.run(_serve(config, engine, open_browser, ready or announce))
 
 
 async def _serve(config: Settings, engine: Engine, open_browser: bool, ready: Callable[[str], None]) -> None:
@@ -67,17 +75,62 @@ async def drain(hub: Hub, seconds: float, now: asyncio.Event) -> None:
             await asyncio.wait_for(now.wait(), min(LOOK_S, max(end - time.monotonic(), 0.0)))
 
 
-async def start(config: Settings, engine: Engine, portraits: Portraits | None = None) -> tuple[web.AppRunner, str]:
-    """Listens, and returns the runner (``cleanup`` ends everything) and the page's address."""
+def serve_behind(
+    config: Settings, engine: EngineConfig, inference: str, folder: Path, secret: str, orders: Orders
+) -> None:
+    """The same as one of a server's processes: the engine is at ``inference``, and the edge that knows ``secret`` comes
+    to the socket "media" in ``folder``. Blocks until ``orders`` come."""
+    from streaming.inference.engine import RemoteEngine
+
+    patches.install(config.stream, config.server)
+    sys.setswitchinterval(SWITCH_S)
+    remote = RemoteEngine(engine, inference)
+    remote.warm_up()
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve_behind(config, remote, folder, secret, orders))
+    remote.close()
+
+
+async def _serve_behind(config: Settings, engine: Engine, folder: Path, secret: str, orders: Orders) -> None:
+    loop, stop = asyncio.get_running_loop(), Stop()
+
+    def hear(word: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop.hear, signal.SIGTERM if word == "drain" else signal.SIGINT)
+
+    shelved = Shelved(folder / "snapshots")
+    runner, _ = await start(config, engine, path=folder / "media", secret=secret, snapshots=shelved)
+    try:
+        orders.listen(hear)
+        orders.tell("ready")
+        await stop.told.wait()
+        await drain(runner.app[HUB], config.server.drain_s, stop.now)
+    finally:
+        await runner.cleanup()
+
+
+async def start(
+    config: Settings, engine: Engine, portraits: Portraits | None = None, *, path: Path | None = None,
+    secret: str = "", snapshots: Snapshots | None = None,
+) -> tuple[web.AppRunner, str]:  # fmt: skip
+    """Listens, and returns the runner (``cleanup`` ends everything) and the page's address. With ``path``, it listens
+    there, to the edge that knows ``secret``. ``snapshots``: where sessions leave theirs."""
     server = with_secrets(config.server)
     portraits = portraits or Portraits(config.portrait, engine)
-    application = Server(engine, config, portraits).application()
+    parts = Server(engine, config, portraits, secret)
+    parts.hub.snapshots = snapshots
+    application = parts.application()
     logging.getLogger("aiohttp.server").addFilter(own_mistakes)
     runner = web.AppRunner(
         application, access_log=None, shutdown_timeout=5.0, keepalive_timeout=config.limits.idle_s, lingering_time=2.0
     )
     await runner.setup()
     assert runner.server is not None
+    if path is not None:
+        await web.UnixSite(runner, str(path)).start()
+        return runner, f"unix:{path}"
     bound_connections(runner.server, config.limits, not is_private(server) and not server.behind_proxy)
     site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_of(server), reuse_address=True)
     try:
@@ -86,9 +139,3 @@ async def start(config: Settings, engine: Engine, portraits: Portraits | None = 
         await runner.cleanup()
         raise ServeError(bind_hint(server, problem)) from problem
     return runner, page_address(server, runner.addresses[0][1])
-
-
-def _announce(address: str) -> None:
-    if not sys.stdout.isatty():
-        address = address.partition("#")[0]  # what is no terminal is kept, and the token is not to be
-    print(f"Visavis is at {address}  (stop with Ctrl+C)", flush=True)

@@ -6,8 +6,9 @@ import math
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -49,6 +50,9 @@ from visavis.options import (
 )
 from visavis.paint import paint, progress
 
+if TYPE_CHECKING:
+    from visavis.config import Config
+
 app = typer.Typer(
     name="visavis",
     help="Real-time streaming avatars: a voice moves a face, from any viewpoint.",
@@ -68,6 +72,7 @@ app.command()(cli_present.present)
 app.command()(cli_say.say)
 out, err = Console(), Console(stderr=True)
 
+PREPARING: Final = "Loading avatars and compiling kernels (about half a minute the first time, then seconds)"
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]
 
 
@@ -104,12 +109,14 @@ def serve(
     from streaming import logs
     from streaming.guard import with_secrets
     from streaming.listen import check_port
-    from streaming.server import serve as run
+    from streaming.place import cores
+    from streaming.split import splits
     from visavis.config import load
 
     settings = load(config)
     observe = replace(settings.observe, log=log_format or settings.observe.log)
-    logs.setup(observe.log, "info" if verbose else observe.log_level, logs.secrets_of(with_secrets(settings.server)))
+    lines = observe.log, "info" if verbose else observe.log_level, tuple(logs.secrets_of(with_secrets(settings.server)))
+    logs.setup(*lines)
     server = replace(settings.server, host=host or settings.server.host, port=port or settings.server.port)
     settings = replace(
         settings, server=server, render=pictured(settings.render, renderer, background),
@@ -122,13 +129,37 @@ def serve(
     check_port(settings.server)
     if parse(settings.render.background).transparent:
         raise ValueError("a video call has no transparency: choose another background, or a colour to key out")
+    if splits(settings.server.processes, len(cores())):
+        _serve_split(settings, lines, open_page)
+        return
+    from streaming.server import serve as run
+
     engine = open_engine(settings.engine, err, sessions=settings.server.max_sessions)
-    with err.status("Loading avatars and compiling kernels (about half a minute the first time, then seconds)"):
+    with err.status(PREPARING):
         engine.warm_up()
     try:
         run(settings, engine, open_browser=open_page)
     finally:
         engine.close()
+
+
+def _serve_split(settings: Config, lines: tuple[str, str, tuple[str, ...]], open_page: bool) -> None:
+    """The same by several processes."""
+    from streaming import split
+    from streaming.listen import announce
+    from visavis.gpu import engine_for, on_gpu
+
+    server = settings.server
+    if on_gpu(settings.engine):  # a second process would take its memory twice
+        settings = replace(settings, server=replace(server, standby=False))
+    make = partial(engine_for, settings.engine, server.max_sessions)
+    with err.status(PREPARING) as status:
+
+        def ready(address: str) -> None:
+            status.stop()
+            announce(address)
+
+        split.serve(settings, settings.engine, make, logs=lines, open_browser=open_page, ready=ready)
 
 
 @app.command()

@@ -61,6 +61,18 @@ def open_engine(config: EngineConfig, console: Console, *, sessions: int | None 
     return Engine(config, gpu)
 
 
+def engine_for(config: EngineConfig, sessions: int) -> Engine:
+    """The same, said to nobody: for a process of a server that starts and restarts it."""
+    return open_engine(config, Console(stderr=True), sessions=sessions, quiet=True)
+
+
+def on_gpu(config: EngineConfig) -> bool:
+    """Whether `open_engine` will try a GPU."""
+    from engine.backends.choose import choose
+
+    return config.render.renderer == "neural" and choose(config.render.backend).name in ("tensorrt", "torch")
+
+
 def _opened(config: EngineConfig, choice: Choice, console: Console, sessions: int) -> Gpu:
     """The GPU, readied for ``config``, with a progress bar: minutes the first time on a machine, then seconds."""
     from engine.gpu.gpu import Gpu

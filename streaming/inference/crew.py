@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from engine.engine import Engine
-from streaming.inference.painting import paint
 from streaming.place import ANYWHERE, Place
 from streaming.process import LogSetup, Process, ProcessError
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+    from streaming.child import Orders
 
 log = logging.getLogger(__name__)
 TRIES: Final = 3  # processes in a row that may end before they are ready
@@ -38,7 +40,7 @@ class Crew:
         self._door = socket.socket(socket.AF_UNIX)
         self._door.bind(self.address)
         self._door.listen(4)
-        self._work = functools.partial(paint, make, self._door.fileno(), str(self._folder))
+        self._work = functools.partial(_paint, make, self._door.fileno(), str(self._folder))
         self._place, self._logs = place, logs
         self._change = threading.Condition()
         self._processes: list[Process] = []
@@ -124,6 +126,12 @@ class Crew:
                 if self._failures >= TRIES:
                     self.problem = self.problem or process.failure or f"{TRIES} inference processes did not start"
             self._change.notify_all()
+
+
+def _paint(make: Callable[[], Engine], door: int, folder: str, orders: Orders) -> None:
+    from streaming.inference.painting import paint  # and the engine with it: not where processes are only kept
+
+    paint(make, door, folder, orders)
 
 
 def _how(status: int) -> str:
