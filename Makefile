@@ -1,9 +1,9 @@
-# visavis: make setup | serve | test | lint | bench
+# visavis: make setup | serve | test | lint | bench | docs
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup serve test lint bench audit clean
+.PHONY: setup serve test lint bench docs audit clean
 
 setup: $(VENV)/.default          ## .venv with the default install and your own portraits (no torch)
 
@@ -34,6 +34,10 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev              ## every number this machine can give
 	$(BIN)/python bench/run.py latency
+
+docs: $(VENV)/.dev               ## the docs site, into site/
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
 
 audit: $(VENV)/.dev              ## known holes in what users install, as of now: needs a network
 	$(BIN)/python -m pip install --quiet pip-audit
