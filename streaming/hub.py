@@ -10,6 +10,7 @@ from typing import Final
 
 from engine.engine import Engine
 from engine.schedule.room import Room
+from streaming import claim
 from streaming.config import LimitsConfig, ServerConfig, StreamConfig
 from streaming.guard import Refusal, is_private
 from streaming.limits import Limits
@@ -19,6 +20,7 @@ from streaming.snapshots import Snapshots
 from streaming.tokens import Asker, asking
 
 REAP_S: Final = 1.0
+LOST: Final = ("no heartbeat", "connection", "not connected in time", "the server stops")  # ends that nobody wanted
 
 
 class Hub:
@@ -68,6 +70,14 @@ class Hub:
         self.peers[peer.id] = peer
         return peer
 
+    def reconnect(self, live: Live) -> Peer:
+        """The same in the place of the connection that steers ``live``, which goes."""
+        old = self.peers.pop(live.id, None)
+        if old is not None:
+            old.step_down()
+            old.end("another connection took its place")
+        return self.connect(live)
+
     def get(self, name: str) -> Live:
         """The session with this id. Raises Refusal when there is none."""
         live = self.lives.get(name)
@@ -106,16 +116,17 @@ class Hub:
 
     def _keep(self, live: Live, data: bytes) -> None:
         if self.snapshots is not None and not live.closing:
-            self.snapshots.put(live.id, data)
+            self.snapshots.put(live.id, claim.sign(self.owners.get(live.id), data))
 
     def _forget(self, live: Live) -> None:
-        if self.snapshots is not None:
+        if self.snapshots is not None and not live.why.startswith(LOST):
             self.snapshots.over(live.id)
         self.lives.pop(live.id, None)
         self.owners.pop(live.id, None)
 
     def _leave(self, peer: Peer) -> None:
-        self.peers.pop(peer.id, None)
+        if self.peers.get(peer.id) is peer:
+            del self.peers[peer.id]
         self._guests.pop(peer, None)
 
 

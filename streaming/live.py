@@ -53,6 +53,12 @@ class Options:
     seed: int
     marker: bool = False
     resumed: bytes = b""  # a snapshot (engine/snapshot.py) to go on from
+    id: str = ""  # what the session is called; empty: as it comes
+
+
+def new_id(worker: str = "") -> str:
+    """What a session may be called, on the worker of that name: nobody guesses it."""
+    return f"{worker}-{secrets.token_hex(12)}" if worker else secrets.token_hex(12)
 
 
 class Live:
@@ -69,7 +75,7 @@ class Live:
     ) -> None:
         """``on_kept`` hears, every second, what the session could go on from. Raises SnapshotError for a snapshot that
         is none."""
-        self.id = secrets.token_hex(12)  # no "-" in front, which command lines would take for an option
+        self.id = options.id or new_id()  # no "-" in front, which command lines would take for an option
         SESSION.set(self.id)  # what this task, and the threads and tasks that it starts, log from here on
         self.options = options
         self.born = time.monotonic()
@@ -329,6 +335,11 @@ class Live:
         """Begins to close; ``close`` can be awaited for the end of it."""
         if self._ending is None:
             self._ending = self._loop.create_task(self._close(why))
+
+    @property
+    def why(self) -> str:
+        """Why it is over; empty until outlets were told."""
+        return self._ended or ""
 
     @property
     def closing(self) -> bool:

@@ -119,7 +119,7 @@ class Peer:
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
-                if not use or not isinstance(frame, AudioFrame):
+                if not use or not self.steers or not isinstance(frame, AudioFrame):
                     continue
                 for position, samples in reader.read(frame):
                     self.live.hear(position, samples)
@@ -212,6 +212,10 @@ class Peer:
     def _state_changed(self) -> None:
         if self._connection.connectionState in ("failed", "closed"):
             self.end(f"connection {self._connection.connectionState}")
+
+    def step_down(self) -> None:
+        """From now on it only watches: another one steers, and the Live outlasts it."""
+        self.steers = False
 
     def end(self, why: str) -> None:
         """Begins to close."""

@@ -50,6 +50,21 @@ def check(offer: str) -> None:
             raise OfferError("the offer bundles sections that it does not have")
 
 
+def readable(offer: str) -> None:
+    """Raises OfferError for what is no offer, or one that could not be answered whatever the session."""
+    try:
+        check(offer)
+    except OfferError:
+        raise
+    except _PARSER_ERRORS as problem:
+        raise _unusable(problem) from problem
+
+
+def _unusable(problem: Exception) -> OfferError:
+    detail = f"{type(problem).__name__}: {str(problem)[:200]}"
+    return OfferError(f"the SDP offer cannot be used ({detail}); send the sdp text of createOffer()")
+
+
 async def answer(
     connection: RTCPeerConnection, offer: str, video: MediaStreamTrack, voice: MediaStreamTrack, codec: str,
     *, both: bool = True,
@@ -66,8 +81,7 @@ async def answer(
     except OfferError:
         raise
     except _PARSER_ERRORS as problem:
-        detail = f"{type(problem).__name__}: {str(problem)[:200]}"
-        raise OfferError(f"the SDP offer cannot be used ({detail}); send the sdp text of createOffer()") from problem
+        raise _unusable(problem) from problem
     return str(connection.localDescription.sdp)
 
 
