@@ -46,6 +46,7 @@ class Crew:
         self._processes: list[Process] = []
         self._failures, self.problem = 0, ""
         self._closed = False
+        self._calm = 0.0  # monotonic: the next one may begin, if somebody is there who paints
         self.restarts = 0
         self._wanted = 1 + spare
         self._keeper = threading.Thread(target=self._keep, name="crew", daemon=True)
@@ -83,14 +84,12 @@ class Crew:
 
     def _keep(self) -> None:
         """Starts as many as are wanted, one after the other, and another for each that ends."""
-        calm = 0.0  # monotonic: the next one may begin, if somebody is there who paints
         while True:
             with self._change:
-                while not (self._closed or self.problem or self._wants(calm)):
+                while not (self._closed or self.problem or self._wants()):
                     self._change.wait(1.0)
                 if self._closed or self.problem:
                     return
-                calm = time.monotonic() + LATER_S
             process = Process(
                 "inference", self._work, place=self._place, logs=self._logs, descriptors=[self._door.fileno()],
                 report=self._hear, ended=self._end,
@@ -99,10 +98,10 @@ class Crew:
                 self._processes.append(process)
                 self._change.notify_all()
 
-    def _wants(self, calm: float) -> bool:
+    def _wants(self) -> bool:
         if len(self._processes) >= self._wanted or any(not process.ready.is_set() for process in self._processes):
             return False
-        return not self._processes or time.monotonic() >= calm
+        return not self._processes or time.monotonic() >= self._calm
 
     def _hear(self, told: dict[str, Any]) -> None:
         with self._change:
@@ -121,7 +120,7 @@ class Crew:
                 return
             for process in ended:
                 log.error("inference process %d ended (%s)", process.pid, _how(status))
-                self.restarts += 1
+                self.restarts, self._calm = self.restarts + 1, time.monotonic() + LATER_S
                 self._failures += 1
                 if self._failures >= TRIES:
                     self.problem = self.problem or process.failure or f"{TRIES} inference processes did not start"

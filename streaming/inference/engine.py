@@ -46,6 +46,7 @@ class RemoteEngine(Engine):
         self._change = threading.Condition()
         self._wire: Wire | None = None
         self._told: Room | None = None
+        self._pid = 0  # of whoever paints
         self._heard = 0  # messages
         self._closed = False
         self.connections = 0  # made so far
@@ -144,11 +145,10 @@ class RemoteEngine(Engine):
                     since = time.monotonic()
                 time.sleep(LATER_S)
                 continue
-            wire, pid = Wire(link), 0
+            wire = Wire(link)
             try:
                 for message in wire.messages():
                     if message.kind == Kind.HELLO:
-                        pid = message.fields["pid"]
                         self._begin(wire, message)
                     else:
                         self._hear(message)
@@ -156,7 +156,7 @@ class RemoteEngine(Engine):
                 log.exception("the inference process")
                 wire.close()
             since = time.monotonic()
-            self._lose(wire, pid)
+            self._lose(wire)
         self._give_up()
 
     def _connected(self) -> socket.socket | None:
@@ -172,6 +172,7 @@ class RemoteEngine(Engine):
         size = [self.config.render.height, self.config.render.width]
         if hello.fields["version"] != VERSION or hello.fields["size"] != size:
             raise WireError(f"the inference process is not of this server: {hello.fields}")
+        self._pid = hello.fields["pid"]
         wire.send(Kind.HELLO, 0, {"version": VERSION})
         if self._hidden is not None:
             wire.send(Kind.ASK, 0, {"what": "hide", "folder": str(self._hidden)})
@@ -199,11 +200,12 @@ class RemoteEngine(Engine):
             if worker is not None:
                 worker.hear(message)
 
-    def _lose(self, wire: Wire, pid: int) -> None:
+    def _lose(self, wire: Wire) -> None:
         """The connection has ended."""
-        if wire.stuck and pid:
-            log.error("the inference process takes nothing any more, and is ended")
-            _kill(pid)
+        if wire.stuck and self._pid:
+            log.error("the inference process takes nothing, or says nothing, any more, and is ended")
+            _kill(self._pid)
+        self._pid = 0
         with self._change:
             self._wire = self._told = None
             self.lost_at = time.monotonic()

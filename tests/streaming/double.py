@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.avatar import AvatarError, Meta
 from engine.clock import VOICE_FRAME, VOICE_RATE, frame_pts
+from engine.config import EngineConfig, RenderConfig
 from engine.engine import HIDDEN_ID
 from engine.motion.frame import Motion
 from engine.render.composite import Backdrop
@@ -181,6 +182,10 @@ class DoubleEngine:
             raise AvatarError("this engine never opens")
         self.opened = [*self.opened[-3:], DoubleSession(self.renderer(avatar, framing), self.cost_s)]
         return self.opened[-1]
+
+    @property
+    def config(self) -> EngineConfig:
+        return EngineConfig(render=RenderConfig(width=self.side, height=self.side))
 
     def room(self) -> Room:
         return Room(len(self.opened))
