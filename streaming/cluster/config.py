@@ -21,7 +21,7 @@ class ClusterConfig:
     tail: float = 0.1  # and that shall be left at the worst moment in twenty
     start_s: float = 20.0  # that a worker takes to start: sessions that come meanwhile must find room
     calm_s: float = 300.0  # a worker goes only when it was not needed for so long
-    lost_s: float = 1.0  # a worker that has not reported for so long is dead, and replaced
+    lost_s: float = 2.0  # a worker that has not reported for so long is dead, and replaced
     drain_s: float = 600.0  # a worker that is to go waits so long for its sessions to end
     keep_s: float = 60.0  # for so long a session whose worker died may go on
     keep_mb: int = 512  # memory for that, in each of two places; a session takes 0.1

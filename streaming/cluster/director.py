@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import time
 from collections.abc import Coroutine
@@ -89,6 +90,11 @@ class Director:
         """Has worker ``name`` take no new sessions, and replaces it. Raises ValueError."""
         self._ensure()
         self._act(self._roster.drain(name, time.monotonic()))
+
+    async def pid(self) -> int:
+        """Of its process."""
+        self._ensure()
+        return os.getpid()
 
     async def blueprint(self) -> Blueprint:
         """What workers are made from."""

@@ -29,6 +29,7 @@ class Told(Directory):
     def __init__(self, director: Any) -> None:
         self._director = director
         self._workers: tuple[Worker, ...] = ()
+        self.some = asyncio.Event()  # it has told of one
 
     async def watch(self, link: Link) -> AsyncIterator[Sequence[Worker]]:
         """Asks it five times a second."""
@@ -37,9 +38,13 @@ class Told(Directory):
                 rows: Sequence[Row] = await asyncio.wait_for(self._director.table.remote(), ANSWER_S)
                 now = time.monotonic()
                 self._workers = tuple(replace(worker, heard=now - age) for worker, age in rows)
+                yield self._workers
+                if rows:
+                    self.some.set()
             except Exception as problem:  # Ray's own, of many kinds
                 log.info("the director does not answer: %s", type(problem).__name__)
-            yield self._workers
+                if self._workers:
+                    yield self._workers
             await asyncio.sleep(ASK_S)
 
 
@@ -47,18 +52,19 @@ class Edge:
     """One edge; ``start`` it."""
 
     def __init__(self, blueprint: Blueprint, director: Any) -> None:
-        self._blueprint, self._director = blueprint, director
+        self._blueprint, self._told = blueprint, Told(director)
         self._runner: web.AppRunner | None = None
         self._address = ""
 
     async def start(self) -> str:
-        """Listens where the settings say; returns the page's address. Raises ServeError."""
+        """Listens where the settings say; returns the page's address once there is a worker. Raises ServeError."""
         from streaming import logs
 
         if self._runner is None:
             settings, secret = self._blueprint.settings, self._blueprint.secret
             logs.setup(settings.observe.log, settings.observe.log_level, [*logs.secrets_of(settings.server), secret])
-            self._runner, self._address = await start(settings, Told(self._director), secret)
+            self._runner, self._address = await start(settings, self._told, secret)
+        await self._told.some.wait()
         return self._address
 
     async def wait(self) -> None:

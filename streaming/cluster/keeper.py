@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from engine.snapshot import LONGEST
+from engine import snapshot
 from streaming.cluster.shelf import Shelf
 
 log = logging.getLogger(__name__)
 ANSWER_S: Final = 0.5  # that a keeper may take to say what it has
+LONGEST: Final = snapshot.LONGEST + 4096  # bytes of one, with whose it is
 
 
 class Keeper:
@@ -39,36 +40,57 @@ class Keeper:
 
 
 class Keepers:
-    """All of a cluster's keepers, as a worker sees them: every snapshot goes to each, the newest comes back."""
+    """All of a cluster's keepers as a worker sees them (streaming.snapshots.Snapshots): every snapshot goes to each,
+    the newest comes back. For a keeper that is slow, or away, only the newest of each session waits."""
 
     def __init__(self, actors: Sequence[Any]) -> None:
-        self._actors = list(actors)
-        self._busy: dict[int, asyncio.Task[None]] = {}  # by keeper: what it is being told
+        self._outboxes = [_Outbox(actor) for actor in actors]
 
-    def put(self, found: dict[str, bytes], over: Sequence[str] = ()) -> None:
-        """Hands them over, and waits for nothing: a keeper that is still busy with the last ones is passed over."""
-        for number, actor in enumerate(self._actors):
-            if number not in self._busy:
-                task = asyncio.get_running_loop().create_task(self._put(actor, found, over))
-                self._busy[number] = task
-                task.add_done_callback(lambda _, number=number: self._busy.pop(number))  # type: ignore[misc]
+    def put(self, name: str, data: bytes) -> None:
+        """As Snapshots.put."""
+        for outbox in self._outboxes:
+            outbox.put(name, data)
 
-    async def _put(self, actor: Any, found: dict[str, bytes], over: Sequence[str]) -> None:
-        try:
-            await actor.put.remote(found, tuple(over))
-        except Exception as problem:  # it is being restarted: the next ones it gets
-            log.warning("a keeper took no snapshots: %s", type(problem).__name__)
+    def over(self, name: str) -> None:
+        """As Snapshots.over."""
+        for outbox in self._outboxes:
+            outbox.put(name, None)
 
     async def get(self, name: str) -> bytes | None:
-        """The newest snapshot of session ``name`` that anybody has; soon, or None."""
-        asked = [asyncio.ensure_future(self._get(actor, name)) for actor in self._actors]
-        found = [kept for kept in await asyncio.gather(*asked) if kept is not None]
-        return min(found)[1] if found else None
+        """As Snapshots.get."""
+        found = await asyncio.gather(*(outbox.get(name) for outbox in self._outboxes))
+        kept = [one for one in found if one is not None]
+        return min(kept)[1] if kept else None
 
-    async def _get(self, actor: Any, name: str) -> tuple[float, bytes] | None:
+
+class _Outbox:
+    """What one keeper is still to be told, by session; None: it is over."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._waiting: dict[str, bytes | None] = {}
+        self._telling: asyncio.Task[None] | None = None
+
+    def put(self, name: str, data: bytes | None) -> None:
+        self._waiting[name] = data
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
+
+    async def get(self, name: str) -> tuple[float, bytes] | None:
         try:
-            kept: tuple[float, bytes] | None = await asyncio.wait_for(actor.get.remote(name), ANSWER_S)
+            kept: tuple[float, bytes] | None = await asyncio.wait_for(self._actor.get.remote(name), ANSWER_S)
         except Exception as problem:  # another one may have it
             log.warning("a keeper does not answer: %s", type(problem).__name__)
             return None
         return kept
+
+    async def _tell(self) -> None:
+        while self._waiting:
+            now, self._waiting = self._waiting, {}
+            found = {name: data for name, data in now.items() if data is not None}
+            try:
+                await self._actor.put.remote(found, [name for name, data in now.items() if data is None])
+            except Exception as problem:  # it is being started again: it gets what comes next
+                log.warning("a keeper took no snapshots: %s", type(problem).__name__)
+                await asyncio.sleep(ANSWER_S)
+        self._telling = None

@@ -21,7 +21,6 @@ from streaming.cluster.roster import Report
 log = logging.getLogger(__name__)
 REPORT_S: Final = 0.25
 ANSWER_S: Final = 1.0  # for the director to take a report
-KEEP_S: Final = 0.5  # how often snapshots are looked for; each session makes one a second
 END_S: Final = 10.0
 
 
@@ -30,8 +29,8 @@ class Worker:
 
     def __init__(self, name: str, blueprint: Blueprint, director: Any, keepers: list[Any]) -> None:
         self._name, self._blueprint, self._director = name, blueprint, director
-        self._store = Stored(Keepers(keepers))
-        self._tasks: list[asyncio.Task[None]] = []
+        self._keepers = Keepers(keepers)
+        self._telling: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self._engine: Any = None
         self._server: Any = None
@@ -57,14 +56,14 @@ class Worker:
         self._server = Server(
             self._engine, settings, Portraits(settings.portrait, self._engine), self._blueprint.secret
         )
-        self._server.hub.snapshots = self._store
+        self._server.hub.snapshots = self._keepers
         self._runner = web.AppRunner(self._server.application(), access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         self._node = _node()
         host = inner_host(settings.server, self._node)
         await web.TCPSite(self._runner, host, 0).start()
         self._address = f"http://{host}:{self._runner.addresses[0][1]}"
-        self._tasks = [loop.create_task(self._tell()), loop.create_task(self._store.run())]
+        self._telling = loop.create_task(self._tell())
         return self._address
 
     def _open(self) -> Any:
@@ -87,8 +86,8 @@ class Worker:
 
     async def leave(self) -> None:
         """Ends what is left of its sessions, and everything."""
-        for task in self._tasks:
-            task.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
         if self._runner is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._runner.cleanup(), END_S)
@@ -117,36 +116,6 @@ class Worker:
                 await self.leave()
                 os._exit(0)
             await asyncio.sleep(REPORT_S)
-
-
-class Stored:
-    """A worker's sessions' snapshots, as streaming.snapshots.Snapshots: gathered here, and sent to the keepers."""
-
-    def __init__(self, keepers: Keepers) -> None:
-        self._keepers = keepers
-        self._new: dict[str, bytes] = {}
-        self._over: list[str] = []
-
-    def put(self, name: str, data: bytes) -> None:
-        """As Snapshots.put."""
-        self._new[name] = data
-
-    def over(self, name: str) -> None:
-        """As Snapshots.over."""
-        self._new.pop(name, None)
-        self._over.append(name)
-
-    async def get(self, name: str) -> bytes | None:
-        """As Snapshots.get."""
-        return await self._keepers.get(name)
-
-    async def run(self) -> None:
-        """Sends what is new, until cancelled."""
-        while True:
-            await asyncio.sleep(KEEP_S)
-            if self._new or self._over:
-                new, over, self._new, self._over = self._new, self._over, {}, []
-                self._keepers.put(new, over)
 
 
 def _node() -> str:

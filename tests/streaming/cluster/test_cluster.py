@@ -1,0 +1,243 @@
+"""A cluster on a real Ray of this machine: one director, two workers, two keepers, an edge; tests go on one after the
+other with what the last one left."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from engine import snapshot
+from engine.config import EngineConfig, RenderConfig
+from engine.engine import Engine
+from engine.schedule.room import Room
+from streaming.cluster import launch
+from streaming.cluster.blueprint import Blueprint
+from streaming.cluster.config import ClusterConfig
+from streaming.config import ServerConfig
+from streaming.edge import route
+from visavis import client
+from visavis.config import Config
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+NAME = "tested"
+PATIENCE_S = 90.0  # of a machine that does much else
+SETTINGS = Config(
+    render=RenderConfig(renderer="geometric", width=64, height=64),
+    server=ServerConfig(port=0, linger_s=300.0, max_sessions=8),
+    cluster=ClusterConfig(
+        name=NAME, min_workers=2, max_workers=2, cpus=0.5, lost_s=30.0, drain_s=300.0, keep_s=300.0, calm_s=3600.0
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Where its page is, once two workers serve."""
+    launch.connect(SETTINGS.cluster)
+    try:
+        engine: EngineConfig = SETTINGS.engine
+        addresses = launch.launch(Blueprint.of(SETTINGS, functools.partial(Engine, engine)))
+        until(lambda: len(serving()) == 2)
+        yield addresses[0].rstrip("/")
+    finally:
+        launch.stop(NAME)
+        ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _quiet(url: str) -> None:
+    """Every test begins with workers that know of no session."""
+    until(lambda: not any(row.get("sessions", 0) for row in status()["workers"]))
+
+
+def status() -> dict[str, Any]:
+    return dict(launch.ask(NAME, "status", seconds=PATIENCE_S))
+
+
+def serving() -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in status()["workers"] if row["state"] == "serving"}
+
+
+def until(holds: Callable[[], Any]) -> Any:
+    """What ``holds`` says, as soon as that is something."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := holds()):
+        assert time.monotonic() < end, f"it never came: {status()}"
+        time.sleep(0.05)
+    return found
+
+
+async def soon(holds: Callable[[], Awaitable[Any]]) -> Any:
+    """The same on an event loop."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (found := await holds()):
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def told(url: str, session: str) -> dict[str, Any] | None:
+    """What the cluster says of a session; None while it says nothing."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/v1/sessions/{session}") as answer:
+        return dict(await answer.json()) if answer.status == 200 else None
+
+
+async def resume(url: str, session: str) -> dict[str, Any] | None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{url}/v1/sessions", json={"type": "agent", "resume": session}) as answer,
+    ):
+        return dict(await answer.json()) if answer.status == 201 else None
+
+
+def worker_of(session: str) -> str:
+    return session.partition("-")[0]
+
+
+def speech(seconds: float) -> bytes:
+    rng = np.random.default_rng(0)
+    beat = 0.5 + 0.5 * np.sin(np.arange(int(seconds * 24_000)) / 1500)
+    return (beat * rng.normal(0, 4000, len(beat))).clip(-30_000, 30_000).astype("<i2").tobytes()
+
+
+async def say(agent: client.Agent, seconds: float) -> dict[str, Any]:
+    async with agent.speak(rate=24_000) as segment:
+        await segment.write(speech(seconds))
+    return dict(await segment.finished())
+
+
+def keepers() -> list[Any]:
+    return [ray.get_actor(f"{NAME}-keeper-{number}", namespace="visavis") for number in range(2)]
+
+
+async def kept(session: str, among: list[Any]) -> list[int]:
+    """What the keepers have of a session, as the pts of their snapshots; none until all have one."""
+    found = [await keeper.get.remote(session) for keeper in among]
+    if not all(found):
+        return []
+    return [snapshot.read(data[data.index(snapshot.MAGIC) :]).pts for _, data in found]
+
+
+def test_sessions_spread_over_workers_and_speak_through_the_edge(url: str) -> None:
+    async def run() -> None:
+        agents = [await client.connect(url, avatar=avatar) for avatar in ("ada", "ada", "leo", "leo")]
+        try:
+            assert {worker_of(agent.session) for agent in agents} <= set(serving())
+            heard = await asyncio.gather(*(say(agent, 0.6) for agent in agents))
+            assert all(not one["interrupted"] and one["position"] == pytest.approx(0.6, abs=0.05) for one in heard)
+        finally:
+            for agent in agents:
+                await agent.close()
+                await client.ask(url, "DELETE", f"v1/sessions/{agent.session}", "")
+
+    asyncio.run(run())
+
+
+def test_edges_are_told_where_an_avatar_is_in_memory_and_who_has_how_much_room(url: str) -> None:
+    async def run() -> None:
+        session = await client.open_session(url, avatar="leo")
+        there = worker_of(session)
+        rows = await asyncio.to_thread(until, lambda: [row for row in table() if "leo" in row.warm])
+        assert [(row.name, row.room.sessions) for row in rows] == [(there, 1)]
+        equal = [replace(row, room=Room(1, 0.5)) for row in table()]
+        assert {route.choose(equal, "leo", str(key), now=0.0)[0].name for key in range(20)} == {there}
+        await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+
+    asyncio.run(run())
+
+
+def table() -> list[route.Worker]:
+    return [replace(worker, heard=-age) for worker, age in launch.ask(NAME, "table", seconds=PATIENCE_S) if age < 1.0]
+
+
+def test_a_killed_workers_session_goes_on_elsewhere_and_others_do_not_notice(url: str) -> None:
+    async def run() -> None:
+        sessions: dict[str, str] = {}
+        while len(sessions) < 2:  # one on each
+            session = await client.open_session(url, avatar="ada", seed=len(sessions))
+            if sessions.setdefault(worker_of(session), session) != session:
+                await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+                await asyncio.sleep(0.3)
+        (killed, lost), (spared, other) = sessions.items()
+        before, there = await soon(lambda: kept(lost, keepers())), serving()
+        async with await client.connect(url, other) as agent:
+            speaking = asyncio.ensure_future(say(agent, 3.0))
+            os.kill(there[killed]["pid"], signal.SIGKILL)
+            begun = time.monotonic()
+            answer = await soon(lambda: resume(url, lost))
+            assert answer["resumed"] and worker_of(answer["id"]) == spared
+            now = await soon(lambda: shown(url, answer["id"]))
+            logging.getLogger(__name__).info("shown again %.2f s after the kill", time.monotonic() - begun)
+            assert now["pts"] >= max(before) and now["avatar"] == "ada"
+            spoken = await speaking
+            assert not spoken["interrupted"] and spoken["position"] == pytest.approx(3.0, abs=0.05)
+        async with await client.connect(url, answer["id"]) as agent:
+            assert not (await say(agent, 0.4))["interrupted"]
+        for session in (other, answer["id"]):
+            await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+
+    asyncio.run(run())
+    until(lambda: len(serving()) == 2)
+    assert status()["lost"] == 1
+
+
+async def shown(url: str, session: str) -> dict[str, Any] | None:
+    """What is said of a session once it shows a picture."""
+    found = await told(url, session)
+    return found if found is not None and found["pts"] >= 0 else None
+
+
+def test_a_director_that_is_killed_goes_on_with_its_workers(url: str) -> None:
+    async def run() -> None:
+        session = await client.open_session(url)
+        there, director = set(serving()), launch.find(NAME)
+        pid = ray.get(director.pid.remote())
+        os.kill(pid, signal.SIGKILL)
+        assert await soon(lambda: shown(url, session))  # edges go on with what they know
+        await asyncio.to_thread(until, lambda: _answers(director, pid))
+        await asyncio.to_thread(until, lambda: len(serving()) == 2)
+        assert set(serving()) == there
+        await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+
+    asyncio.run(run())
+
+
+def _answers(director: Any, not_from: int) -> bool:
+    try:
+        return int(ray.get(director.pid.remote(), timeout=5.0)) != not_from
+    except ray.exceptions.RayError:
+        return False
+
+
+def test_a_drained_worker_takes_nothing_new_and_ends_with_its_last_session(url: str) -> None:
+    async def run() -> None:
+        session = await client.open_session(url)
+        drained, before = worker_of(session), status()["lost"]
+        launch.ask(NAME, "drain", drained)
+        await asyncio.to_thread(until, lambda: len(set(serving()) - {drained}) == 2)  # another takes its place
+        for _ in range(3):
+            new = await client.open_session(url)
+            assert worker_of(new) != drained
+            await client.ask(url, "DELETE", f"v1/sessions/{new}", "")
+        assert await shown(url, session)
+        await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+        await asyncio.to_thread(until, lambda: drained not in {row["name"] for row in status()["workers"]})
+        assert status()["lost"] == before
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_nobody_has_cannot_be_drained(url: str) -> None:
+    with pytest.raises(ValueError, match='no worker "nobody"'):
+        launch.ask(NAME, "drain", "nobody")
