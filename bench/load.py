@@ -33,10 +33,11 @@ class Plan:
     most: dict[int, int]
     killed: int
     ticks_s: float
+    cluster: bool = True  # whether one is killed in, too
 
 
 FULL: Final = Plan(10.0, {SIDE: MOST, LARGE: 4}, 2, 10.0)
-SHORT: Final = Plan(4.0, {SIDE: 2}, 1, 2.0)
+SHORT: Final = Plan(4.0, {SIDE: 2}, 1, 2.0, cluster=False)
 
 
 @dataclass
@@ -197,12 +198,18 @@ def _overload(plan: Plan, mode: Mode, found: Results, log: Console) -> None:
 def _kill(plan: Plan, mode: Mode, found: Results, log: Console) -> None:
     mode = Mode(mode.side, mode.renderer, mode.processes or ("split" if "processes" in settings() else ""))
     times: list[float | None] = []
-    for killed in load_kill.run(mode, plan.killed, log):
+    outcomes = load_kill.run(mode, plan.killed, log)
+    if plan.cluster and (worker := load_kill.run_cluster(mode, log)) is not None:
+        outcomes.append(worker)
+    for killed in outcomes:
         name, many = f"kill.{killed.victim}", f"of {len(killed.recovery)} sessions"
         times += killed.recovery
         found.metrics[f"{name}.came_back"] = value(sum(t is not None for t in killed.recovery), many)
         found.metrics[f"{name}.began_anew"] = value(killed.fresh, many)
         found.metrics[f"{name}.frames_lost"] = value(max(killed.lost), "frames")
+        if killed.others_lost:
+            others = f"frames, the worst of {len(killed.others_lost)} sessions elsewhere"
+            found.metrics[f"{name}.others_lost"] = value(max(killed.others_lost), others)
         if all(t is not None for t in killed.recovery):
             found.metrics[f"{name}.recovery_s"] = value(max(t for t in killed.recovery if t is not None), "s")
         else:

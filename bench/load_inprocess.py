@@ -61,6 +61,9 @@ class Place:
     def refused(self, about: str, problem: Exception) -> None:
         """Nothing is asked for that could be."""
 
+    def kept(self, data: bytes) -> None:
+        """Nobody keeps it here."""
+
     def died(self, problem: Exception) -> None:
         """It cannot go on."""
         self.problem = problem

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,22 +20,27 @@ from rich.console import Console
 
 from bench.load_clients import Caller, Turned, until_seen
 from bench.load_live import client, voice, within
-from bench.load_server import Mode, Server, running
+from bench.load_server import CLUSTER, Mode, Server, cpu_s, running
 from bench.load_traces import judge, lost, recovered
+from bench.stream import ROOT
 from streaming import patches
 from streaming.config import StreamConfig
 
 CALM_S: Final = 5.0
 WAIT_S: Final = 20.0
 SILENT_S: Final = 0.6  # without a picture, after which a client asks what is the matter, as the page does
+STUCK_S: Final = 3.0  # and after so long it comes anew, though its session is said to be alive
 AGAIN_S: Final = 0.15
+LOOK_S: Final = 1.0  # in which a process that works shows it
+EACH: Final = 2  # sessions of each of a cluster's workers, if they are spread evenly
+Choice = tuple[int, set[str]]  # the process to kill, and the sessions that it has
 
 
 @dataclass(frozen=True)
 class Killed:
-    """What became of the sessions when process ``victim`` was killed. ``recovery``: seconds for each to speak again,
-    None for one that did not in WAIT_S; ``fresh``: sessions that began anew, without what they were before; ``lost``:
-    frames of media time that nobody saw, of each; ``others_lost``: of sessions that another worker has."""
+    """What became of the sessions when process ``victim`` was killed. ``recovery``: seconds for each of its sessions to
+    speak again, None for one that did not in WAIT_S; ``fresh``: those that began anew, without what they were before;
+    ``lost``: frames of media time that nobody saw, of each; ``others_lost``: the same of another worker's sessions."""
 
     victim: str
     recovery: tuple[float | None, ...]
@@ -44,34 +53,25 @@ class Loyal:
     """A caller that comes back: when nothing more is seen, it asks for its session, and resumes it."""
 
     def __init__(self, caller: Caller, address: str) -> None:
-        self.caller, self._address = caller, address
-        self.returns = 0
-        self.fresh = 0
+        self.caller, self.first = caller, caller.id
+        self.returns = self.fresh = 0
+        self._address = address
         self._task = asyncio.ensure_future(self._watch())
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(0.05)
-            pictures = self.caller.record.pictures
-            if pictures and time.monotonic() - pictures[-1].arrived < SILENT_S:
-                continue
-            if await self._status() != "alive":
+            silent = time.monotonic() - self.caller.record.pictures[-1].arrived
+            if silent > STUCK_S or (silent > SILENT_S and not await self._alive()):
                 await self._return()
 
-    async def _status(self) -> str:
-        """What the server says of the session: "alive" while its connection may yet go on."""
-        try:
-            limit = aiohttp.ClientTimeout(2.0)
-            async with (
-                aiohttp.ClientSession(timeout=limit) as http,
-                http.get(f"{self._address}v1/sessions/{self.caller.id}") as response,
-            ):
-                if response.status != 200:
-                    return "gone" if response.status < 500 else "away"
-                state = str((await response.json()).get("state", "alive"))
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return "away"
-        return state
+    async def _alive(self) -> bool:
+        """Whether the server says that the session is: then its connection may yet go on."""
+        where, limit = f"{self._address}v1/sessions/{self.caller.id}", aiohttp.ClientTimeout(2.0)
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
+            async with aiohttp.ClientSession(timeout=limit) as http, http.get(where) as response:
+                return response.status == 200 and (await response.json()).get("state") == "alive"
+        return False
 
     async def _return(self) -> None:
         """A new connection, with the old session if it can be had."""
@@ -93,8 +93,15 @@ class Loyal:
 
     async def _first_picture(self, since: float) -> None:
         """Gives a new connection its time."""
-        while time.monotonic() - since < 3.0 and self.caller.record.pictures[-1].arrived < since:
+        while time.monotonic() - since < STUCK_S and self.caller.record.pictures[-1].arrived < since:
             await asyncio.sleep(0.02)
+
+    def lost(self, since: float, end: float) -> int:
+        """Frames that were not seen around ``since``, by media time; of a session that began anew, by the clock."""
+        rows = within(self.caller.record.rows(), since - 1.0, end)
+        if self.fresh or not rows:
+            return judge(rows, since - 1.0, max((row.due for row in rows), default=end) + 0.04).never
+        return lost(row.number for row in rows)
 
     async def close(self) -> None:
         """Lets go."""
@@ -103,57 +110,92 @@ class Loyal:
         await self.caller.close()
 
 
-def victims(server: Server) -> dict[str, int]:
-    """Process ids by what they are: "server" when it is one process, else "media" and "inference"."""
-    found: dict[str, int] = {}
-    for pid, command in server.family().items():
-        for part in ("inference", "media"):
-            if f"streaming.{part}" in command or f"visavis-{part}" in command or command.endswith(part):
-                found.setdefault(part, pid)
-    return found or {"server": server.process.pid}
-
-
-async def kill(server: Server, name: str, pid: int, count: int, log: Console) -> Killed:
-    """``count`` sessions speak, ``pid`` is killed, and they are watched for WAIT_S or until all speak again."""
+async def kill(
+    address: str, victim: str, choose: Callable[[Sequence[str]], Choice], count: int, log: Console
+) -> Killed:
+    """``count`` sessions speak, the process that ``choose`` gives for their ids is killed, and they are watched for
+    WAIT_S or until all of its sessions speak again."""
     said = voice()
-    callers = [await client("webrtc", server.address, k, said).open() for k in range(count)]
+    callers = [await client("webrtc", address, k, said).open() for k in range(count)]
     await until_seen(callers)
-    loyal = [Loyal(one, server.address) for one in callers if isinstance(one, Caller)]
+    loyal = [Loyal(one, address) for one in callers if isinstance(one, Caller)]
     try:
         await asyncio.sleep(CALM_S)
+        pid, hit = await asyncio.to_thread(choose, [one.first for one in loyal])
         begun = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        found: list[float | None] = [None] * count
+        theirs = [one for one in loyal if one.first in hit]
+        found: list[float | None] = [None]
         while time.monotonic() - begun < WAIT_S and None in found:
             await asyncio.sleep(0.1)
-            found = [recovered(one.caller.record.spoken(begun), begun) for one in loyal]
+            found = [recovered(one.caller.record.spoken(begun), begun) for one in theirs]
         await asyncio.sleep(2.0)
-        for one in loyal:
-            log.print(f"{name} killed: {found}, came back {one.returns} times, {one.fresh} of them anew")
-        return Killed(name, tuple(found), sum(one.fresh for one in loyal), tuple(_lost(one, begun) for one in loyal))
+        end = time.monotonic()
+        others = tuple(one.lost(begun, end) for one in loyal if one.first not in hit)
+        gone = tuple(one.lost(begun, end) for one in theirs)
+        result = Killed(victim, tuple(found), sum(one.fresh for one in theirs), gone, others)
+        log.print(f"{victim} killed: {result}; came back {[one.returns for one in loyal]} times", highlight=False)
+        return result
     finally:
         await asyncio.gather(*(one.close() for one in loyal), return_exceptions=True)
 
 
-def _lost(one: Loyal, begun: float) -> int:
-    """Frames that are missing around ``begun``, by media time; of a session that began anew, by the clock."""
-    rows = within(one.caller.record.rows(), begun - 1.0, begun + WAIT_S)
-    if one.fresh or not rows:
-        return judge(rows, begun - 1.0, max((row.due for row in rows), default=begun) + 0.04).never
-    return lost(row.number for row in rows)
+def processes(server: Server) -> dict[str, list[int]]:
+    """Process ids by what they are: "server" when it is one process, else "media" and "inference"; there may be one
+    more of the last that only waits to take over."""
+    found: dict[str, list[int]] = {}
+    for pid, command in server.family().items():
+        words = command.split()
+        if "streaming.child" in words and words[-1] in ("media", "inference"):
+            found.setdefault(words[-1], []).append(pid)
+    return found or {"server": [server.process.pid]}
 
 
-def run(mode: Mode, count: int, log: Console, wanted: Sequence[str] = ()) -> list[Killed]:
-    """Each kind of process once (or those ``wanted``), with a server of its own. Raises OSError when none starts."""
+def busiest(pids: Sequence[int]) -> int:
+    """The one that works: it takes the most of a core in the next moment."""
+    before = {pid: cpu_s(pid) or 0.0 for pid in pids}
+    time.sleep(LOOK_S if len(pids) > 1 else 0.0)
+    return max(pids, key=lambda pid: (cpu_s(pid) or 0.0) - before[pid])
+
+
+def worker_of(cluster: str, ids: Sequence[str]) -> Choice:
+    """The cluster's worker that has the first of ``ids``: those begin with its name. Raises OSError when it is not
+    there."""
+    command = [sys.executable, "-m", "visavis.cli", "cluster", "status", "--json", "--name", cluster]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    if told.returncode != 0:
+        raise OSError(f"the cluster says nothing of itself: {told.stderr.strip()[-300:]}")
+    name = ids[0].rpartition("-")[0]
+    workers: list[dict[str, Any]] = json.loads(told.stdout.splitlines()[-1])["workers"]
+    for worker in workers:
+        if worker["name"] == name:
+            return int(worker["pid"]), {one for one in ids if one.rpartition("-")[0] == name}
+    raise OSError(f"session {ids[0]} is at none of {', '.join(worker['name'] for worker in workers)}")
+
+
+def run(mode: Mode, count: int, log: Console) -> list[Killed]:
+    """Each kind of process once, with a server of its own. Raises OSError when none starts."""
     patches.install(StreamConfig())
     results: list[Killed] = []
-    names: list[Any] = [None]
+    names: list[str] = [""]  # what there is, is seen when the first runs
     while names:
         name = names.pop(0)
         with running(mode) as server:
-            found = victims(server)
-            if name is None:
-                first, *names = [part for part in found if not wanted or part in wanted]
-                name = first
-            results.append(asyncio.run(kill(server, name, found[name], count, log)))
+            if not name:
+                name, *names = processes(server)
+
+            def choose(ids: Sequence[str], server: Server = server, name: str = name) -> Choice:
+                return busiest(processes(server)[name]), set(ids)
+
+            results.append(asyncio.run(kill(server.address, name, choose, count, log)))
     return results
+
+
+def run_cluster(mode: Mode, log: Console) -> Killed | None:
+    """A worker of a cluster of two, on this machine; None where Ray is not installed. Raises OSError when it does not
+    start."""
+    if importlib.util.find_spec("ray") is None:
+        return None
+    patches.install(StreamConfig())
+    with running(mode, cluster=True) as server:
+        return asyncio.run(kill(server.address, "worker", lambda ids: worker_of(CLUSTER, ids), 2 * EACH, log))

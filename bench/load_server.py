@@ -16,6 +16,7 @@ from bench.stream import serving
 from streaming.config import ServerConfig
 
 TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+CLUSTER: Final = "load"  # its name
 PLACES: Final = 64  # sessions that the setting itself allows: what refuses is to be the engine
 
 
@@ -67,12 +68,18 @@ def settings() -> set[str]:
 
 
 @contextlib.contextmanager
-def running(mode: Mode) -> Iterator[Server]:
-    """A server, warm. Raises OSError when it does not start."""
+def running(mode: Mode, *, cluster: bool = False) -> Iterator[Server]:
+    """A server, warm; or a ``cluster`` of two workers on this machine. Raises OSError when it does not start."""
     with tempfile.TemporaryDirectory(prefix="load-") as folder:
         config = Path(folder) / "config.toml"
         config.write_text(mode.toml(), encoding="utf-8")
-        with serving(Path(folder), more=("--config", str(config))) as (address, process):
+        more: dict[str, Any] = {"more": ("--config", str(config))}
+        if cluster:
+            two = ("--workers", "2", "--max", "2", "--name", CLUSTER)
+            more = {
+                "module": ("visavis.cli", "cluster"), "word": "start", "more": (*more["more"], *two), "end_s": 60.0
+            }  # fmt: skip
+        with serving(Path(folder), **more) as (address, process):
             yield Server(address, process, Path(folder) / "server.log")
 
 

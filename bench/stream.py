@@ -213,16 +213,17 @@ def write_voice(path: Path, seconds: float) -> Path:
 
 @contextmanager
 def serving(
-    folder: Path, module: Sequence[str] = ("visavis.cli",), more: Sequence[str] = ()
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """``visavis serve`` on a free port, in a process of its own, ended afterwards. ``module``: what is run with the
-    command ``serve``, and its own arguments; ``more`` comes after the command."""
+    folder: Path, module: Sequence[str] = ("visavis.cli",), more: Sequence[str] = (), *, word: str = "serve",
+    end_s: float = 15.0,
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:  # fmt: skip
+    """``visavis serve`` on a free port, in a process of its own, ended afterwards, killed when that takes ``end_s``.
+    ``module``: what is run with the command ``word``, and its own arguments; ``more`` comes after the command."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address, output = f"http://localhost:{port}/", folder / "server.log"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", *module, "serve", "--port", str(port), *more]
+    command = [sys.executable, "-m", *module, word, "--port", str(port), *more]
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, cwd=folder)
     try:
@@ -239,7 +240,7 @@ def serving(
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(15)
+            process.wait(end_s)
         except subprocess.TimeoutExpired:
             process.kill()
 

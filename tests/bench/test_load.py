@@ -1,5 +1,7 @@
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,7 @@ from rich.console import Console
 from bench import load, load_inprocess, load_live, load_overload, load_plot
 from bench.load_clients import Caller, Listener, Picture, Record, Turned, until_seen
 from bench.load_inprocess import measure, speech
-from bench.load_kill import Loyal
+from bench.load_kill import Loyal, busiest
 from bench.load_live import Row, voice_ahead, watch
 from bench.load_overload import Answers, ask, worst_p95
 from bench.load_server import Mode, Server, cpu_s, family
@@ -205,10 +207,10 @@ def test_callers_and_listeners_count_what_comes_and_decode_nothing(tmp_path: Pat
             await asyncio.gather(*(one.open() for one in clients))
             await until_seen(clients)
             await until(lambda: all(c.record.pictures[-1].media and c.record.voice[-1][1] for c in clients))  # reports
-            row = await watch(clients, server, 1.0)
+            row = await watch(clients, server, 1.5)
             assert row.sessions == 2 and row.cores > 0
             for verdict in (*row.verdicts, *row.delivered):
-                assert len(verdict.late) > 5 and min(verdict.late) >= 0  # a frame is painted after its voice came
+                assert verdict.late and min(verdict.late) >= 0  # a frame is painted after its voice came
             assert row.skews and max(map(abs, row.skews)) < 1.0  # one line for both: by construction
             assert row.voice_ahead and row.jitter
             caller = clients[0]
@@ -233,7 +235,7 @@ def test_a_client_comes_back_by_itself_when_its_connection_is_gone(tmp_path: Pat
                 if loyal.returns and len(caller.record.pictures) > seen + 20:
                     break
                 await asyncio.sleep(0.02)
-            assert loyal.returns == 1 and caller.id != old
+            assert loyal.returns == 1 and caller.id == old and not loyal.fresh  # the same session goes on
             await loyal.close()
 
     run(work())
@@ -249,7 +251,7 @@ def test_sessions_of_the_engine_are_fed_in_real_time_and_judged() -> None:
     assert row["sessions"] == 2 and row["cores"] > 0 and len(row["verdicts"]) == 2
     for fields in row["verdicts"]:
         verdict = Verdict(**fields)
-        assert 14 <= verdict.expected <= 16
+        assert 13 <= verdict.expected <= 16
         assert not verdict.late or min(verdict.late) > 0
 
 
@@ -257,6 +259,17 @@ def test_a_machine_s_processes_are_found_with_what_they_took() -> None:
     mine = family(os.getpid())
     assert os.getpid() in mine and "python" in mine[os.getpid()]
     assert (cpu_s(os.getpid()) or 0) > 0 and cpu_s(2**22 + 1) is None
+
+
+def test_of_two_processes_the_one_that_works_is_found() -> None:
+    idle = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        assert busiest([idle.pid, busy.pid]) == busiest([busy.pid, idle.pid]) == busy.pid
+    finally:
+        for process in (idle, busy):
+            process.kill()
+            process.communicate()
 
 
 def test_the_server_s_configuration_is_one_that_it_reads(tmp_path: Path) -> None:
