@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from engine.motion.behaviour import BehaviourConfig
 from engine.motion.condition import AVERAGE_STYLE
 from engine.motion.manner import Manner
+from engine.schedule.plan import KINDS, make
 from engine.watermark.code import PUBLIC_KEY
 
 RENDERERS = ("geometric", "neural")
@@ -99,6 +100,31 @@ class GpuConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleConfig:
+    """Who is painted next, who is let in, and what is given up so that nobody's frames are late (docs/scale.md)."""
+
+    enabled: bool = True  # false: sessions fight for the machine, and max_sessions alone bounds them
+    turns: int = 0  # sessions painted at the same time on a CPU; 0: automatic
+    bound: float = 0.9  # share of the machine's time that sessions may need; beyond, newcomers are refused
+    degrade: tuple[str, ...] = (
+        KINDS  # what may be given up, in this order: "steps" (on a GPU), "size", "rate" (on a CPU)
+    )
+    admit: str = "size"  # as far as which of them quality is lowered to let somebody in; "full": not at all
+    recover_s: float = 5.0  # lowered quality stays for so long at least
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.turns <= 256:
+            raise ValueError(f"turns must be from 0 (automatic) to 256, got {self.turns}")
+        if not 0.1 <= self.bound <= 1:
+            raise ValueError(f"bound must be from 0.1 to 1, got {self.bound}")
+        if not 0 <= self.recover_s <= 3600:
+            raise ValueError(f"recover_s must be from 0 to 3600, got {self.recover_s}")
+        if len(set(self.degrade)) < len(self.degrade):
+            raise ValueError("degrade names something twice")
+        make(self.degrade, self.admit)
+
+
+@dataclass(frozen=True, slots=True)
 class WatermarkConfig:
     """The invisible mark in every picture (engine/watermark)."""
 
@@ -129,4 +155,5 @@ class EngineConfig:
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()
     gpu: GpuConfig = GpuConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     watermark: WatermarkConfig = WatermarkConfig()

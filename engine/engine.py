@@ -16,6 +16,7 @@ from engine.audio.logmel import LogMel
 from engine.audio.resample import Decimator
 from engine.audio.vad import Vad
 from engine.avatar import Avatar, AvatarError, Meta
+from engine.backends import openvino
 from engine.clock import VOICE_FRAME
 from engine.config import EngineConfig
 from engine.motion.actor import Actor
@@ -27,7 +28,12 @@ from engine.render import composite, network, neural
 from engine.render.composite import Backdrop
 from engine.render.geometric import GeometricRenderer
 from engine.render.picture import Renderer
+from engine.schedule import plan
+from engine.schedule.core import Core
+from engine.schedule.plan import Plan
+from engine.schedule.review import Rules
 from engine.schedule.room import Room
+from engine.schedule.turns import Clock, Free, Place, Report, Turns
 from engine.session import Session
 from engine.viewpoint import ViewSpring
 from engine.watermark import Mark, Payload
@@ -36,8 +42,10 @@ from kernels.yuv import to_i420
 if TYPE_CHECKING:
     from engine.gpu.gpu import Gpu
     from engine.motion.semantics import SemanticEncoder
+    from engine.scheduler import Scheduler
 
 HIDDEN_ID: Final = re.compile(r"[a-z]+-[0-9a-f]{32}")  # of avatars that are found by their id alone
+SIDE: Final = network.SIDE  # of which smaller pictures' sides are multiples, whoever paints them
 HIDDEN_KEPT: Final = 4  # unlisted avatars kept in memory: anybody may bring one, and each takes some 40 MB
 
 
@@ -59,6 +67,8 @@ class Engine:
         self._loaded: dict[Path, Avatar] = {}
         self._encoder: SemanticEncoder | None = None
         self._lock = threading.Lock()
+        self._turns: Turns | Scheduler | None = None  # once the first session joined
+        self._seating = threading.Lock()
 
     @property
     def default_avatar(self) -> str:
@@ -123,13 +133,20 @@ class Engine:
         self, avatar: str, framing: str | None = None, *, seed: int = 0, backdrop: Backdrop | None = None
     ) -> Renderer:
         """The configured renderer for ``avatar``, with buffers of its own. ``seed`` draws a neural renderer's noise."""
+        render = self.config.render
+        return self._renderer(avatar, framing, seed, backdrop, (render.height, render.width))
+
+    def _renderer(
+        self, avatar: str, framing: str | None, seed: int, backdrop: Backdrop | None, size: tuple[int, int]
+    ) -> Renderer:
         render, worn = self.config.render, self.avatar(avatar)
-        size, framing, backdrop = (render.height, render.width), framing or render.framing, backdrop or self.backdrop
+        framing, backdrop = framing or render.framing, backdrop or self.backdrop
         if self.gpu is not None:
             return self.gpu.renderer(worn, framing, background=backdrop, seed=seed, steps=self.config.gpu.steps)
         if render.renderer == "geometric":
             return GeometricRenderer(worn, size, framing, background=backdrop)
-        found = network.find(render.network, render.threads, render.precision, self._backend)
+        shared = self.places if self.config.schedule.enabled and not render.threads else 1
+        found = network.find(render.network, render.threads, render.precision, self._backend, shared)
         return neural.NeuralRenderer(worn, found, size, framing, background=backdrop, seed=seed)
 
     def mark(self, avatar: str, seed: int = 0) -> Mark | None:
@@ -170,9 +187,56 @@ class Engine:
         manner = manner or config.manner.manner()
         return Session(parts, seed=seed, manner=manner) if self.gpu is None else self.gpu.session(parts, seed, manner)
 
+    # Many sessions at once.
+
+    @property
+    def places(self) -> int:
+        """Sessions that are painted at the same time on a processor. Two keep two cores busy; where there are more,
+        each is painted by two, because a large picture takes one core longer than a frame lasts."""
+        cores = openvino.cores()
+        return self.config.schedule.turns or (cores if cores <= 2 else max(cores // 2, 2))
+
+    def plan(self) -> Plan:
+        """What is given up when frames would be late, as far as this engine can."""
+        config = self.config.schedule
+        if self.gpu is not None:
+            steps = sorted((one for one in self.gpu.tick.steps if one <= self.config.gpu.steps), reverse=True)
+            return plan.make(config.degrade, config.admit, steps=steps, scales=(), rate=False)
+        full = (self.config.render.height, self.config.render.width)
+        sizes = {scale: _scaled(full, scale) for scale in plan.SCALES}
+        scales = [scale for k, scale in enumerate(plan.SCALES) if sizes[scale] not in (full, *list(sizes.values())[:k])]
+        return plan.make(config.degrade, config.admit, scales=scales)
+
+    def join(self, clock: Clock) -> Place:
+        """A place for one more session among those that share this machine, from now until it leaves; ``clock``: the
+        time in milliseconds. Cheap; from any thread."""
+        config = self.config.schedule
+        if not config.enabled:
+            return Free()
+        with self._seating:
+            if self._turns is None:
+                rules = Rules(config.bound, config.bound - plan.MARGIN, 1e3 * config.recover_s)
+                if self.gpu is not None:
+                    self._turns = self.gpu.scheduler
+                    self.gpu.scheduler.arrange(clock, self.plan(), rules)
+                else:
+                    self._turns = Turns(Core(self.plan(), self.places, capacity=self.places), clock, rules)
+            return self._turns.join()
+
     def room(self) -> Room:
         """Who is there, what is left, and whether another session fits. Cheap; from any thread."""
-        return Room()
+        return Room() if self._turns is None else self._turns.room()
+
+    def report(self) -> Report:
+        """How the sessions fare that share this machine."""
+        return Report() if self._turns is None else self._turns.report()
+
+    def smaller(
+        self, scale: float, avatar: str, framing: str | None = None, *, seed: int = 0, backdrop: Backdrop | None = None
+    ) -> Renderer:
+        """As ``renderer``, for pictures of ``scale`` times the size, as near as it can be; not on a GPU."""
+        render = self.config.render
+        return self._renderer(avatar, framing, seed, backdrop, _scaled((render.height, render.width), scale))
 
     def _performer(self) -> Performer:
         learned = self.config.behaviour.performer == "learned"
@@ -189,3 +253,9 @@ class Engine:
         for _ in range(3 + self.config.motion.lookahead):
             session.push_voice(np.zeros(VOICE_FRAME, np.float32))
             session.step()
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """``size`` (H, W) times ``scale``, in sides that every renderer paints."""
+    height, width = (min(max(round(side * scale / SIDE), 1) * SIDE, side) for side in size)
+    return height, width

@@ -22,8 +22,11 @@ from engine.motion.frame import Motion
 from engine.motion.lips import LipState
 from engine.motion.manner import Manner
 from engine.parts import Parts
+from engine.render.easel import Easel
 from engine.render.picture import Renderer, RenderState
 from engine.ring import FrameRing, SampleRing
+from engine.schedule.plan import FULL, Rung
+from engine.schedule.turns import Turn
 from engine.stages import Stages
 from engine.viewpoint import SpringState, Viewpoint
 from engine.watermark.mark import Mark
@@ -110,6 +113,8 @@ class Frame:
     interrupted: bool = False  # the voice is cut and the mouth shut until new speech begins
     cutout: NDArray[np.uint8] | None = None  # (H, W, 4) straight alpha, of a renderer with nothing behind the avatar
     clamped: int = 0  # frames so far whose Motion was out of range or not finite
+    rung: int = 0  # level of the quality it was painted at; 0 is the full one
+    repeated: bool = False  # the picture is the one before
 
 
 @dataclass(slots=True)
@@ -141,6 +146,10 @@ class Session:
         self.controls = Controls(parts.renderer.default_viewpoint(), manner=manner or Manner())
         self.state = SessionState(**parts.initial_state(seed, self.controls.manner))
         self.source: Source | None = None
+        self.quality: Rung = FULL  # of the next pictures; sizes other than the full one take a `fit` first
+        self.phase = 0  # which frames get a picture at half rate: sessions that share a machine take turns
+        self.due: Turn | None = None  # the scheduler's word on the next frame, where others paint it
+        self.easel = Easel(parts)
 
     @property
     def ready(self) -> bool:
@@ -172,32 +181,51 @@ class Session:
     def cut(self) -> None:
         """Says that the next picture does not follow from the last one: another place of a recording, another shot."""
         self.state.render.reset()
+        self.easel.forget()
+
+    @property
+    def resting(self) -> bool:
+        """Whether the next frame repeats its picture, at this quality."""
+        return (self.state.painted + self.phase) % self.quality.every > 0 and not self.easel.blank
+
+    def adapt(self, turn: Turn) -> None:
+        """Takes the scheduler's word on the next frame: how it is painted, as far as this session can, and whether
+        others are painted meanwhile. Says in ``turn.level`` what came of it."""
+        rung = turn.rung if self.easel.fits(turn.rung.scale) else replace(turn.rung, level=0, scale=1.0)
+        self.quality, self.easel.crowded, self.due, turn.level = rung, not turn.alone, turn, rung.level
+
+    def fit(self, scale: float, renderer: Renderer) -> None:
+        """From now on pictures can be painted by ``renderer``, of ``scale`` times the size, and be enlarged."""
+        self.easel.smaller[scale] = renderer
 
     def wear(self, renderer: Renderer, mark: Mark | None = None) -> None:
         """Changes the avatar or the framing from the next frame on; voice, motion and time go on as they are. ``mark``:
         the new avatar's watermark; without, pictures that are marked keep the one they have."""
         if renderer.size != self.parts.renderer.size:
             raise ValueError(f"a session keeps its picture size {self.parts.renderer.size}, got {renderer.size}")
+        self.easel.clear()
         self.parts.renderer, self.state.render = renderer, renderer.initial_state()
         self.parts.mark = mark or self.parts.mark
 
-    def step(self) -> Frame | None:
-        """The next 40 ms: hear, move, look, paint. None while the voice (or its lookahead) is not there yet."""
-        parts, state, stages = self.parts, self.state, Stages()
+    def step(self, paint: bool = True) -> Frame | None:
+        """The next 40 ms: hear, move, look, paint. None while the voice (or its lookahead) is not there yet.
+
+        Without ``paint``, as in the frames that the quality leaves out, the picture is the one before."""
+        state, easel, stages = self.state, self.easel, Stages()
+        paint = (paint and not self.resting) or easel.blank
         moved = self.move(stages)
         if moved is None:
             return None
-        picture, state.render = parts.renderer.step(moved.motion, moved.viewpoint, state.render, stages)
-        i420 = parts.to_i420(picture.rgb, self.frames.claim())
-        stages.mark("yuv")
-        cutout = parts.renderer.cutout() if parts.renderer.transparent else None
-        if parts.mark is not None:
-            parts.mark(i420, cutout)
-            stages.mark("watermark")
+        if paint:
+            i420, cutout, state.render = easel.paint(
+                moved.motion, moved.viewpoint, state.render, self.quality.scale, self.frames, stages
+            )
+        else:
+            i420, cutout = easel.again(self.frames, stages)
         return Frame(
             moved.pts, i420, moved.voice, moved.motion, moved.viewpoint, moved.speaking, moved.viseme,
             moved.controls.seq, stages.times, moved.interrupted,
-            cutout, parts.renderer.clamped,
+            cutout, easel.clamped, self.quality.level, not paint,
         )  # fmt: skip
 
     def move(self, stages: Stages | None = None) -> Moved | None:

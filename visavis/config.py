@@ -16,6 +16,7 @@ from engine.config import (
     MannerConfig,
     MotionConfig,
     RenderConfig,
+    ScheduleConfig,
     ViewConfig,
     WatermarkConfig,
 )
@@ -50,6 +51,7 @@ class Config:
     view: ViewConfig = ViewConfig()
     render: RenderConfig = RenderConfig()
     gpu: GpuConfig = GpuConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     watermark: WatermarkConfig = WatermarkConfig()
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -65,7 +67,8 @@ class Config:
     def engine(self) -> EngineConfig:
         """The sections that the engine reads."""
         return EngineConfig(
-            self.avatar, self.motion, self.behaviour, self.manner, self.view, self.render, self.gpu, self.watermark
+            self.avatar, self.motion, self.behaviour, self.manner, self.view, self.render, self.gpu, self.schedule,
+            self.watermark,
         )  # fmt: skip
 
 

@@ -28,16 +28,25 @@ class OpenVinoProgram:
     """One ONNX file with bound static buffers for each batch size; the same interface as OrtProgram.
 
     Buffers are this program's own; the network behind them is compiled once and shared by all programs of one file.
-    ``runs`` says in words what it runs on. Raises ValueError when the file cannot be loaded.
+    ``runs`` says in words what it runs on. While ``crowded`` is set, ``shared`` of them run side by side, each on its
+    part of the cores, instead of one after the other on all. Raises ValueError when the file cannot be loaded.
     """
 
     def __init__(
-        self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], threads: int, precision: str
-    ) -> None:
+        self, path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]], threads: int,
+        precision: str, shared: int = 1,
+    ) -> None:  # fmt: skip
         kind = ("bf16" if has_bf16() else "f32") if precision == "auto" else precision
         self.runs = f"OpenVINO, {kind}, {threads} thread{'s' * (threads > 1)}"
         shapes, stamp = tuple(sorted(fixed.items())), ort.stamp(path)
         self._bound = {batch: _bind(_compiled(path, stamp, shapes, batch, threads, kind)) for batch in batch_sizes}
+        self.crowded, self._beside = False, {}
+        if shared > 1:
+            all_cores = max(threads, shared)
+            self._beside = {
+                batch: _bind(_compiled(path, stamp, shapes, batch, all_cores, kind, shared), bound[1:])[0]
+                for batch, bound in self._bound.items()
+            }
 
     def inputs(self, batch: int) -> Mapping[str, NDArray[Any]]:
         """The input buffers for ``batch`` rows, by name."""
@@ -46,6 +55,8 @@ class OpenVinoProgram:
     def run(self, batch: int) -> Mapping[str, NDArray[Any]]:
         """Runs once; returns the output buffers by name, overwritten by the next run."""
         request, _, outputs = self._entry(batch)
+        if self.crowded:
+            request = self._beside.get(batch, request)
         request.start_async()  # the buffers are bound: infer() would look for inputs to copy
         request.wait()
         return outputs
@@ -72,13 +83,14 @@ def _compiled(
     batch: int,
     threads: int,
     kind: str,
+    streams: int = 1,
 ) -> _Compiled:
     """Any number of requests may run a compiled network. ``stamp`` tells versions of the file apart."""
     import openvino
 
     core, given = openvino.Core(), dict(fixed)
     options = {
-        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": kind, "ENABLE_CPU_PINNING": False,
     }  # fmt: skip
     kept = cache_folder()
@@ -95,12 +107,17 @@ def _compiled(
         raise ValueError(f"{path}: not a network OpenVINO can load ({_brief(error)}); reinstall visavis") from error
 
 
-def _bind(compiled: _Compiled) -> tuple[Any, Buffers, Buffers]:
+def _bind(compiled: _Compiled, given: tuple[Buffers, Buffers] | None = None) -> tuple[Any, Buffers, Buffers]:
+    """A request with buffers of its own, or with those ``given``."""
     import openvino
 
     request, buffers = compiled.network.create_infer_request(), []
-    for nodes, names in ((compiled.network.inputs, compiled.inputs), (compiled.network.outputs, compiled.outputs)):
-        arrays = [_aligned(tuple(node.shape), node.element_type.to_dtype()) for node in nodes]
+    sides = (compiled.network.inputs, compiled.inputs), (compiled.network.outputs, compiled.outputs)
+    for side, (nodes, names) in enumerate(sides):
+        if given is None:
+            arrays = [_aligned(tuple(node.shape), node.element_type.to_dtype()) for node in nodes]
+        else:
+            arrays = [given[side][name] for name in names]
         for node, array in zip(nodes, arrays, strict=True):
             request.set_tensor(node, openvino.Tensor(array, shared_memory=True))
         buffers.append(dict(zip(names, arrays, strict=True)))
@@ -117,11 +134,12 @@ def has_bf16() -> bool:
 
 def load(
     path: Path, batch_sizes: Sequence[int], fixed: Mapping[str, tuple[int, ...]] | None = None,
-    sides: Mapping[str, int] | None = None, *, threads: int = 1, precision: str = "auto",
+    sides: Mapping[str, int] | None = None, *, threads: int = 1, precision: str = "auto", shared: int = 1,
 ) -> Program:  # fmt: skip
     """Loads ``path`` for the given batch sizes, on ``threads`` threads. ``fixed``: shapes that the file leaves open
     (-1 = batch); ``sides``: dimensions that it names, for ONNX Runtime, where they do not follow. ``precision``: "auto"
-    is bfloat16 where the processor has it, else float32; a quantised file's integers stay what they are.
+    is bfloat16 where the processor has it, else float32; a quantised file's integers stay what they are. ``shared``:
+    see OpenVinoProgram.
 
     Falls back to ONNX Runtime in float32 when OpenVINO is not installed or refuses the file. Raises ValueError when
     that cannot load it either, or for an unknown precision or number of threads.
@@ -136,7 +154,7 @@ def load(
         _log.warning("openvino is not installed (pip install openvino): %s runs on ONNX Runtime, slower", path.name)
         return ort.load(path, batch_sizes, fixed, sides, threads=threads)
     try:
-        return OpenVinoProgram(path, batch_sizes, fixed or {}, threads, precision)
+        return OpenVinoProgram(path, batch_sizes, fixed or {}, threads, precision, shared)
     except ValueError as error:
         _log.warning("%s; trying ONNX Runtime", error)
         return ort.load(path, batch_sizes, fixed, sides, threads=threads)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8)": np.uint8}
 Buffers = dict[str, NDArray[Any]]
-NETWORKS: Final = 8  # that stay loaded
+NETWORKS: Final = 24  # that stay loaded
 CUDA: Final = "CUDAExecutionProvider"
 
 

@@ -24,6 +24,7 @@ from engine.render.composite import Backdrop
 from engine.render.network import Network, drawn
 from engine.render.neural import NeuralPicture
 from engine.render.picture import safe
+from engine.schedule.turns import Turn
 from engine.scheduler import Ask, Scheduler
 from engine.session import Session
 from engine.stages import Stages
@@ -130,6 +131,9 @@ class GpuRenderer:
         self.seat.show(self._behind)
         self._backdrop = backdrop
 
+    def crowd(self, on: bool) -> None:
+        """Makes no difference here."""
+
     def cutout(self) -> U8:
         """The last picture without its background, (H,W,4) sRGB with straight alpha; a new array."""
         return neural.straight(self._last)
@@ -142,9 +146,9 @@ class GpuRenderer:
         """The state before the first picture."""
         return GpuState(self)
 
-    def paint(self, wanted: Wish) -> Answer:
-        """Has one frame painted; waits for it. ``release`` the answer."""
-        answer: Answer = self._gpu.scheduler.step(Ask(self.seat, wanted, self.steps))
+    def paint(self, wanted: Wish, steps: int = 0, due: Turn | None = None) -> Answer:
+        """Has one frame painted, in ``steps`` instead of the usual number; waits for it. ``release`` the answer."""
+        answer: Answer = self._gpu.scheduler.step(Ask(self.seat, wanted, steps or self.steps, due))
         if answer.rgba is not None:
             self._last = answer.rgba
         return answer

@@ -37,14 +37,15 @@ class GpuSession(Session):
         renderer.sit(seat)
         self._mark()
 
-    def step(self) -> Frame | None:
-        """The next 40 ms: heard here, acted and painted on the GPU. None while the voice is not there yet."""
+    def step(self, paint: bool = True) -> Frame | None:
+        """The next 40 ms: heard here, acted and painted on the GPU, which leaves no picture out: acting is done there,
+        too. None while the voice is not there yet."""
         stages = Stages()
         while (heard := self.hear(stages)) is not None:
             renderer = self._renderer
             shape = renderer.noise_shape
             wanted = wish.make(self, heard, self.parts.actor.performer, shape, renderer.worn)
-            answer = renderer.paint(wanted)
+            answer = renderer.paint(wanted, self.quality.steps, self.due)
             stages.mark("gpu")
             try:
                 if heard.index >= 0:
@@ -64,7 +65,7 @@ class GpuSession(Session):
         return Frame(
             heard.pts, i420, heard.voice, Motion.unpack(answer.motion.copy()), heard.viewpoint, heard.speaking,
             answer.viseme[self._renderer.head].copy(), heard.controls.seq, stages.times, heard.interrupted, cutout,
-            parts.renderer.clamped,
+            parts.renderer.clamped, self.quality.level,
         )  # fmt: skip
 
     def _mark(self) -> None:

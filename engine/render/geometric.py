@@ -86,6 +86,9 @@ class GeometricRenderer:
         self._shader.background = np.ascontiguousarray(composite.behind(backdrop, self._avatar, self.size))
         self._backdrop = backdrop
 
+    def crowd(self, on: bool) -> None:
+        """Makes no difference here."""
+
     def cutout(self) -> U8:
         """The last picture without its background, (H,W,4) sRGB with straight alpha; a new array. Blending was done in
         linear light, and is undone there."""

@@ -29,12 +29,13 @@ F32 = NDArray[np.float32]
 @dataclass(frozen=True, slots=True)
 class Network:
     """Where a renderer's three files are, and how to run them. ``threads`` 0: what `threads_of` says; ``backend``: one
-    of `BACKENDS`."""
+    of `BACKENDS`; ``shared``: programs that run at once when a program is told that it is not alone."""
 
     path: Path
     threads: int = 0
     precision: str = "auto"
     backend: str = "openvino"
+    shared: int = 1
 
     def program(self, size: tuple[int, int], seed: int) -> Program:
         """The frame's graph for pictures of ``size`` (H, W), with buffers of its own and the noise of a session in
@@ -101,7 +102,8 @@ class Network:
         threads = self.threads or threads_of(openvino.cores())
         if self.backend != "openvino":
             return ort.load(path, (batch,), fixed, sides, threads=threads, cuda=self.backend == "onnxruntime-cuda")
-        return openvino.load(path, (batch,), fixed, sides, threads=threads, precision=precision)
+        shared = 1 if suffix else self.shared
+        return openvino.load(path, (batch,), fixed, sides, threads=threads, precision=precision, shared=shared)
 
 
 def drawn(size: tuple[int, int], seed: int) -> F32:
@@ -109,10 +111,12 @@ def drawn(size: tuple[int, int], seed: int) -> F32:
     return np.random.default_rng(seed).standard_normal((1, 3, *size), np.float32)
 
 
-def find(name: str, threads: int = 0, precision: str = "auto", backend: str = "openvino") -> Network:
+def find(
+    name: str, threads: int = 0, precision: str = "auto", backend: str = "openvino", shared: int = 1
+) -> Network:  # fmt: skip
     """The network called ``name``: a size that is shipped ("lite"), or the path of an ONNX file."""
     path = Path(name) if name.endswith(".onnx") else ASSETS / f"renderer_{name}.onnx"
-    return Network(path, threads, precision, backend)
+    return Network(path, threads, precision, backend, shared)
 
 
 def threads_of(cores: int) -> int:

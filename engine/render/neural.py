@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import Avatar
+from engine.backends.openvino import OpenVinoProgram
 from engine.motion.frame import Motion
 from engine.render import camera, composite, reference
 from engine.render.composite import Backdrop
@@ -85,6 +86,11 @@ class NeuralRenderer:
     def size(self) -> tuple[int, int]:
         """(H, W) of the pictures."""
         return self._guide.size
+
+    def crowd(self, on: bool) -> None:
+        """Says whether others paint at the same time: then the network takes its part of the cores instead of all."""
+        if isinstance(self._program, OpenVinoProgram):
+            self._program.crowded = on
 
     @property
     def transparent(self) -> bool:

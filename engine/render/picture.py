@@ -61,6 +61,10 @@ class Renderer(Protocol):
         """Changes what is behind the avatar from the next picture on. May be called from another thread."""
         ...
 
+    def crowd(self, on: bool) -> None:
+        """Says whether others paint on this machine at the same time."""
+        ...
+
     def cutout(self) -> U8:
         """The last picture without its background, (H,W,4) sRGB with straight alpha; a new array. Only right while
         ``transparent``."""

@@ -71,7 +71,8 @@ class Ask:
 
 @dataclass(slots=True)
 class Core:
-    """State of the scheduler. ``places``: how many turns, or ticks, go on at once; ``rows``: frames in each.
+    """State of the scheduler. ``places``: how many turns, or ticks, go on at once, 0: whoever picks sees to
+    that; ``rows``: frames in each.
 
     ``capacity``: milliseconds of work that get done in a millisecond; ``skips``: whether a frame can do without its
     picture. Costs of members and of those who come begin at ``typical``.
@@ -163,27 +164,36 @@ class Core:
             if len(self._heap) > 64:
                 self._heap.clear()  # only what was withdrawn
             return []
-        if len(self.running) >= self.places and not self._write_off(now):
+        if self.places and len(self.running) >= self.places and not self._write_off(now):
             return []
-        heap, taken = self._heap, list[Ask]()
+        heap, taken, timely = self._heap, list[Ask](), False
         while heap:
             entry = heappop(heap)
             ask = entry[2]
             if ask.state != WAITING:
                 continue
-            if ask.renewed and taken and len(taken) in self.buckets:
+            if ask.renewed and timely and len(taken) in self.buckets:
                 heappush(heap, entry)  # those in time do not pay for a larger batch
                 break
             if not (ask.light or ask.renewed) and now + ask.member.cost > ask.deadline and not self._forgive(ask, now):
                 continue
             ask.state, ask.started = RUNNING, now
             taken.append(ask)
+            timely = timely or not ask.renewed
             if len(taken) >= self.rows:
                 break
-        if taken:
-            self.waiting -= len(taken)
+        self.waiting -= len(taken)
+        if taken and self.places:
             self.running.append(taken)
         return taken
+
+    def drain(self) -> list[Ask]:
+        """All that waits, to be told that it will not be: over."""
+        asks = [ask for _, _, ask in sorted(self._heap, key=lambda entry: entry[:2]) if ask.state == WAITING]
+        self._heap.clear()
+        for ask in asks:
+            self.withdraw(ask)
+        return asks
 
     def _forgive(self, ask: Ask, now: float) -> bool:
         """Whether an ask that will be late has its turn all the same."""

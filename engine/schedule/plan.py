@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
 KINDS: Final = ("steps", "size", "rate")
 SCALES: Final = (0.75, 0.5)
+MARGIN: Final = 0.1  # of the capacity: quality comes back only where so much less than the bound is needed then
 FIXED: Final = 0.25  # share of a full frame's cost that no step of the plan saves: sound, motion, body, coding
 
 
@@ -63,8 +64,9 @@ def make(
             raise ValueError(f'what is given up is one of {", ".join(KINDS)}, got "{kind}"')
     configured, rungs, admitted = (steps[0] if steps else 1), [FULL], 0
     for kind in kinds:
-        for change in _changes(kind, steps, scales, rate):
-            rungs.append(change(rungs[-1], len(rungs)))
+        rungs += [
+            replace(rung, level=len(rungs) + k) for k, rung in enumerate(_below(rungs[-1], kind, steps, scales, rate))
+        ]
         admitted = len(rungs) - 1 if kind == admit else admitted
     ratios = [FIXED + (1 - FIXED) * (rung.steps or configured) / configured * rung.scale**2 for rung in rungs]
     if admit != "full" and admit not in kinds:
@@ -72,13 +74,10 @@ def make(
     return Plan(tuple(rungs), tuple(ratios), admitted)
 
 
-Change = Callable[[Rung, int], Rung]
-
-
-def _changes(kind: str, steps: Sequence[int], scales: Sequence[float], rate: bool) -> list[Change]:
-    """From the rung before, and the level of the next, to the next."""
+def _below(above: Rung, kind: str, steps: Sequence[int], scales: Sequence[float], rate: bool) -> list[Rung]:
+    """The rungs that giving up ``kind`` puts under ``above``; their levels are still to be set."""
     if kind == "steps":
-        return [lambda rung, level, count=count: replace(rung, level=level, steps=count) for count in steps[1:]]
+        return [replace(above, steps=count) for count in steps[1:]]
     if kind == "size":
-        return [lambda rung, level, scale=scale: replace(rung, level=level, scale=scale) for scale in scales]
-    return [lambda rung, level: replace(rung, level=level, every=2)] if rate else []
+        return [replace(above, scale=scale) for scale in scales]
+    return [replace(above, every=2)] if rate else []

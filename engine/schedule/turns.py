@@ -22,7 +22,7 @@ LOOK_S: Final = STUCK / 1e3  # who waits looks so often whether a turn was writt
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Report:
     """How a scheduler fares. ``utilisation``: share of its capacity that is needed; ``rungs``: sessions on each rung
     of the plan; ``missed`` of all ``frames`` so far, ``skipped`` of those without a picture; ``lowered``, ``raised``:
     times that a session's quality was."""
@@ -55,7 +55,10 @@ class Turn(Protocol):
 
 
 class Place(Protocol):
-    """A session's place in the scheduler, from ``join`` to ``leave``."""
+    """A session's place in the scheduler, from ``join`` to ``leave``. ``number``: which it is, counted from 0."""
+
+    @property
+    def number(self) -> int: ...
 
     def turn(self, release: float, deadline: float, light: bool = False) -> Turn:
         """Asks for the frame that could begin at ``release`` and is to be there by ``deadline`` (clock's milliseconds);
@@ -76,6 +79,7 @@ class Free:
     paint: bool = True
     alone: bool = True
     level: int | None = None
+    number: int = 0
 
     def turn(self, release: float, deadline: float, light: bool = False) -> Turn:
         """At once."""
@@ -109,7 +113,7 @@ class Turns:
         with self._lock:
             return self._review.room()
 
-    def load(self) -> Load:
+    def report(self) -> Report:
         """How it goes."""
         with self._lock:
             return measured(self._core, self._review)
@@ -153,12 +157,12 @@ class Turns:
             batch[0].tag.set()
 
 
-def measured(core: Core, review: Review) -> Load:
+def measured(core: Core, review: Review) -> Report:
     """How a scheduler fares."""
     rungs = [0] * len(core.plan.rungs)
     for member in core.members.values():
         rungs[member.rung] += 1
-    return Load(
+    return Report(
         len(core.members), core.utilisation, core.waiting, tuple(rungs), core.frames, core.misses, core.skipped,
         review.lowered, review.raised, core.typical,
     )  # fmt: skip
@@ -169,6 +173,7 @@ class _Place:
 
     def __init__(self, turns: Turns, member: Member) -> None:
         self._turns, self._member, self._event = turns, member, threading.Event()
+        self.number = member.number
 
     def turn(self, release: float, deadline: float, light: bool = False) -> Turn:
         """See Place."""

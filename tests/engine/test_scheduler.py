@@ -80,7 +80,7 @@ def test_those_who_ask_while_the_gpu_is_busy_are_painted_together_oldest_first(s
     got, threads = {}, []
     for wish in range(1, 9):
         threads.append(ask(scheduler, wish, got))
-        until(lambda count=wish: sum(map(len, tick.batches)) + len(scheduler._asks) == count)
+        until(lambda count=wish: sum(map(len, tick.batches)) + scheduler._core.waiting == count)
     for _ in range(8):
         tick.go.release()
     for thread in threads:
