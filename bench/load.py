@@ -52,7 +52,12 @@ class Point:
 
     @property
     def fine(self) -> bool:
-        """Whether each of them keeps up."""
+        """Whether each of them keeps up, at full quality."""
+        return all(verdict.whole for verdict in self.verdicts)
+
+    @property
+    def in_time(self) -> bool:
+        """Whether each of them keeps up, in whatever quality."""
         return all(verdict.keeps_up for verdict in self.verdicts)
 
     @property
@@ -232,7 +237,10 @@ def _ticks(plan: Plan, found: Results, log: Console) -> None:
 def figures(part: str, side: int, points: Sequence[Point]) -> Metrics:
     """What is kept of a ramp."""
     begin = f"{part}.{side}"
-    metrics: Metrics = {f"{begin}.sessions": value(capacity([(p.sessions, p.fine) for p in points]), "sessions")}
+    metrics: Metrics = {
+        f"{begin}.sessions": value(capacity([(p.sessions, p.fine) for p in points]), "sessions"),
+        f"{begin}.sessions_degraded": value(capacity([(p.sessions, p.in_time) for p in points]), "sessions"),
+    }
     for point in points:
         name = f"{begin}.n{point.sessions}"
         metrics[f"{name}.fps_min"] = value(point.fps, "frames/s")
@@ -262,6 +270,9 @@ def headline(points: dict[tuple[str, int], list[Point]]) -> Metrics:
         "sessions": value(sessions, f"sessions ({each})"),
         "fps_min": value(min(point.fps for point in at), "frames/s"),
         "deadline_miss_pct": value(max(point.missed_pct for point in at), "%"),
+        "sessions_degraded": value(
+            min(capacity([(p.sessions, p.in_time) for p in ramp]) for ramp in ramps.values()), "sessions"
+        ),
     }
 
 
@@ -317,7 +328,7 @@ def tables(points: dict[tuple[str, int], list[Point]], metrics: Metrics) -> list
                 table.add_row(
                     f"{part} {side}", str(p.sessions), f"{p.fps:.1f}", f"{p.missed_pct:.2f} %",
                     *(f"{ms:.1f}" for ms in late), f"{p.degraded_pct:.0f} %", f"{p.cores:.2f}",
-                    f"{p.cores / p.sessions:.3f}", "keeps up" if p.fine else "too many",
+                    f"{p.cores / p.sessions:.3f}", "keeps up" if p.fine else "degraded" if p.in_time else "too many",
                 )  # fmt: skip
         shown.append(table)
     rest = {name: m for name, m in metrics.items() if name.split(".")[0] not in {part for part, _ in points}}

@@ -74,7 +74,10 @@ class Record:
             stamps = self.stamps.get(picture.rtp)
             if stamps is not None:
                 done = picture.arrived if delivered else stamps["done"] / 1e3
-                row = Painted(stamps["pts"] // FRAME, stamps["whole"] / 1e3, done, int(stamps.get("rung", 0)))
+                row = Painted(
+                    stamps["pts"] // FRAME, stamps["whole"] / 1e3, done, int(stamps.get("rung", 0)),
+                    bool(stamps.get("repeated", False)),
+                )  # fmt: skip
                 known = (picture.rtp, row)
             elif known is not None and abs(step := _frames(picture.rtp, known[0])) < FAR:
                 near, due = known[1], known[1].due + step * FRAME_SECONDS

@@ -76,7 +76,7 @@ class Place:
         return [
             Painted(
                 f.pts // FRAME, start + (f.pts // FRAME + ahead) * FRAME_SECONDS, f.stamps["done"] / 1e3,
-                int(f.stamps.get("rung", 0)),
+                int(f.stamps.get("rung", 0)), bool(f.stamps.get("repeated", False)),
             )
             for f in tuple(self.painted)
         ]  # fmt: skip

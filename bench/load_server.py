@@ -17,7 +17,7 @@ from streaming.config import ServerConfig
 
 TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 CLUSTER: Final = "load"  # its name
-PLACES: Final = 64  # sessions that the setting itself allows: what refuses is to be the engine
+PLACES: Final = 12  # sessions that the setting itself allows: what refuses is to be the engine
 
 
 @dataclass(frozen=True)

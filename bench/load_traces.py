@@ -1,7 +1,8 @@
 """What load does to sessions, from the times of their frames: functions of traces alone.
 
 Deadline of a frame: the arrival of the last sample of its own voice, and 40 ms for each frame of lookahead (until then
-it cannot be painted), and 40 ms to paint it. A frame that is painted later, or never, is a miss.
+it cannot be painted), and 40 ms to paint it. A frame that is painted later, or never, or only repeats the picture
+before, is a miss.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ class Painted(NamedTuple):
     due: float
     done: float
     rung: int = 0  # of the plan of degradation; 0 is full quality
+    repeated: bool = False  # there was no time for a new picture: it shows the one before
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One session for a while. ``late``: ms from due to done of each painted frame; ``missed`` includes ``never``."""
+    """One session for a while. ``late``: ms from due to done of each frame; ``missed`` has those in it that came
+    late, ``never``, or ``repeated`` the picture before; ``fps`` counts new pictures."""
 
     expected: int
     fps: float
     late: tuple[float, ...]
     missed: int
     never: int
+    repeated: int
     degraded: int
     longest_gap_ms: float
 
@@ -50,6 +54,11 @@ class Verdict:
         """24 fps or more, less than 1 % of the frames missed."""
         return self.fps >= LEAST_FPS and self.missed_share < MOST_MISSED
 
+    @property
+    def whole(self) -> bool:
+        """That, and less than 1 % of the frames below full quality."""
+        return self.keeps_up and self.degraded < MOST_MISSED * self.expected
+
 
 def judge(frames: Iterable[Painted], begin: float, end: float, budget: float = FRAME_SECONDS) -> Verdict:
     """The frames that were due in [begin, end) s. One that is missing between two others, or before the first or after
@@ -59,19 +68,21 @@ def judge(frames: Iterable[Painted], begin: float, end: float, budget: float = F
     rows = sorted({frame.number: frame for frame in frames if begin <= frame.due < end}.values())
     if not rows:
         many = round((end - begin) * FPS)
-        return Verdict(many, 0.0, (), many, many, 0, 1e3 * (end - begin))
+        return Verdict(many, 0.0, (), many, many, 0, 0, 1e3 * (end - begin))
     numbers, due = np.array([row.number for row in rows]), np.array([row.due for row in rows])
     done = np.array([row.done for row in rows])
     inner = int((np.diff(numbers) - 1).sum())
     outer = _missing(float(due[0]) - begin) + _missing(end - float(due[-1]) - FRAME_SECONDS)
     late, never = done - due, inner + outer
+    again = np.array([row.repeated for row in rows])
     gaps = np.diff([begin, *np.sort(done), max(end, done.max())])
     return Verdict(
         expected=len(rows) + never,
-        fps=len(rows) / (end - begin),
+        fps=float((~again).sum()) / (end - begin),
         late=tuple((1e3 * late).tolist()),
-        missed=int((late > budget).sum()) + never,
+        missed=int(((late > budget) | again).sum()) + never,
         never=never,
+        repeated=int(again.sum()),
         degraded=sum(row.rung > 0 for row in rows),
         longest_gap_ms=float(1e3 * gaps.max()),
     )

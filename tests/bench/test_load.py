@@ -75,7 +75,15 @@ def test_a_voice_that_arrives_in_pieces_makes_no_misses_at_the_ends() -> None:
 def test_one_percent_of_misses_is_too_many_and_half_quality_is_told() -> None:
     assert judge([*trace()[:-2], *trace(late=0.05)[-2:]], 10, 20).keeps_up
     assert not judge([*trace()[:-3], *trace(late=0.05)[-3:]], 10, 20).keeps_up
-    assert judge([*trace()[:-100], *trace(rung=2)[-100:]], 10, 20).degraded == 100
+    smaller = judge([*trace()[:-100], *trace(rung=2)[-100:]], 10, 20)
+    assert smaller.degraded == 100 and smaller.keeps_up and not smaller.whole
+
+
+def test_a_repeated_picture_is_no_frame() -> None:
+    frames = [frame._replace(repeated=k % 2 == 1) for k, frame in enumerate(trace())]
+    verdict = judge(frames, 10, 20)
+    assert (verdict.expected, verdict.missed, verdict.repeated, verdict.never) == (250, 125, 125, 0)
+    assert verdict.fps == pytest.approx(12.5) and not verdict.keeps_up
 
 
 def test_recovery_is_the_first_frame_that_speaks() -> None:
@@ -302,7 +310,7 @@ def test_the_headline_is_the_worst_session_of_the_part_that_holds_the_fewest() -
     assert kept["inprocess.256.n4.deadline_miss_pct"]["value"] == pytest.approx(40)
     assert kept["inprocess.256.cost_is_sublinear"]["value"] == 1
     shown = load.tables(points, {**found, **kept})
-    assert shown[0].row_count == 8 and shown[1].row_count == 3
+    assert shown[0].row_count == 8 and shown[1].row_count == 4
     assert load.headline({}) == {}
 
 
