@@ -161,6 +161,7 @@ class Director:
                 self._blueprint = found
                 self._roster.version, self._roster.config = found.version, found.cluster
         await asyncio.sleep(max(self._adopting - time.monotonic(), 0.0))
+        self._scaler.hold(time.monotonic(), len(self._roster.serving))
 
     def _look(self, now: float) -> None:
         rooms = [member.report.room for member in self._roster.serving if member.report is not None]
@@ -253,9 +254,8 @@ class Director:
 
 def _row(member: Member, now: float) -> dict[str, Any]:
     report = member.report
-    row: dict[str, Any] = {
-        "name": member.name, "state": member.state, "version": member.version, "heard_s": round(now - member.heard, 2)
-    }  # fmt: skip
+    heard = round(max(now - member.heard, 0.0), 2)
+    row: dict[str, Any] = {"name": member.name, "state": member.state, "version": member.version, "heard_s": heard}
     if report is not None:
         row |= {"sessions": report.room.sessions, "headroom": round(report.room.headroom, 3), "node": report.node}
         row |= {"address": report.address, "pid": report.pid, "avatars": sorted(report.warm)}

@@ -47,16 +47,22 @@ class Autoscaler:
         while self._samples[0].at < now - WINDOW_S:
             self._samples.popleft()
 
+    def hold(self, now: float, count: int) -> None:
+        """There are ``count`` workers, for whatever reason: they stay until it has been calm for long enough."""
+        self._ask(now, min(count, self._config.max_workers))
+
     def wanted(self, now: float) -> int:
         """How many workers there shall be, from min_workers to max_workers."""
         config = self._config
-        needed = min(max(self._needed(), config.min_workers), config.max_workers)
-        while self._asked and self._asked[-1][1] <= needed:
-            self._asked.pop()
-        self._asked.append((now, needed))
+        self._ask(now, min(max(self._needed(), config.min_workers), config.max_workers))
         while self._asked[0][0] < now - config.calm_s:
             self._asked.popleft()
         return self._asked[0][1]
+
+    def _ask(self, now: float, count: int) -> None:
+        while self._asked and self._asked[-1][1] <= count:
+            self._asked.pop()
+        self._asked.append((now, count))
 
     def _needed(self) -> int:
         if not self._samples:

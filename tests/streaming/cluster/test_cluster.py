@@ -1,5 +1,5 @@
-"""A cluster on a real Ray of this machine: one director, two workers, two keepers, an edge; tests go on one after the
-other with what the last one left."""
+"""A cluster on a real Ray of this machine: a director, a worker, two keepers, an edge. Tests go on with what the one
+before left: the first has a second worker added."""
 
 from __future__ import annotations
 
@@ -37,7 +37,16 @@ SETTINGS = Config(
     render=RenderConfig(renderer="geometric", width=64, height=64),
     server=ServerConfig(port=0, linger_s=300.0, max_sessions=8),
     cluster=ClusterConfig(
-        name=NAME, min_workers=2, max_workers=2, cpus=0.5, lost_s=30.0, drain_s=300.0, keep_s=300.0, calm_s=3600.0
+        name=NAME,
+        min_workers=1,
+        max_workers=2,
+        cpus=0.5,
+        headroom=0.9,
+        tail=0.5,
+        lost_s=30.0,
+        drain_s=300.0,
+        keep_s=300.0,
+        calm_s=3600.0,
     ),
 )
 
@@ -49,7 +58,6 @@ def url() -> Iterator[str]:
     try:
         engine: EngineConfig = SETTINGS.engine
         addresses = launch.launch(Blueprint.of(SETTINGS, functools.partial(Engine, engine)))
-        until(lambda: len(serving()) == 2)
         yield addresses[0].rstrip("/")
     finally:
         launch.stop(NAME)
@@ -127,6 +135,23 @@ async def kept(session: str, among: list[Any]) -> list[int]:
     if not all(found):
         return []
     return [snapshot.read(data[data.index(snapshot.MAGIC) :]).pts for _, data in found]
+
+
+def test_a_worker_is_added_when_headroom_is_gone(url: str) -> None:
+    async def run() -> None:
+        assert status()["wanted"] == len(serving()) == 1
+        sessions = []
+        while status()["wanted"] == 1:
+            assert len(sessions) < SETTINGS.server.max_sessions, f"all places are taken, and no load: {status()}"
+            sessions.append(await client.open_session(url))
+            await asyncio.sleep(0.5)
+        await asyncio.to_thread(until, lambda: len(serving()) == 2)
+        assert {worker_of(session) for session in sessions} < set(serving())  # they stay where they are
+        for session in sessions:
+            assert await shown(url, session)
+            await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+
+    asyncio.run(run())
 
 
 def test_sessions_spread_over_workers_and_speak_through_the_edge(url: str) -> None:

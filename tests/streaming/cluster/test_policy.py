@@ -118,6 +118,14 @@ def test_refusals_count_as_load_that_is_coming() -> None:
     assert knocking.wanted(5.0) > quiet.wanted(5.0)
 
 
+def test_workers_that_were_found_are_kept_until_it_is_calm() -> None:
+    scaler = Autoscaler(config(calm_s=60.0))
+    scaler.hold(0.0, 3)
+    scaler.hear(1.0, [Room()] * 3)
+    assert scaler.wanted(1.0) == scaler.wanted(59.0) == 3
+    assert scaler.wanted(61.0) == 1
+
+
 def test_a_ramp_is_met_before_many_are_refused() -> None:
     fleet, rng = Fleet(config()), random.Random(1)
     for rate in (0.1, 0.2, 0.4, 0.8):
