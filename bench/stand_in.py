@@ -56,9 +56,9 @@ class FilmSession(DoubleSession):
         self._film, self._shown = film, 0
         self._ring = FrameRing(8, film.shape[1] * 2 // 3, film.shape[2])
 
-    def step(self) -> Frame | None:
+    def step(self, paint: bool = True) -> Frame | None:
         """The next picture."""
-        frame = super().step()
+        frame = super().step(paint)
         if frame is None:
             return None
         count = len(self._film)

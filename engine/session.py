@@ -22,6 +22,7 @@ from engine.motion.frame import Motion
 from engine.motion.lips import LipState
 from engine.motion.manner import Manner
 from engine.parts import Parts
+from engine.render.composite import Backdrop
 from engine.render.easel import Easel
 from engine.render.picture import Renderer, RenderState
 from engine.ring import FrameRing, SampleRing
@@ -187,6 +188,11 @@ class Session:
     def resting(self) -> bool:
         """Whether the next frame repeats its picture, at this quality."""
         return (self.state.painted + self.phase) % self.quality.every > 0 and not self.easel.blank
+
+    def show(self, backdrop: Backdrop) -> None:
+        """Changes what is behind the avatar from the next picture on."""
+        for renderer in (self.parts.renderer, *self.easel.smaller.values()):
+            renderer.show(backdrop)
 
     def adapt(self, turn: Turn) -> None:
         """Takes the scheduler's word on the next frame: how it is painted, as far as this session can, and whether

@@ -26,7 +26,7 @@ from engine.avatar import AvatarError
 from engine.engine import HIDDEN_ID, Engine
 from streaming.config import PortraitConfig
 from streaming.enrolment import WORKER, Enrolment, WorkerError
-from streaming.worker import OPENERS
+from streaming.wardrobe import OPENERS
 
 log = logging.getLogger(__name__)
 REMEMBERED_S: Final = 900.0  # an enrolment that has ended is still told of for so long

@@ -14,25 +14,22 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.clock import VOICE_FRAME, VOICE_RATE, VOICE_RATIO
 from engine.engine import Engine
 from engine.render.composite import Backdrop
-from engine.render.picture import Renderer
+from engine.schedule.core import PERIOD
+from engine.schedule.turns import Free, Place
 from engine.session import Frame, Session
 from engine.viewpoint import Viewpoint
-from engine.watermark import Mark
-from kernels.yuv import to_i420
-from streaming.alpha import over, stack
 from streaming.marker import OnsetFinder, paint
 from streaming.memory import give_back
 from streaming.past import Listener, Past, Voice, restore
 from streaming.tracks import OutFrame
+from streaming.wardrobe import OPENERS, Wardrobe
 
 log = logging.getLogger(__name__)
 READERS: Final = ThreadPoolExecutor(1, thread_name_prefix="read")  # turns texts into meanings, one at a time
-OPENERS: Final = ThreadPoolExecutor(1, thread_name_prefix="open")  # loads avatars, one at a time
 KEPT_FRAMES: Final = 25  # a snapshot is taken of every so manieth frame
 STAGES_SHOWN: Final = (
     "mel", "vad", "motion", "body", "raster", "shade", "guide", "network", "composite", "yuv",
@@ -57,11 +54,8 @@ class SessionWorker:
     ) -> None:
         """``keeps``: a snapshot is taken every second (Listener.kept); ``resumed``: the one to go on from."""
         self._engine, self._listener, self._seed = engine, listener, seed
-        self._avatar, self._framing = avatar, framing
-        self._coming = (avatar, framing)  # what is being put on
-        self._clear = False  # whether pictures are painted with nothing behind them
-        self._backdrop = engine.backdrop
-        self._behind: NDArray[np.uint8] | None = None  # I420: laid behind pictures that are painted without it
+        self._wardrobe = Wardrobe(engine, avatar, framing, seed, self)
+        self._place: Place = Free()  # among the sessions that share the machine
         self._onsets = OnsetFinder() if marker else None
         self._keeps, self._resumed = keeps, resumed
         self._backlog = max(int(max_backlog_ms * VOICE_RATE / 1000), 2 * VOICE_FRAME)
@@ -71,7 +65,6 @@ class SessionWorker:
         self._taken = 0  # samples handed to the session
         self._left_out = 0  # samples it never got
         self._skips: deque[tuple[int, int]] = deque([(0, 0)])  # (samples before it, samples left out by then)
-        self._asked: dict[str, int] = {}  # changes so far, by what they are about: only the last is prepared
         self._jobs: dict[str, Callable[[Session], None]] = {}  # prepared, the last of each kind, in their order
         self._view: tuple[Viewpoint, int] | None = None  # asked for, not yet shown
         self._changes: dict[str, Any] = {}  # of the manner, likewise
@@ -92,8 +85,13 @@ class SessionWorker:
         return self._waiting
 
     def start(self) -> None:
-        """Opens the session and steps it from then on."""
-        self._thread.start()
+        """Takes a place among the sessions that are painted here, opens the session and steps it from then on."""
+        self._place = self._engine.join(_now)
+        try:
+            self._thread.start()
+        except BaseException:  # a machine that has no thread left
+            self._place.leave()
+            raise
 
     def go_on(self, past: Past, left_out: int) -> None:
         """Before ``start``: the session that is resumed has such a past; before what is pushed next, ``left_out``
@@ -107,7 +105,7 @@ class SessionWorker:
         ``resumes``: new speech begins here, and ends all interruptions so far. ``arrived``: when it came (monotonic
         ms), when that was not now.
         """
-        now = time.monotonic() * 1e3 if arrived is None else arrived
+        now = _now() if arrived is None else arrived
         with self._wake:
             self._voice.append((voice, now, self._interrupts if resumes else 0))
             self._waiting += len(voice)
@@ -174,19 +172,19 @@ class SessionWorker:
         self, about: str, avatar: str | None = None, framing: str | None = None, backdrop: Backdrop | None = None
     ) -> None:
         """Changes who is seen, how much of them, or what is behind them, once loaded; ``Listener.refused`` hears when
-        that cannot be. One that is asked for again before its turn came is passed over: loading is everybody's turn."""
-        number = self._asked[about] = self._asked.get(about, 0) + 1
-        OPENERS.submit(self._prepare, about, number, avatar, framing, backdrop)
+        that cannot be."""
+        self._wardrobe.change(about, avatar, framing, backdrop)
 
     def see_through(self, on: bool) -> None:
         """From some frame on, pictures also come with their transparency (OutFrame.stacked), or do not any more."""
-        OPENERS.submit(self._prepare_clear, on)
+        self._wardrobe.see_through(on)
 
     def stop(self) -> None:
         """Asks the thread to end after the frame it is at."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
+        self._place.leave()  # it may wait for its turn
 
     def join(self, timeout: float) -> bool:
         """Waits for the end of the thread; False when it has not come."""
@@ -197,10 +195,12 @@ class SessionWorker:
     def _run(self) -> None:
         session: Session | None = None
         try:
-            session = self._engine.open(self._avatar, seed=self._seed, framing=self._framing)
+            worn = self._wardrobe
+            session = self._engine.open(worn.avatar, seed=self._seed, framing=worn.framing)
+            session.phase = self._place.number
             restore(session, self._resumed)
             self.lookahead = session.parts.lookahead * VOICE_FRAME
-            self._tell_opened(session)
+            self.worn(session)
             while self._wait():
                 self._take(session)
                 while not self._stopping and (frame := self._step(session)) is not None:
@@ -208,16 +208,17 @@ class SessionWorker:
                     if self._keeps and self._painted % KEPT_FRAMES == 0:
                         self._keep(session)
         except Exception as problem:  # the edge of the thread: whatever it was, the peer must hear of it
-            log.exception("session of %s died", self._avatar)
+            log.exception("session of %s died", self._wardrobe.avatar)
             self._listener.died(problem)
         finally:
+            self._place.leave()
             session = None  # with all its pictures and weights, before what it took is given back
             _give_back()
 
     def _keep(self, session: Session) -> None:
         """Tells what the session could go on from."""
         interrupts = session.controls.manner.interrupts
-        past = Past(self._avatar, self._framing, self._seed, self._taken, self._left_out, interrupts)
+        past = Past(self._wardrobe.avatar, self._wardrobe.framing, self._seed, self._taken, self._left_out, interrupts)
         data = past.kept(session)
         self._keeps = data is not None
         if data is not None:
@@ -254,13 +255,22 @@ class SessionWorker:
             self._arrivals.append((self._taken, arrived))
 
     def _step(self, session: Session) -> OutFrame | None:
-        self._apply(session)
-        wall, start = time.time(), time.monotonic() * 1e3
-        frame = session.step()
+        if not session.ready:
+            return None
+        whole = self._arrivals[-1][1] if self._arrivals else _now()
+        with self._place.turn(whole, whole + PERIOD, session.resting) as turn:
+            if not turn.granted:
+                return None
+            self._apply(session)
+            wall, start = time.time(), _now()
+            session.adapt(turn)
+            if turn.rung.scale != session.quality.scale:
+                self._wardrobe.shrink(turn.rung.scale)
+            frame = session.step(turn.paint)
         if frame is None:
             return None
         pts = frame.pts + self._left_out_before(frame.pts) // VOICE_RATIO
-        i420, stacked = self._dress(frame)
+        i420, stacked = self._wardrobe.dress(frame)
         stamps = {"pts": pts, **self._stamps(frame, start)}
         if self._onsets is not None:
             onset = self._onsets.step(frame.voice)
@@ -268,14 +278,6 @@ class SessionWorker:
         self._painted += 1
         self.clamped = frame.clamped
         return OutFrame(pts, i420, stamps, session.controls.manner.interrupts, frame.voice, stacked)
-
-    def _dress(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """The picture before its background, and the same with its transparency where it was painted without one."""
-        if frame.cutout is None:
-            return frame.i420, None
-        alpha = np.ascontiguousarray(frame.cutout[..., 3])
-        i420 = frame.i420 if self._behind is None else over(frame.i420, alpha, self._behind)
-        return i420, stack(frame.i420, alpha)
 
     def _apply(self, session: Session) -> None:
         """Hands the session what was asked for since the last frame."""
@@ -309,83 +311,42 @@ class SessionWorker:
             "arrived": arrived,
             "whole": self._arrivals[-1][1] if self._arrivals else start,
             "start": start,
-            "done": time.monotonic() * 1e3,
+            "done": _now(),
             "stages": stages,
             "speaking": round(float(frame.speaking), 3),
             "interrupted": frame.interrupted,
             "clamped": frame.clamped,
+            "rung": frame.rung,
+            "repeated": frame.repeated,
         }
 
-    def _prepare(
-        self, about: str, number: int, avatar: str | None, framing: str | None, backdrop: Backdrop | None
-    ) -> None:
-        """Loads on another thread while the old picture goes on, then has the session put it on."""
-        if self._stopping or number != self._asked[about]:
-            return
-        try:
-            if backdrop is not None:
-                self._prepare_backdrop(backdrop)
-            else:
-                self._prepare_renderer(avatar or self._coming[0], framing or self._coming[1])
-        except Exception as problem:  # the edge of the thread: whatever it was, the client must hear of it
-            if not isinstance(problem, ValueError | OSError):
-                log.exception("a change of %s", about)
-            self._listener.refused(about, problem)
+    # What the wardrobe says.
 
-    def _prepare_renderer(self, avatar: str, framing: str) -> None:
-        self._engine.meta(avatar)  # ids alone: a client must not be able to name a folder of this machine
-        renderer = self._engine.renderer(avatar, framing, seed=self._seed, backdrop=self._backdrop)
-        mark = self._engine.mark(avatar, self._seed)
-        picture = self._engine.behind(self._backdrop, avatar)
-        self._coming = (avatar, framing)
-        self._do("wear", lambda session: self._wear(session, renderer, mark, avatar, framing, picture))
-
-    def _prepare_backdrop(self, backdrop: Backdrop) -> None:
-        """Avatars that come later get it too."""
-        picture = self._engine.behind(backdrop, self._coming[0])
-        self._backdrop = backdrop
-        self._do("show", lambda session: self._show(session, picture))
-
-    def _prepare_clear(self, on: bool) -> None:
-        """The background is painted by the renderer, or laid behind its cutout here."""
-        if self._stopping:
-            return
-        try:
-            picture = self._engine.behind(self._backdrop, self._coming[0])
-        except Exception:  # the edge of the thread
-            log.exception("transparency of %s", self._coming[0])
-            return
-        self._clear = on
-        self._do("show", lambda session: self._show(session, picture))
-
-    def _do(self, kind: str, job: Callable[[Session], None]) -> None:
+    def ask(self, kind: str, job: Callable[[Session], None]) -> None:
         """Has the session's thread do ``job``, and nothing of the same ``kind`` that it has not come to."""
         with self._wake:
             self._jobs.pop(kind, None)
             self._jobs[kind] = job
             self._wake.notify()
 
-    def _show(self, session: Session, picture: NDArray[np.uint8]) -> None:
-        """Puts ``picture`` (H,W,3) behind the avatar from the next frame on."""
-        renderer = session.parts.renderer
-        self._behind = to_i420(picture, np.empty((renderer.size[0] * 3 // 2, renderer.size[1]), np.uint8))
-        renderer.show(Backdrop("transparent") if self._clear else Backdrop("image", picture=picture))
-
-    def _wear(
-        self, session: Session, renderer: Renderer, mark: Mark | None, avatar: str, framing: str,
-        picture: NDArray[np.uint8],
-    ) -> None:  # fmt: skip
-        session.wear(renderer, mark)
-        if self._clear:
-            self._show(session, picture)
-        if framing != self._framing:
-            session.control(replace(session.controls, viewpoint=renderer.default_viewpoint()))
-        self._avatar, self._framing = avatar, framing
-        self._tell_opened(session)
-
-    def _tell_opened(self, session: Session) -> None:
-        self._listener.opened(self._avatar, self._framing, session.controls.viewpoint)
+    def worn(self, session: Session) -> None:
+        """Somebody, or another part of them, is seen from the next frame on."""
+        self._listener.opened(self._wardrobe.avatar, self._wardrobe.framing, session.controls.viewpoint)
         _give_back()
+
+    def refused(self, about: str, problem: Exception) -> None:
+        """It cannot be."""
+        self._listener.refused(about, problem)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is about to end."""
+        return self._stopping
+
+
+def _now() -> float:
+    """Server milliseconds."""
+    return time.monotonic() * 1e3
 
 
 def _give_back() -> None:

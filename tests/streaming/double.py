@@ -16,7 +16,9 @@ from engine.engine import HIDDEN_ID
 from engine.motion.frame import Motion
 from engine.render.composite import Backdrop
 from engine.ring import FrameRing, SampleRing
+from engine.schedule.plan import FULL
 from engine.schedule.room import Room
+from engine.schedule.turns import Clock, Free, Place, Turn
 from engine.session import Controls, Frame
 from engine.viewpoint import Viewpoint
 
@@ -51,7 +53,8 @@ class DoubleSession:
         self.inbox = SampleRing(2 * VOICE_RATE)
         self.frames = FrameRing(8, renderer.side, renderer.side)
         self.controls = Controls(renderer.default_viewpoint())
-        self.painted = 0
+        self.painted = self.phase = 0
+        self.quality, self.resting = FULL, False
         self.cost_s = cost_s
         self.fail = self.hushed = self.paused = False
         self.interrupts = 0
@@ -71,7 +74,13 @@ class DoubleSession:
     def wear(self, renderer: DoubleRenderer, mark: None = None) -> None:
         self.parts.renderer = renderer
 
-    def step(self) -> Frame | None:
+    def show(self, backdrop: Backdrop) -> None:
+        self.parts.renderer.show(backdrop)
+
+    def adapt(self, turn: Turn) -> None:
+        pass
+
+    def step(self, paint: bool = True) -> Frame | None:
         if self.inbox.available < VOICE_FRAME:
             return None
         if self.fail:
@@ -186,6 +195,9 @@ class DoubleEngine:
     @property
     def config(self) -> EngineConfig:
         return EngineConfig(render=RenderConfig(width=self.side, height=self.side))
+
+    def join(self, clock: Clock) -> Place:
+        return Free()
 
     def room(self) -> Room:
         return Room(len(self.opened))
