@@ -90,7 +90,8 @@ class Edge:
             target_of(request.raw_path)
             if not host_fits(self._server, request.host):
                 raise Refusal(403, "bad_host", f'this server does not answer as "{request.host[:100]}" (server.names)')
-            length = request.content_length or 0
+            unsaid = self._server.max_body_kb * 1024 if request.can_read_body else 0  # as long as a body may be
+            length = unsaid if request.content_length is None else request.content_length
             self._limits.request(self._client(request), length, time.monotonic())
             response = await handler(request)
             by = "worker" if request.path.startswith(API) else "edge"

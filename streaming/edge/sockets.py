@@ -13,9 +13,9 @@ from multidict import CIMultiDict
 
 from streaming.edge.link import Link, Unreachable
 from streaming.edge.passing import REFUSAL, back, subprotocols
-from streaming.edge.relay import SLOW_S
 
 LARGEST: Final = 1 << 20  # bytes of a message: twice what any worker takes
+SLOW_S: Final = 6.0  # a side that takes nothing for so long is cut off
 CLOSE_S: Final = 2.0  # somebody who does not take his leave in so long is cut off
 RESTART: Final = 1012  # the close code that says: the service restarts
 LEAVING: Final = 1001
@@ -57,10 +57,14 @@ class Sockets:
         self._open.add(near)
         try:
             await near.prepare(request)
-            await _join(near, far)
+            code, reason = await _join(near, far)
+            await _leave(near, code, reason)
+            if request.transport is not None and request.transport.get_write_buffer_size():
+                request.transport.abort()  # it takes nothing, not even leave
+            await _leave(far, code, reason)
         finally:
             self._open.discard(near)
-            await far.close(code=LEAVING)
+            await _leave(far, LEAVING, b"")
         return near
 
     async def close(self) -> None:
@@ -68,21 +72,25 @@ class Sockets:
         await asyncio.gather(*(near.close(code=RESTART, message=b"restarting") for near in tuple(self._open)))
 
 
-async def _join(near: web.WebSocketResponse, far: aiohttp.ClientWebSocketResponse) -> None:
+async def _join(near: Socket, far: Socket) -> End:
+    """Passes messages both ways until one side ends: how."""
     inward = asyncio.ensure_future(_pump(near, far))
     outward = asyncio.ensure_future(_pump(far, near))
     try:
         await asyncio.wait((inward, outward), return_when=asyncio.FIRST_COMPLETED)
         ending = inward if inward.done() else outward
-        code, reason = _end(ending, LEAVING if ending is inward else RESTART)
+        return _end(ending, LEAVING if ending is inward else RESTART)
     finally:
         for pump in (inward, outward):
             pump.cancel()
         await asyncio.gather(inward, outward, return_exceptions=True)
-    for socket in (near, far):
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(2 * CLOSE_S):
-                await socket.close(code=code, message=reason)
+
+
+async def _leave(socket: Socket, code: int, reason: bytes) -> None:
+    """Takes leave of one side, which may not listen."""
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(2 * CLOSE_S):
+            await socket.close(code=code, message=reason)
 
 
 def _end(pump: asyncio.Task[End | None], lost: int) -> End:

@@ -6,17 +6,21 @@ import { MannerPanel } from "./manner.js";
 import { Orbit } from "./orbit.js";
 import { Portrait, sure } from "./portrait.js";
 import { press, radio } from "./radio.js";
+import { Persistence, Still, Watch } from "./recovery.js";
 import { audio, decodeFile, decodeSample, meter, microphone, microphones, playback, SourceError } from "./sources.js";
 import { ROW_NOTES, Waterfall } from "./waterfall.js";
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
+const BACK_MS = 30000, STOPPED_MS = 3000; // so long a lost session is tried again; one whose server said that it stops
+const STOPS = "the server stops"; // its word for that
+const ONLINE_MS = 5000; // and a new line has so long to show a picture
 const bench = query.has("bench") ? await import("./marker.js") : null;
 
 const state = {
   token: new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token") ?? "",
   connection: null, source: "mic", voice: null, file: null, avatar: null, framing: "upper", background: "avatar",
-  muted: false, listen: false, listenChosen: false, captureMs: 20, faces: new Map(),
+  lost: null, watch: null, gaveUp: false, muted: false, listen: false, listenChosen: false, captureMs: 20, faces: new Map(),
 };
 const waterfall = new Waterfall($("waterfall"), $("total"), $("figures"));
 $("waterfall").title = ROW_NOTES;
@@ -25,6 +29,7 @@ const panel = new MannerPanel((type, fields) => state.connection?.tell(type, fie
 const portrait = new Portrait(() => state.token);
 const golive = new GoLive(() => state.token, complain);
 const video = $("video");
+const still = new Still($("still"));
 
 // Words.
 
@@ -43,6 +48,7 @@ $("alert-close").onclick = forgive;
 async function start() {
   if (state.connection) return stop();
   forgive();
+  state.gaveUp = false;
   audio(); // inside the click, or the browser keeps it silent
   const connection = state.connection = new Connection(state.token);
   bench?.begun(connection);
@@ -62,8 +68,12 @@ async function start() {
 }
 
 function stop(reason) {
+  state.watch?.close();
+  state.lost?.close();
   state.connection?.close();
-  state.connection = null;
+  state.connection = state.watch = state.lost = null;
+  still.drop();
+  $("again-note").hidden = $("hint").hidden = true;
   golive.show(null);
   quiet();
   orbit.enabled = false;
@@ -74,6 +84,54 @@ function stop(reason) {
   reflect();
 }
 
+/** The session is lost: goes on with it on another line, for so long; the last picture stays in sight. */
+async function reconnect(forMs = BACK_MS, sorry = `The server could not be reached for ${BACK_MS / 1000} s. Is it still running?`) {
+  const lost = state.lost = state.connection; // its line stays open until there is another: a session that lives is not to end in between
+  const persistence = new Persistence(forMs);
+  state.watch?.close();
+  still.keep(video);
+  $("again-note").hidden = false;
+  say("Reconnecting", "busy");
+  let resume = lost.id, problem = null;
+  while (!problem && !persistence.over) {
+    const connection = state.connection = new Connection(state.token);
+    connection.again = true;
+    bench?.begun(connection);
+    listenTo(connection);
+    try {
+      await connection.open({ avatar: state.avatar, framing: state.framing, marker: bench !== null, resume, iceServers: lost.iceServers, again: persistence.again });
+      if (state.connection === connection) {
+        resume = connection.id;
+        lost.close(true);
+        if (state.voice) await connection.speak(state.voice.track);
+        await shows(connection);
+      }
+    } catch (found) { problem = found; }
+    if (state.connection !== connection || connection.seen) return; // somebody pressed Stop, or it is there again
+    connection.close(true);
+  }
+  state.gaveUp = true;
+  stop("Connection lost");
+  if (problem?.status === 401) return askForToken();
+  complain(problem?.status && problem.code !== "restarting" ? problem : sorry);
+}
+
+/** Waits for a picture of `connection`, for a while. */
+async function shows(connection) {
+  const end = performance.now() + ONLINE_MS;
+  while (state.connection === connection && !connection.seen && performance.now() < end) await new Promise((r) => setTimeout(r, 50));
+}
+
+/** The first picture of `connection` is there. */
+function seen(connection) {
+  connection.seen = true;
+  state.lost = null;
+  still.drop();
+  $("again-note").hidden = true;
+  state.watch = new Watch(connection, () => reconnect());
+  if (!$("stage").classList.contains("live")) firstFrame();
+}
+
 function listenTo(connection) {
   const mine = (handler) => (event) => { if (state.connection === connection) handler(event.detail); };
   connection.addEventListener("track", mine(({ stream }) => {
@@ -82,24 +140,29 @@ function listenTo(connection) {
     video.play().catch(() => { state.listen = false; reflectListen(); video.play().catch(complain); });
   }));
   connection.addEventListener("hello", mine((hello) => {
-    if (!connection.greeted) { panel.repeat(); golive.show(connection); if (state.background !== "avatar") showBackground(); }
+    if (!connection.greeted) { if (state.muted) connection.mute(true); panel.repeat(); golive.show(connection); if (state.background !== "avatar") showBackground(); }
     connection.greeted = true;
     state.avatar = hello.avatar;
     state.framing = hello.framing;
-    orbit.settle(hello.viewpoint);
+    if (connection.again && !connection.settled) connection.look(orbit.view); // as it was left
+    else orbit.settle(hello.viewpoint);
+    connection.settled = true;
     reflect();
   }));
   connection.addEventListener("stamps", mine((stamps) => {
     waterfall.stamps(stamps, connection, state.captureMs);
     connection.lips?.stamps(stamps);
     bench?.stamps(stamps);
+    if (document.hidden && !connection.seen) seen(connection); // nobody looks: no frame is ever shown
   }));
   connection.addEventListener("refused", mine(({ message }) => { complain(message); reflect(); }));
   connection.addEventListener("state", mine(({ state: now, reason }) => {
     if (now === "connected") say("Connected", "live");
     else if (now === "disconnected") say("Connection lost, waiting", "lost");
-    else if (now === "ended") stop(`The server ended the session: ${reason}`);
-    else if (now === "failed" || now === "closed") {
+    else if (now === "ended" && reason === STOPS && connection.seen) reconnect(STOPPED_MS, `The server ended the session: ${reason}.`);
+    else if (now === "ended" && !state.lost) stop(`The server ended the session: ${reason}`);
+    else if (now === "failed" && connection.seen) reconnect();
+    else if (now === "failed" && !state.lost) {
       stop("Connection lost");
       complain("The media connection failed. “Test the connection”, below, says what is in the way; between different networks it is often a missing TURN server.");
     }
@@ -107,8 +170,8 @@ function listenTo(connection) {
 }
 
 function shown(now, metadata) {
-  if (state.connection && video.srcObject) {
-    if (!$("stage").classList.contains("live")) firstFrame();
+  if (state.connection && video.srcObject === state.connection.stream) {
+    if (!state.connection.seen) seen(state.connection);
     waterfall.frame(metadata);
     state.connection.lips?.frame(metadata);
     bench?.frame(video, metadata);
@@ -118,7 +181,7 @@ function shown(now, metadata) {
 /** Browsers without frame callbacks still show the picture, only not where its time went. */
 function eachFrame() {
   if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(shown);
-  else video.onplaying = () => { if (state.connection) firstFrame(); };
+  else video.onplaying = () => { if (state.connection && !state.connection.seen) seen(state.connection); };
 }
 function firstFrame() {
   $("stage").classList.add("live");
@@ -199,7 +262,7 @@ function reflect() {
   $("start").textContent = running ? "Stop" : "Start";
   $("start").dataset.running = running;
   $("begin").disabled = running;
-  $("begin-label").textContent = { mic: "Start talking", file: "Play the file", sample: "Play the sample" }[state.source];
+  $("begin-label").textContent = state.gaveUp ? "Try again" : { mic: "Start talking", file: "Play the file", sample: "Play the sample" }[state.source];
   $("mute").disabled = $("interrupt").disabled = !running;
   $("mute").setAttribute("aria-pressed", state.muted);
   $("mute").textContent = state.muted ? "Muted" : "Mute";

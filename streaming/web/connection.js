@@ -3,6 +3,8 @@
 import { LipSync } from "./lipsync.js";
 import { audio } from "./sources.js";
 
+const OFFER_MS = 5000; // a server that has not answered an offer by then is asked again, where that does no harm
+
 export class ServerRefusal extends Error {
   constructor(status, code, message) { super(message); this.status = status; this.code = code; }
 }
@@ -18,7 +20,8 @@ export async function ask(path, token, options = {}) {
   throw new ServerRefusal(response.status, problem?.code ?? "http", problem?.message ?? `The server answered ${response.status}.`);
 }
 
-/** Events: state {state}, hello {…}, stamps {frames, …}, refused {code, message, about}, track {stream}. */
+/** Events: state {state}, hello {…}, stamps {frames, …}, refused {code, message, about}, track {stream}, hushed {}: the
+ * line closed without a word. */
 export class Connection extends EventTarget {
   constructor(token) {
     super();
@@ -31,9 +34,10 @@ export class Connection extends EventTarget {
     this.lips = null; // keeps them together, where the browser lets a page delay either
   }
 
-  /** Opens a session. The offer leaves before ICE gathering ends: the server learns our address from our checks. */
-  async open({ avatar, framing, marker = false }) {
-    const { iceServers } = await (await ask("v1/ice", this.token)).json();
+  /** Opens a session. The offer leaves before ICE gathering ends: the server learns our address from our checks.
+   * `resume`: the id of a session that was lost, to go on with; `again`: waits, or throws, after a problem. */
+  async open({ avatar, framing, marker = false, resume = null, iceServers = null, again = null }) {
+    this.iceServers = iceServers ??= (await (await ask("v1/ice", this.token)).json()).iceServers;
     if (this.closed) return;
     const pc = this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.audio = pc.addTransceiver("audio", { direction: "sendrecv" });
@@ -47,14 +51,25 @@ export class Connection extends EventTarget {
     };
     pc.onconnectionstatechange = () => { if (!this.closed) this.#emit("state", { state: pc.connectionState }); };
     await pc.setLocalDescription(await pc.createOffer());
-    const body = { sdp: pc.localDescription.sdp, type: "offer", framing, ...(avatar ? { avatar } : {}), ...(marker ? { marker } : {}) };
-    const answer = await (await ask("v1/sessions", this.token, { method: "POST", body: JSON.stringify(body) })).json();
+    const body = { sdp: pc.localDescription.sdp, type: "offer", framing, ...(avatar ? { avatar } : {}), ...(marker ? { marker } : {}), ...(resume ? { resume } : {}) };
+    const answer = await this.#offer(JSON.stringify(body), again);
+    if (!answer) return;
     this.id = answer.id;
+    this.resumed = answer.resumed === true;
     if (this.closed) return this.#leave();
     const steerable = "jitterBufferTarget" in picture.receiver && "getSynchronizationSources" in picture.receiver;
     if (steerable) this.lips = new LipSync(picture.receiver, this.audio.receiver, () => 1000 * (audio().outputLatency ?? 0));
     await pc.setRemoteDescription({ type: "answer", sdp: steerable ? this.#apart(answer.sdp) : answer.sdp });
     this.heart = setInterval(() => this.#ping(), 1000);
+  }
+
+  async #offer(body, again) {
+    while (!this.closed) {
+      const signal = again && AbortSignal.timeout(OFFER_MS);
+      try { return await (await ask("v1/sessions", this.token, { method: "POST", body, ...(signal ? { signal } : {}) })).json(); }
+      catch (problem) { if (!again) throw problem; await again(problem); }
+    }
+    return null;
   }
 
   /** What is heard from now on; null is silence. */
@@ -80,13 +95,16 @@ export class Connection extends EventTarget {
   /** A moment of the server's clock, in performance.now() milliseconds; null while the clocks are not paired. */
   local(serverMs) { return this.clock.offset === null ? null : serverMs - this.clock.offset; }
 
-  close() {
+  /** Ends the session, or with `keep` only this line to it: another goes on with it. */
+  close(keep = false) {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.heart);
     this.lips?.close();
-    this.#send(this.control, { type: "bye" });
-    this.#leave();
+    if (!keep) {
+      this.#send(this.control, { type: "bye" });
+      this.#leave();
+    }
     this.pc?.close();
     for (const track of this.stream.getTracks()) { track.stop(); this.stream.removeTrack(track); }
   }
@@ -99,6 +117,7 @@ export class Connection extends EventTarget {
   #channel(label, options) {
     const channel = this.pc.createDataChannel(label, options);
     channel.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+    channel.onclose = () => { if (!this.closed && label === "control") this.#emit("hushed", {}); };
     channel.onopen = () => {
       if (label === "control") this.#send(channel, { type: "hello", client: "web page" });
       else for (let k = 0; k < 4; k++) setTimeout(() => this.#ping(), 60 * k);

@@ -7,17 +7,19 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from streaming import patches
-from streaming.app import HUB, Server
+from streaming.app import HUB
 from streaming.edge import server as edge
 from streaming.edge.directory import Listed
 from streaming.hub import Hub
 from streaming.portraits import Portraits
+from streaming.server import start
+from streaming.snapshots import Snapshots
 
-from ..double import DoubleEngine
 from ..harness import Settings
 
 SECRET = "s" * 32
@@ -27,9 +29,15 @@ class Worker:
     """One worker on a unix socket; ``stop`` and ``start`` as a supervisor would."""
 
     def __init__(
-        self, engine: DoubleEngine, settings: Settings, path: Path, enrol: Sequence[str] | None = None
+        self,
+        engine: Any,
+        settings: Settings,
+        path: Path,
+        enrol: Sequence[str] | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.engine, self.settings, self.path, self._enrol = engine, settings, path, enrol
+        self.snapshots = snapshots
         self.runner: web.AppRunner | None = None
 
     @property
@@ -42,10 +50,14 @@ class Worker:
         patches.install(settings.stream, settings.server)
         command = () if self._enrol is None else (self._enrol,)
         portraits = Portraits(settings.portrait, self.engine, *command)  # type: ignore[arg-type]
-        app = Server(self.engine, settings, portraits, SECRET).application()  # type: ignore[arg-type]
-        self.runner = web.AppRunner(app, access_log=None, keepalive_timeout=20.0, shutdown_timeout=1.0)
-        await self.runner.setup()
-        await web.UnixSite(self.runner, str(self.path)).start()
+        self.runner, _ = await start(
+            settings,
+            self.engine,
+            portraits,
+            path=self.path,
+            secret=SECRET,
+            snapshots=self.snapshots,  # type: ignore[arg-type]
+        )
 
     async def stop(self) -> None:
         if self.runner is not None:
@@ -56,7 +68,10 @@ class Worker:
 
 @contextlib.asynccontextmanager
 async def edged(
-    engines: Mapping[str, DoubleEngine], settings: Settings | None = None, enrol: Sequence[str] | None = None
+    engines: Mapping[str, Any],
+    settings: Settings | None = None,
+    enrol: Sequence[str] | None = None,
+    snapshots: Snapshots | None = None,
 ) -> AsyncIterator[tuple[str, dict[str, Worker]]]:
     """(address of an edge, its workers by name)."""
     settings = settings or Settings()
@@ -64,7 +79,7 @@ async def edged(
         workers = {
             name: Worker(
                 engine, replace(settings, server=replace(settings.server, worker=name)),
-                Path(folder) / f"worker-{name}", enrol,
+                Path(folder) / f"worker-{name}", enrol, snapshots,
             )
             for name, engine in engines.items()
         }  # fmt: skip
