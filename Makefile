@@ -32,8 +32,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev              ## every number this machine can give
-	$(BIN)/python bench/run.py latency
+bench: $(VENV)/.dev              ## what this machine can measure in ten minutes, and a page to read: runs/bench/report.html
+	$(BIN)/python bench/run.py all --quick --json runs/bench --html runs/bench/report.html
 
 docs: $(VENV)/.dev               ## the docs site, into site/
 	$(BIN)/python -m pip install --quiet -e '.[docs]'

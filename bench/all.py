@@ -30,16 +30,16 @@ GRACE_S: Final = 15.0  # between asking a suite to stop and stopping it
 SUMMARY: Final = "all.json"
 # Suite -> seconds it takes on two quiet cores, quick and whole: for the time that is left, and for its limit.
 EXPECTED: Final = {
-    "latency": (30, 80), "stream": (50, 130), "present": (40, 90), "agents": (40, 120), "outputs": (45, 150),
-    "motion": (60, 600), "render": (60, 900), "soak": (30, 5400), "faults": (40, 900), "fuzz": (45, 720),
-    "precision": (25, 60), "watermark": (40, 600), "portrait": (60, 1800), "kernels": (35, 60), "gpu": (60, 300),
+    "latency": (25, 80), "stream": (45, 130), "present": (40, 90), "agents": (50, 120), "outputs": (60, 150),
+    "motion": (60, 600), "render": (90, 900), "soak": (600, 5400), "faults": (45, 900), "fuzz": (35, 720),
+    "precision": (20, 60), "watermark": (60, 600), "portrait": (90, 1800), "kernels": (30, 60), "gpu": (60, 300),
     "load": (60, 600), "speed": (60, 600),
 }  # fmt: skip
-# What a suite is told besides when all are quick: those that are long by nature do a part of it.
-QUICK_ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
-    "soak": ("--parts", "voice"),
-    "faults": ("--parts", "stall,killed"),
-}
+# What a suite is told besides when all are quick: a part of it.
+QUICK_ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {"faults": ("--parts", "stall,killed")}
+ALONE: Final = "not with --quick: its quickest form takes a minute or more; run it on its own"
+NOT_QUICK: Final = ("soak", "watermark", "portrait")
+IF_IT_FITS: Final = ("render",)  # goes last when all are quick
 LIMIT: Final = 4.0  # times what is expected, and
 LEAST_LIMIT_S: Final = 120.0
 
@@ -78,19 +78,21 @@ def run(
     command, absent = command or _command(quick), absent or missing
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    if quick:
+        suites = dict(sorted(suites.items(), key=lambda row: row[0] in IF_IT_FITS))
     before = _seconds_before(folder, quick)
     expected = {name: before.get(name) or _expected(name, quick) for name in suites}
     budget = budget_s if budget_s is not None else QUICK_S if quick else float("inf")
     outcomes: list[Outcome] = []
     started = time.monotonic()
     with _progress(log) as progress:
-        bar = progress.add_task("", total=len(suites), left=sum(expected.values()))
+        bar = progress.add_task("", total=len(suites), left=0.0)
         for number, name in enumerate(suites):
-            waiting = sum(expected[other] for other in list(suites)[number + 1 :])
+            waiting = sum(expected[other] for other in list(suites)[number + 1 :] if not (quick and other in NOT_QUICK))
             progress.update(bar, description=name, left=expected[name] + waiting)
             remaining = budget - (time.monotonic() - started)
             limit = min(max(LIMIT * expected[name], LEAST_LIMIT_S), remaining)
-            if reason := absent(name):
+            if reason := (ALONE if quick and name in NOT_QUICK else absent(name)):
                 outcome = Outcome(name, "skipped", why=reason)
             elif remaining < min(expected[name], 0.5 * LEAST_LIMIT_S):
                 outcome = Outcome(name, "skipped", why=f"no time left of the {budget:g} s for all")
@@ -131,6 +133,11 @@ def missing(suite: str) -> str | None:
 
         return None if any(MODEL.parent.glob(f"{MODEL.name}*")) else f"no judge of identity: {ADVICE}"
 
+    def photographs() -> str | None:
+        places = ("data/studio/held512", "data/studio/bench512", "data/speech")
+        told = "no held-out photographs, and no speech to make some: python -m training.speech make --out data/speech"
+        return None if any((ROOT / place).is_dir() for place in places) else told
+
     train = "pip install -e '.[train]'"
     checks: dict[str, Callable[[], str | None]] = {
         "gpu": lambda: None if report.gpu_names() else "no NVIDIA GPU",
@@ -141,7 +148,7 @@ def missing(suite: str) -> str | None:
         "soak": lambda: modules("pocketsphinx", advice=train),
         "precision": lambda: modules("torch", "onnx", advice=train),
         "speed": lambda: modules("torch", "onnx", advice=train),
-        "render": lambda: modules("torch", "moderngl", "PIL", advice=train) or judge(),
+        "render": lambda: modules("torch", "moderngl", "PIL", advice=train) or judge() or photographs(),
         "portrait": lambda: modules("torch", "PIL", "scipy", advice=train) or judge(),
     }
     return checks[suite]() if suite in checks else None
