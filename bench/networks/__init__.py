@@ -1,0 +1,1 @@
+"""Generator networks of public systems, re-described from their layer shapes with random weights (extra ``train``)."""
