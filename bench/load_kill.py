@@ -18,7 +18,7 @@ from typing import Any, Final
 import aiohttp
 from rich.console import Console
 
-from bench.load_clients import Caller, Turned, until_seen
+from bench.load_clients import Caller, Client, Turned, until_seen
 from bench.load_live import client, voice, within
 from bench.load_server import CLUSTER, Mode, Server, cpu_s, running
 from bench.load_traces import judge, lost, recovered
@@ -113,13 +113,12 @@ class Loyal:
 async def kill(
     address: str, victim: str, choose: Callable[[Sequence[str]], Choice], count: int, log: Console
 ) -> Killed:
-    """``count`` sessions speak, the process that ``choose`` gives for their ids is killed, and they are watched for
-    WAIT_S or until all of its sessions speak again."""
-    said = voice()
-    callers = [await client("webrtc", address, k, said).open() for k in range(count)]
-    await until_seen(callers)
-    loyal = [Loyal(one, address) for one in callers if isinstance(one, Caller)]
+    """``count`` sessions speak (fewer, if not all are let in), the process that ``choose`` gives for their ids is
+    killed, and they are watched for WAIT_S or until all of its sessions speak again. Raises OSError when none is in."""
+    callers, loyal = await _callers(address, count, log), list[Loyal]()
     try:
+        await until_seen(callers, 60.0)
+        loyal = [Loyal(one, address) for one in callers if isinstance(one, Caller)]
         await asyncio.sleep(CALM_S)
         pid, hit = await asyncio.to_thread(choose, [one.first for one in loyal])
         begun = time.monotonic()
@@ -137,7 +136,20 @@ async def kill(
         log.print(f"{victim} killed: {result}; came back {[one.returns for one in loyal]} times", highlight=False)
         return result
     finally:
-        await asyncio.gather(*(one.close() for one in loyal), return_exceptions=True)
+        await asyncio.gather(*(one.close() for one in loyal or callers), return_exceptions=True)
+
+
+async def _callers(address: str, count: int, log: Console) -> list[Client]:
+    said, callers = voice(), list[Client]()
+    for k in range(count):
+        try:
+            callers.append(await client("webrtc", address, k, said).open())
+        except Turned as turned:
+            log.print(f"{k} of {count} are let in: {turned}", highlight=False)
+            if not callers:
+                raise
+            break
+    return callers
 
 
 def processes(server: Server) -> dict[str, list[int]]:
