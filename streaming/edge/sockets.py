@@ -59,10 +59,10 @@ class Sockets:
             await near.prepare(request)
             code, reason = await _join(near, far)
             await _leave(near, code, reason)
-            if request.transport is not None and request.transport.get_write_buffer_size():
-                request.transport.abort()  # it takes nothing, not even leave
             await _leave(far, code, reason)
         finally:
+            if request.transport is not None and request.transport.get_write_buffer_size():
+                request.transport.abort()  # it takes nothing, not even leave; aiohttp would wait for it for ever
             self._open.discard(near)
             await _leave(far, LEAVING, b"")
         return near
