@@ -31,6 +31,9 @@ CROP: Final = (0.32, 0.56, 0.36, 0.32)  # of the picture with the framing "head"
 SIDE: Final = 64
 WITHIN_MS: Final = 900.0  # an interruption that is not seen by then was missed
 SHUT_MS: Final = 200.0  # after the engine's first word the mouth is surely shut, as long as the engine says so
+OPEN: Final = 1.5  # a mouth that looks so far from shut, where nine in ten shut ones are within 1, is open
+LEFT: Final = 0.3  # and shut again when so much of the way is left at most: lips that have met settle for a while
+ASIDE: Final = 2  # pixels by which lips lie elsewhere than the nose says
 NOSE: Final = (
     slice(10, 26),
     slice(20, 46),
@@ -101,9 +104,10 @@ def evaluate(stops: Any, shown: Any, crops: NDArray[np.uint8], told: Any) -> Mea
         known = after[hushed[after]]
         if len(known):
             knows.append(float(shown[known[0], 0] - stop))
-        if opening[before].max() < 1:
-            continue  # the mouth was shut anyway: that says nothing
-        closed = after[opening[after] < 1]
+        wide = opening[before].max()
+        if wide < OPEN:
+            continue  # the mouth was shut anyway, or nearly: that says nothing
+        closed = after[opening[after] < 1 + (wide - 1) * LEFT]
         closed = closed[closed >= known[0]] if len(known) else closed[:0]
         if len(closed):
             shut.append(float(shown[closed[0], 0] - stop))
@@ -116,11 +120,11 @@ def evaluate(stops: Any, shown: Any, crops: NDArray[np.uint8], told: Any) -> Mea
 
 
 def mouth(crops: NDArray[np.uint8], shown: Any, hushed: Any) -> NDArray[np.float64]:
-    """(n,) how open the mouth looks: below 1 as shut as it looks when it has been held shut for a while.
+    """(n,) how open the mouth looks: about 1 and below as shut as it looks when it has been held shut for a while.
 
-    The head moves, so each crop is laid on the first by the nose; how far the pixels of the lips then are from those of
-    a shut mouth is measured against how far nine in ten shut ones are. Raises ValueError when it never was shut for so
-    long.
+    The head moves, so each crop is laid on one in the middle by the nose, and some pixels aside where that fits better;
+    how far the pixels of the lips then are from those of a shut mouth is measured against how far nine in ten shut ones
+    are. Raises ValueError when it never was shut for so long.
     """
     since = np.full(len(shown), -1.0)
     begun = None
@@ -131,7 +135,9 @@ def mouth(crops: NDArray[np.uint8], shown: Any, hushed: Any) -> NDArray[np.float
     if rest.sum() < 10:
         raise ValueError(f"the mouth was held shut for so long in {rest.sum()} frames only: nothing to compare with")
     lips = lips_of(crops)
-    apart = np.abs(lips - np.median(lips[rest], axis=0)).mean(axis=(1, 2))
+    shut = np.median(lips[rest], axis=0)[ASIDE:-ASIDE, ASIDE:-ASIDE]
+    places = np.lib.stride_tricks.sliding_window_view(lips, shut.shape, axis=(1, 2))
+    apart = np.abs(places - shut).mean(axis=(3, 4)).min(axis=(1, 2))
     return np.asarray(apart / max(float(np.percentile(apart[rest], 90)), 1.0), np.float64)
 
 
