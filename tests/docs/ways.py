@@ -37,7 +37,8 @@ RULES: Final = (
     Rule(r"visavis present\b", PARSE, "tests/visavis/test_present.py"),
     Rule(r"visavis cluster\b", PARSE),
     Rule(r"visavis drive --webcam\b", PARSE, "tests/visavis/test_drive.py"),
-    Rule(r"visavis (render|drive|motion|avatars|avatar|devices|detect-watermark)\b", RUN),
+    Rule(r"visavis detect-watermark\b", PARSE, "tests/visavis/test_watermark.py"),  # it looks for seconds
+    Rule(r"visavis (render|drive|motion|avatars|avatar|devices)\b", RUN),
     Rule(r"python bench/run\.py\b", PARSE),
     Rule(r"python bench/page\.py\b", READ),
     Rule(r"python -m bench\.(motion_report|render_report|judges\.\w+)\b", SYSTEM),
