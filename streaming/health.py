@@ -40,6 +40,8 @@ class Health(Watcher):
             reasons.append("draining")
         if len(hub.lives) >= hub.server.max_sessions:
             reasons.append("full")
+        elif hub.engine.room().refusal is not None:
+            reasons.append("busy")
         if self._failed >= FAILURES and self._clock() - self._failed_at < FORGIVEN_S:
             reasons.append("engine")
         return reasons

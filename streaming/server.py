@@ -97,6 +97,8 @@ async def _serve_behind(config: Settings, engine: Engine, folder: Path, secret: 
     loop, stop = asyncio.get_running_loop(), Stop()
 
     def hear(word: str) -> None:
+        if word == "go":
+            return
         with contextlib.suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(stop.hear, signal.SIGTERM if word == "drain" else signal.SIGINT)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import secrets
 import shutil
 import signal
@@ -21,7 +22,7 @@ from streaming import place
 from streaming.config import Settings
 from streaming.edge.server import Work as EdgeWork
 from streaming.guard import ServeError, check_bind, with_secrets
-from streaming.inference.crew import READY_S, Crew
+from streaming.inference.crew import LATER_S, READY_S, Crew
 from streaming.place import Place
 from streaming.process import LogSetup, Process, ProcessError, Work
 
@@ -48,10 +49,13 @@ class MediaWork:
 
     def __call__(self, orders: Orders) -> None:
         """Until it is told to stop, or its parent is gone."""
-        from streaming.server import serve_behind
+        from streaming.server import serve_behind  # a second, most of it
 
-        folder = Path(self.folder)
+        folder, go = Path(self.folder), threading.Event()
         orders.at_end.append(lambda: shutil.rmtree(folder, ignore_errors=True))
+        orders.listen(lambda word: go.set() if word == "go" else os._exit(0))
+        if self.settings.server.standby:
+            go.wait()
         serve_behind(self.settings, self.engine, self.inference, folder, self.secret, orders)
 
 
@@ -112,18 +116,20 @@ class Told:
 
 
 class Kept:
-    """A process that is started again when it ends, unless it was told to."""
+    """A process that is started again when it ends, unless it was told to. ``spare``: another one, which has begun and
+    waits for the word "go", takes its place then."""
 
-    def __init__(self, name: str, work: Work, where: Place, logs: LogSetup | None) -> None:
-        self._start = lambda: Process(
-            name, work, place=where, logs=logs, report=self._hear, ended=self._end
-        )  # fmt: skip
+    def __init__(self, name: str, work: Work, where: Place, logs: LogSetup | None, spare: bool = False) -> None:
+        self._start = lambda: Process(name, work, place=where, logs=logs, report=self._hear, ended=self._end)
         self.name, self.problem, self.address = name, "", ""
         self.restarts = self._failures = 0
         self._ending = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.ready = threading.Event()  # it was, once
+        self._wants_spare, self._spare = spare, None if not spare else self._start()
+        self._pause: threading.Timer | None = None
         self.process = self._start()
+        self._go()
 
     def end(self, word: str) -> None:
         """Asks it to end, and does not start it again."""
@@ -134,7 +140,11 @@ class Kept:
     def close(self) -> None:
         """Ends it; blocks."""
         self.end("stop")
-        self.process.stop()
+        if self._pause is not None:
+            self._pause.cancel()
+        for process in (self._spare, self.process):
+            if process is not None:
+                process.stop()
 
     def _hear(self, told: dict[str, Any]) -> None:
         if told["what"] == "ready":
@@ -144,16 +154,35 @@ class Kept:
             self.problem = told["why"]  # the next one would say the same
 
     def _end(self, status: int) -> None:
+        """It has ended, or the one that waits."""
         with self._lock:
             if self._ending or self.problem:
                 return
-            log.error("the %s process ended (%d) and is started again", self.name, status)
-            self._failures += 1
-            if self._failures >= TRIES:
-                self.problem = self.process.failure or f"the {self.name} process ended {TRIES} times at its start"
-                return
-            self.restarts += 1
-            self.process = self._start()
+            if not self.process.alive:
+                log.error("the %s process ended (%d); another one takes its place", self.name, status)
+                self._failures += 1
+                if self._failures >= TRIES:
+                    self.problem = self.process.failure or f"the {self.name} process ended {TRIES} times at its start"
+                    return
+                self.restarts += 1
+                waiting = self._spare is not None and self._spare.alive
+                self.process = self._spare if waiting and self._spare is not None else self._start()
+                self._spare = None if waiting else self._spare
+                self._go()
+            if self._wants_spare and (self._spare is None or not self._spare.alive):
+                self._spare = None
+                self._pause = threading.Timer(LATER_S, self._fill)  # whoever took its place wants the processor first
+                self._pause.daemon = True
+                self._pause.start()
+
+    def _go(self) -> None:
+        if self._wants_spare:
+            self.process.order("go")
+
+    def _fill(self) -> None:
+        with self._lock:
+            if self._spare is None and not self._ending:
+                self._spare = self._start()
 
 
 class Split:
@@ -170,7 +199,7 @@ class Split:
         secret, name = secrets.token_hex(32), settings.server.worker
         self.crew = Crew(make, spare=int(settings.server.standby), place=self._places.inference, logs=logs)
         work = MediaWork(settings, engine, self.crew.address, str(self._folder), secret)
-        self.media = Kept("media", work, self._places.media, logs)
+        self.media = Kept("media", work, self._places.media, logs, spare=settings.server.standby)
         edge = EdgeWork(settings, {name: f"unix:{self._folder / 'media'}"}, secret)
         self.web = Kept("web", edge, self._places.web, logs)
 

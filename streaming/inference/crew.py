@@ -66,6 +66,13 @@ class Crew:
         with self._change:
             return [process.pid for process in self._processes if process.alive]
 
+    @property
+    def settled(self) -> bool:
+        """Whether as many as are wanted run, and are warm."""
+        with self._change:
+            ready = [process for process in self._processes if process.alive and process.ready.is_set()]
+            return len(ready) >= self._wanted
+
     def close(self) -> None:
         """Ends them all, and leaves nothing."""
         with self._change:

@@ -54,6 +54,11 @@ class RemoteEngine(Engine):
         for work, name in ((self._run, "inference"), (self._watch, "inference-watch")):
             threading.Thread(target=work, name=name, daemon=True).start()
 
+    @property
+    def painter(self) -> int:
+        """Number of the process that paints; 0 while there is none."""
+        return self._pid
+
     # Sessions.
 
     def enlist(self, worker: RemoteWorker) -> None:

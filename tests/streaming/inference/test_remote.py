@@ -108,9 +108,9 @@ def test_both_paint_the_same_pictures(double: DoubleEngine, remote: RemoteEngine
         ear = Copying()
         worker = start(engine, ear)
         worker.look(Viewpoint(0.3, -0.1), 9)
-        for part in np.split(voice_of(6), 6):  # slower than a ring is painted over
+        for known, part in enumerate(np.split(voice_of(6), 6)):  # slower than a ring is painted over
             worker.push(part)
-            ear.wait(lambda ear=ear, known=len(ear.frames): len(ear.frames) > known)
+            ear.wait(lambda ear=ear, known=known: len(ear.frames) > known)
         end(worker)  # type: ignore[arg-type]
         assert ear.frames[-1].stamps["seq"] == 9
         painted.append(ear.pictures)
@@ -297,10 +297,10 @@ def test_sessions_go_on_in_the_next_process_when_theirs_is_killed(capfd: pytest.
             ear.wait(lambda ear=ear, pts=pts: ear.frames and ear.frames[-1].pts >= pts, 30)
 
     speak(60)  # two seconds and more: snapshots were sent
-    until(lambda: len(crew.pids) == 2 and all(process.ready.is_set() for process in crew._processes), 60)
+    until(lambda: crew.settled, 60)
     assert all(worker._kept for worker in workers)  # type: ignore[attr-defined]
     before = [len(ear.frames) for ear in ears]
-    painting = engine._pid
+    painting = engine.painter
     os.kill(painting, signal.SIGKILL)
     until(lambda: engine.connections == 2, 20)
     speak(10)
@@ -329,9 +329,9 @@ def test_a_session_that_ends_every_process_it_is_painted_in_is_given_up(double: 
     def kill() -> None:
         known = 0
         while not stop.is_set():
-            if engine.connections > known and engine._pid:
+            if engine.connections > known and engine.painter:
                 known = engine.connections
-                os.kill(engine._pid, signal.SIGKILL)
+                os.kill(engine.painter, signal.SIGKILL)
             time.sleep(0.02)
 
     killer = threading.Thread(target=kill)
