@@ -200,7 +200,7 @@ def _timed(
     metrics: Metrics = {}
 
     def say(name: str, rounds: Rounds, side: int) -> None:
-        metrics[f"{runtime}.{name}.ms"] = spread(flat(rounds), "ms")
+        metrics[f"{runtime}.{name}.ms_per_frame"] = spread(flat(rounds), "ms")
         base = taken.get(f"ours{side}.network")
         if base is not None:
             metrics[f"{runtime}.{name}.of_ours"] = value(ratio(rounds, base), f"times ours{side}")

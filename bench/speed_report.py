@@ -52,14 +52,14 @@ def timed(systems: Sequence[Any], metrics: Metrics, runtime: str) -> list[list[s
     for system in systems:
         for kind in (None, *OWN):
             name = f"{runtime}.{system.name}" + (f".{kind}" if kind else "")
-            if kind is None or f"{name}.ms" in metrics:
+            if kind is None or f"{name}.ms_per_frame" in metrics:
                 out.append([system.title + (OWN[kind] if kind else ""), *_times(metrics, name, system.pixels),
                             _error(metrics, name, system, kind)])  # fmt: skip
     return out
 
 
 def _times(metrics: Metrics, name: str, pixels: int) -> list[str]:
-    ms = metrics.get(f"{name}.ms")
+    ms = metrics.get(f"{name}.ms_per_frame")
     if ms is None:
         return ["-"] * 6
     times = metrics.get(f"{name}.of_ours")
@@ -100,7 +100,7 @@ def bars(systems: Sequence[Any], metrics: Metrics, runtimes: Sequence[str]) -> d
     for system in systems:
         for kind in (None, *OWN):
             for runtime in runtimes:
-                ms = metrics.get(f"{runtime}.{system.name}{f'.{kind}' if kind else ''}.ms")
+                ms = metrics.get(f"{runtime}.{system.name}{f'.{kind}' if kind else ''}.ms_per_frame")
                 if ms is not None:
                     out.setdefault(titled(system) + (OWN[kind] if kind else ""), {})[runtime] = ms["p50"]
     return out

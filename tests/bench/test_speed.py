@@ -184,7 +184,7 @@ def test_a_network_that_answers_something_else_is_not_timed(made: Exported) -> N
     key = speed.Key("small", "pieces")
     keys = {("small", "pieces"): key}
     right = speed.one("ort_f32", [SMALL], keys, {key: made}, {}, 2, 1, QUIET)
-    assert right["ort_f32.small.ms"]["n"] >= 6 and right["ort_f32.small.pieces.error"]["value"] < speed.SAME
+    assert right["ort_f32.small.ms_per_frame"]["n"] >= 6 and right["ort_f32.small.pieces.error"]["value"] < speed.SAME
     wrong = {name: value + 0.01 for name, value in made.answer.items()}
     other = Exported(made.path, made.feed, wrong, 1, 1, 1.0, made.rounded)
     metrics = speed.one("ort_f32", [SMALL], keys, {key: other}, {}, 2, 1, QUIET)
@@ -229,11 +229,13 @@ def test_what_is_measured_says_how_many_times_ours_it_is() -> None:
     metrics = speed._timed("ort_f32", [*OURS, *PEERS], keys, taken)
     assert metrics["ort_f32.wav2lip96.of_ours"] == {"value": 4.0, "unit": "times ours256"}
     assert metrics["ort_f32.liveportrait.of_ours"] == {"value": 6.0, "unit": "times ours512"}
-    assert metrics["ort_f32.liveportrait.ms"]["p50"] == 24  # extractor, warping, decoder; the appearance is made once
+    assert (
+        metrics["ort_f32.liveportrait.ms_per_frame"]["p50"] == 24
+    )  # extractor, warping, decoder; the appearance is made once
     assert metrics["ort_f32.ours512.whole.of_ours"]["value"] == 1.5
     del taken["musetalk.decoder"]  # not right, so not timed: then there is no time of the whole either
     metrics = speed._timed("ort_f32", [*OURS, *PEERS], keys, taken)
-    assert "ort_f32.musetalk.ms" not in metrics and "ort_f32.musetalk.unet.run_ms" in metrics
+    assert "ort_f32.musetalk.ms_per_frame" not in metrics and "ort_f32.musetalk.unet.run_ms" in metrics
 
 
 def test_a_named_dimension_gets_its_number(tmp_path: Path) -> None:
