@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from engine.engine import Engine
 from streaming.cluster.config import ClusterConfig
 from streaming.config import ServerConfig, Settings
-from streaming.guard import check_bind, is_loopback, with_secrets
+from streaming.guard import check_bind, with_secrets
 
 PUBLIC_IP: Final = "VISAVIS_PUBLIC_IP"  # in a machine's environment: server.public_ip of the workers there
 
@@ -60,6 +60,6 @@ def worker_server(server: ServerConfig, name: str) -> ServerConfig:
     return replace(server, worker=name, public_ip=public, tls_cert="", tls_key="", processes="one")
 
 
-def inner_host(server: ServerConfig, node: str) -> str:
-    """Where a worker listens for edges: on loopback in a cluster that this machine alone reaches, else at its node."""
-    return "127.0.0.1" if is_loopback(server.host) else node
+def inner_host(cluster: ClusterConfig, node: str) -> str:
+    """Where a worker listens for edges: on loopback where all of them are on one machine, else at its ``node``."""
+    return node if cluster.address else "127.0.0.1"

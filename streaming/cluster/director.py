@@ -153,15 +153,16 @@ class Director:
         for name in there:
             handle = _find(name)
             try:
-                found: Blueprint = await asyncio.wait_for(handle.blueprint.remote(), 1.0)
+                made: Blueprint = await asyncio.wait_for(handle.blueprint.remote(), 1.0)
             except Exception as problem:  # it is dead, or busy
                 log.info("worker %s does not answer: %s", name, type(problem).__name__)
                 continue
-            if found.version > self._blueprint.version:
-                self._blueprint = found
-                self._roster.version, self._roster.config = found.version, found.cluster
+            if made.version > self._blueprint.version:
+                self._blueprint = made
+                self._roster.version, self._roster.config = made.version, made.cluster
         await asyncio.sleep(max(self._adopting - time.monotonic(), 0.0))
-        self._scaler.hold(time.monotonic(), len(self._roster.serving))
+        found = [member.report for member in self._roster.members.values() if member.report is not None]
+        self._scaler.hold(time.monotonic(), sum(not report.draining for report in found))
 
     def _look(self, now: float) -> None:
         rooms = [member.report.room for member in self._roster.serving if member.report is not None]
@@ -243,6 +244,7 @@ class Director:
         actor: Any = ray.remote(Edge)
         return actor.options(
             name=name, namespace=names.SPACE, lifetime="detached", max_restarts=0, num_cpus=0,
+            resources={names.EDGES: 1} if names.EDGES in ray.cluster_resources() else {},
             scheduling_strategy="SPREAD", max_concurrency=100,
         ).remote(self._blueprint, ray.get_runtime_context().current_actor)  # fmt: skip
 

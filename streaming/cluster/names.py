@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 SPACE: Final = "visavis"  # Ray's namespace
+EDGES: Final = "visavis_edge"  # a resource of machines that edges are to be on; without any, they may be anywhere
 
 
 def director(cluster: str) -> str:

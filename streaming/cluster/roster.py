@@ -11,6 +11,7 @@ from engine.schedule.room import Room
 from streaming.cluster.config import ClusterConfig
 
 START_LIMIT_S: Final = 180.0  # a worker that has not reported by then never will: kernels are compiled in a minute
+AWAY_S: Final = 0.5  # without a look, after which the time in between counts for nobody
 FAILURES: Final = 5  # workers in a row that die before they serve, after which one is started only now and then
 PATIENCE_S: Final = 30.0  # and that is how often
 
@@ -76,6 +77,7 @@ class Roster:
     lost: int = 0  # workers that died
     _failed: int = 0  # of them in a row that never served
     _started: float = float("-inf")
+    _looked: float | None = None
     _refused: dict[str, int] = field(default_factory=dict)
 
     def hear(self, report: Report, now: float) -> bool:
@@ -151,6 +153,11 @@ class Roster:
         return actions
 
     def _bury(self, now: float) -> list[Action]:
+        """The dead. While nobody looked (the director's machine was held up) nobody could be heard, either."""
+        away, self._looked = now - self._looked if self._looked is not None else 0.0, now
+        if away > AWAY_S:
+            for member in self.members.values():
+                member.heard = min(member.heard + away, now)
         found = []
         for member in list(self.members.values()):
             silent = now - member.heard

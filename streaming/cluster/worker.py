@@ -60,7 +60,7 @@ class Worker:
         self._runner = web.AppRunner(self._server.application(), access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         self._node = _node()
-        host = inner_host(settings.server, self._node)
+        host = inner_host(settings.cluster, self._node)
         await web.TCPSite(self._runner, host, 0).start()
         self._address = f"http://{host}:{self._runner.addresses[0][1]}"
         self._telling = loop.create_task(self._tell())

@@ -34,12 +34,30 @@ def test_missing_workers_are_started_once() -> None:
     assert roster.hear(report("w1"), 1.0) and [member.name for member in roster.serving] == ["w1"]
 
 
+def watched(roster: Roster, wanted: int, now: float, until: float) -> list[Action]:
+    """Everything that is to be done from ``now`` on, looked at ten times a second."""
+    found = []
+    while now <= until:
+        found += roster.look(wanted, now)
+        now += 0.1
+    return found
+
+
 def test_a_silent_worker_is_killed_and_replaced() -> None:
     roster = grown(2)
-    roster.hear(report("w2"), 1.2)
-    assert done(roster.look(2, 1.2)) == [("kill", "w1"), ("start", "w3")]
+    assert watched(roster, 2, 0.0, 0.9) == []
+    roster.hear(report("w2"), 1.0)
+    assert done(watched(roster, 2, 1.0, 1.2)) == [("kill", "w1"), ("start", "w3")]
     assert roster.lost == 1
     assert not roster.hear(report("w1"), 1.3)  # it was only slow: it is told that it is none of ours
+
+
+def test_nobody_is_dead_because_the_director_was_away() -> None:
+    roster = grown(2)
+    roster.hear(report("w2"), 0.4)
+    assert roster.look(2, 600.0) == [] == watched(roster, 2, 600.0, 600.5)
+    roster.hear(report("w1"), 600.6)
+    assert done(watched(roster, 2, 600.6, 602.0))[:2] == [("kill", "w2"), ("start", "w3")]
 
 
 def test_one_that_dies_is_replaced_at_once() -> None:
@@ -51,9 +69,8 @@ def test_one_that_dies_is_replaced_at_once() -> None:
 
 def test_one_that_never_starts_is_given_up() -> None:
     roster = Roster(CONFIG, 1)
-    roster.look(1, 0.0)
-    assert roster.look(1, START_LIMIT_S) == []
-    assert done(roster.look(1, START_LIMIT_S + 1)) == [("kill", "w1"), ("start", "w2")]
+    assert done(watched(roster, 1, 0.0, START_LIMIT_S - 1)) == [("start", "w1")]
+    assert done(watched(roster, 1, START_LIMIT_S - 1, START_LIMIT_S + 1)) == [("kill", "w1"), ("start", "w2")]
 
 
 def test_workers_that_cannot_start_are_not_started_without_end() -> None:
