@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench import load_inprocess, load_kill, load_live, load_overload, load_plot
@@ -27,17 +26,20 @@ TICK_SESSIONS: Final = 1000
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of it: seconds for each number of sessions, and the most of them, by size in pixels."""
+    """How much of it: seconds for each number of sessions, the most of them by size in pixels, the ``first`` number at
+    a server; sessions that speak when something is killed, seconds of the scheduler's own time. ``whole``: more is
+    killed than the process that paints."""
 
     seconds: float
     most: dict[int, int]
+    first: int
     killed: int
     ticks_s: float
-    cluster: bool = True  # whether one is killed in, too
+    whole: bool
 
 
-FULL: Final = Plan(10.0, {SIDE: MOST, LARGE: 4}, 2, 10.0)
-SHORT: Final = Plan(4.0, {SIDE: 2}, 1, 2.0, cluster=False)
+FULL: Final = Plan(10.0, {SIDE: MOST, LARGE: 4}, first=1, killed=2, ticks_s=10.0, whole=True)
+SHORT: Final = Plan(3.0, {SIDE: 2}, first=2, killed=1, ticks_s=2.0, whole=False)
 
 
 @dataclass
@@ -98,7 +100,8 @@ def run(
     viewers at a real server), ``webrtc`` (microphones and viewers), ``overload``, ``kill``, ``ticks``; ``cost`` is in
     the first three. ``processes`` sets server.processes. Raises ValueError for a part that is not known.
     """
-    wanted = (parts.split(",") if parts else list(QUICK if quick else PARTS)) if parts != "cost" else ["inprocess"]
+    asked = parts.split(",") if parts else QUICK if quick else PARTS
+    wanted = list(dict.fromkeys("inprocess" if name == "cost" else name for name in asked))
     if unknown := sorted(set(wanted) - set(PARTS)):
         raise ValueError(f"parts of load are {', '.join((*PARTS, 'cost'))}; got {', '.join(unknown)}")
     plan, found = SHORT if quick else FULL, Results()
@@ -115,12 +118,14 @@ def run(
         log.print(f"part {name}")
         try:
             work[name]()
+            found.metrics[f"failed.{name}"] = value(0, "")
         except (OSError, RuntimeError) as problem:  # the others are still worth knowing
-            found.metrics[f"failed.{name}"] = value(1, str(problem).strip().splitlines()[-1][:200])
-            found.words.append(f"[red]part {name} failed:[/] {escape(str(problem))}")
+            why = str(problem).strip() or type(problem).__name__
+            found.metrics[f"failed.{name}"] = value(1, why.splitlines()[-1][:200])
+            found.words.append(f"part {name} failed: {why}")
     metrics = {**headline(found.points), **found.metrics}
     for words in found.words:
-        log.print(words, highlight=False)
+        log.print(words, highlight=False, markup=False)
     return Measured(
         metrics, series(found.points), tables=tables(found.points, metrics),
         draw=lambda folder: load_plot.draw(folder, curves(found.points)),
@@ -130,14 +135,15 @@ def run(
 def _inprocess(plan: Plan, mode: Mode, found: Results, log: Console) -> None:
     for side, most in plan.most.items():
         points = found.points.setdefault(("inprocess", side), [])
-        for row in load_inprocess.ramp(side, plan.seconds, most, log, mode.renderer):
+        for row in load_inprocess.ramp(side, plan.seconds, most, mode.renderer):
             points.append(Point(row["sessions"], row["verdicts"], row["cores"], row["headroom"], row["refusal"]))
             log.print(f"{side}: {said(points[-1])}")
         found.metrics |= figures("inprocess", side, points)
 
 
 def _live(kind: load_live.Kind, plan: Plan, mode: Mode, found: Results, log: Console) -> None:
-    rows, refusal, family = load_live.ramp(kind, mode, plan.seconds, plan.most[mode.side], log)
+    counts = range(plan.first, plan.most[SIDE] + 1)
+    rows, refusal, family = load_live.ramp(kind, mode, plan.seconds, counts, log)
     points = found.points[kind, mode.side] = [Point(r.sessions, r.verdicts, r.cores) for r in rows]
     begin = f"{kind}.{mode.side}"
     found.metrics |= figures(kind, mode.side, points)
@@ -153,8 +159,8 @@ def _live(kind: load_live.Kind, plan: Plan, mode: Mode, found: Results, log: Con
         found.metrics[f"{name}.client_cores"] = value(row.client_cores, "cores")
     found.metrics[f"{begin}.server_processes"] = value(len(family), f"processes ({processes_word(mode)})")
     if refusal is not None:
-        found.metrics[f"{begin}.refused_at"] = value(len(rows) + 1, "sessions")
-        found.words.append(f"{kind}: session {len(rows) + 1} was refused: {refusal}")
+        found.metrics[f"{begin}.refused_at"] = value(rows[-1].sessions + 1 if rows else 1, "sessions")
+        found.words.append(f"{kind}: after {rows[-1].sessions if rows else 0} sessions: {refusal}")
 
 
 def processes_word(mode: Mode) -> str:
@@ -197,14 +203,14 @@ def _overload(plan: Plan, mode: Mode, found: Results, log: Console) -> None:
     for words in {*asked.words(), *result.burst_answers.words()}:
         found.words.append(f"refused: {words}")
     for words in sorted({*asked.unclear, *result.burst_answers.unclear}):
-        found.words.append(f"[red]unclear:[/] {words}")
+        found.words.append(f"unclear: {words}")
 
 
 def _kill(plan: Plan, mode: Mode, found: Results, log: Console) -> None:
     mode = Mode(mode.side, mode.renderer, mode.processes or ("split" if "processes" in settings() else ""))
     times: list[float | None] = []
-    outcomes = load_kill.run(mode, plan.killed, log)
-    if plan.cluster and (worker := load_kill.run_cluster(mode, log)) is not None:
+    outcomes = load_kill.run(mode, plan.killed, log, whole=plan.whole)
+    if plan.whole and (worker := load_kill.run_cluster(mode, log)) is not None:
         outcomes.append(worker)
     for killed in outcomes:
         name, many = f"kill.{killed.victim}", f"of {len(killed.recovery)} sessions"

@@ -34,7 +34,7 @@ from visavis.sound import read_voice
 ROOT: Final = Path(__file__).parent.parent
 SPEECH: Final = ROOT / "streaming" / "web" / "sample.wav"
 PACKET: Final = VOICE_RATE // 50  # 20 ms, what Opus delivers
-SETTLE_S: Final = 3.0
+SETTLE_S: Final = 2.0
 GOLDEN: Final = 0.6180339887  # sessions begin at any phase of a frame: multiples of it lie evenly
 BEYOND: Final = 2  # numbers of sessions that are tried after the first that was too many
 OPEN_S: Final = 120.0
@@ -156,7 +156,7 @@ def vars_of(verdict: Verdict) -> dict[str, Any]:
     return {name: getattr(verdict, name) for name in Verdict.__dataclass_fields__}
 
 
-def ramp(side: int, seconds: float, most: int, log: Console, renderer: str = "neural") -> Iterator[dict[str, Any]]:
+def ramp(side: int, seconds: float, most: int, renderer: str = "neural") -> Iterator[dict[str, Any]]:
     """Rows for 1, 2, 3 ... sessions, measured in a process of its own. Raises OSError when that fails."""
     command = [sys.executable, "-m", "bench.load_inprocess", str(side), str(seconds), str(most), renderer]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True) as process:

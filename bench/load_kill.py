@@ -26,7 +26,7 @@ from bench.stream import ROOT
 from streaming import patches
 from streaming.config import StreamConfig
 
-CALM_S: Final = 5.0
+CALM_S: Final = 4.0
 WAIT_S: Final = 20.0
 SILENT_S: Final = 0.6  # without a picture, after which a client asks what is the matter, as the page does
 STUCK_S: Final = 3.0  # and after so long it comes anew, though its session is said to be alive
@@ -185,8 +185,9 @@ def worker_of(cluster: str, ids: Sequence[str]) -> Choice:
     raise OSError(f"session {ids[0]} is at none of {', '.join(worker['name'] for worker in workers)}")
 
 
-def run(mode: Mode, count: int, log: Console) -> list[Killed]:
-    """Each kind of process once, with a server of its own. Raises OSError when none starts."""
+def run(mode: Mode, count: int, log: Console, *, whole: bool = True) -> list[Killed]:
+    """Each kind of process once, with a server of its own; the one that paints alone, unless ``whole``. Raises OSError
+    when none starts."""
     patches.install(StreamConfig())
     results: list[Killed] = []
     names: list[str] = [""]  # what there is, is seen when the first runs
@@ -194,7 +195,8 @@ def run(mode: Mode, count: int, log: Console) -> list[Killed]:
         name = names.pop(0)
         with running(mode) as server:
             if not name:
-                name, *names = processes(server)
+                name, *names = sorted(processes(server))  # inference, then media
+                names = names if whole else []
 
             def choose(ids: Sequence[str], server: Server = server, name: str = name) -> Choice:
                 return busiest(processes(server)[name]), set(ids)

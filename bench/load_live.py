@@ -20,7 +20,7 @@ from streaming import patches
 from streaming.config import StreamConfig
 
 Kind = Literal["websocket", "webrtc"]
-SETTLE_S: Final = 4.0
+SETTLE_S: Final = 3.0
 BEYOND: Final = 1  # numbers of sessions that are tried after the first that was too many
 AVATARS: Final = ("ada", "leo", "kofi", "mei", "nora", "omar", "zoe", "maya")
 
@@ -56,29 +56,33 @@ def client(kind: Kind, address: str, number: int, said: NDArray[np.int16]) -> Cl
 
 
 def ramp(
-    kind: Kind, mode: Mode, seconds: float, most: int, log: Console
-) -> tuple[list[Row], Turned | None, dict[int, str]]:  # fmt: skip
-    """Rows for 1, 2, 3 ... clients, to ``most``, a refusal, or some beyond what keeps up; the refusal, and the server's
-    processes. Raises OSError when the server does not start, or a session that it took never shows anything."""
+    kind: Kind, mode: Mode, seconds: float, counts: range, log: Console
+) -> tuple[list[Row], OSError | None, dict[int, str]]:  # fmt: skip
+    """Rows for each of ``counts`` clients, to the last, a refusal, or some beyond what keeps up; why no more came, and
+    the server's processes. Raises OSError when the server does not start, or nobody ever sees anything."""
     patches.install(StreamConfig())
     with running(mode) as server:
-        return asyncio.run(_ramp(kind, server, seconds, most, log))
+        return asyncio.run(_ramp(kind, server, seconds, counts, log))
 
 
 async def _ramp(
-    kind: Kind, server: Server, seconds: float, most: int, log: Console
-) -> tuple[list[Row], Turned | None, dict[int, str]]:
+    kind: Kind, server: Server, seconds: float, counts: range, log: Console
+) -> tuple[list[Row], OSError | None, dict[int, str]]:
     said, rows, failed = voice(), list[Row](), 0
     clients: list[Client] = []
-    refusal: Turned | None = None
+    refusal: OSError | None = None
     try:
-        while len(clients) < most and failed <= BEYOND:
+        while len(clients) < counts[-1] and failed <= BEYOND:
             try:
                 clients.append(await client(kind, server.address, len(clients), said).open())
-            except Turned as turned:
-                refusal = turned
+                await until_seen(clients)
+            except OSError as problem:  # refused, or taken and never shown anything: that is too many, too
+                if not isinstance(problem, Turned) and not rows:
+                    raise
+                refusal = problem
                 break
-            await until_seen(clients)
+            if len(clients) not in counts:
+                continue
             await asyncio.sleep(SETTLE_S)
             row = await watch(clients, server, seconds)
             rows.append(row)

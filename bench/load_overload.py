@@ -43,8 +43,9 @@ class Answers:
         )
 
     def words(self) -> list[str]:
-        """The different refusals, each once."""
-        return sorted({f"{t.status} {t.code}, Retry-After {t.retry_after}: {t.words}" for t in self.refused})
+        """One refusal of each kind, as it was said."""
+        kinds = {(t.status, t.code): f"Retry-After {t.retry_after}: {t.words}" for t in reversed(self.refused)}
+        return [f"{status} {code}, {said}" for (status, code), said in kinds.items()]
 
 
 @dataclass(frozen=True)
