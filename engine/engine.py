@@ -69,6 +69,7 @@ class Engine:
         self._lock = threading.Lock()
         self._turns: Turns | Scheduler | None = None  # once the first session joined
         self._seating = threading.Lock()
+        self._picture_ms = 0.0  # what one takes, once that is known
 
     @property
     def default_avatar(self) -> str:
@@ -220,7 +221,9 @@ class Engine:
                     self._turns = self.gpu.scheduler
                     self.gpu.scheduler.arrange(clock, self.plan(), rules)
                 else:
-                    self._turns = Turns(Core(self.plan(), self.places, capacity=self.places), clock, rules)
+                    self._turns = Turns(
+                        Core(self.plan(), self.places, capacity=self.places, typical=self._picture_ms), clock, rules
+                    )
             return self._turns.join()
 
     def room(self) -> Room:
@@ -249,10 +252,12 @@ class Engine:
 
     def warm_up(self) -> None:
         """Compiles the kernels and runs every network once, so that no viewer waits for it."""
-        session = self.open()
+        session, took = self.open(), [0.0]
         for _ in range(3 + self.config.motion.lookahead):
             session.push_voice(np.zeros(VOICE_FRAME, np.float32))
-            session.step()
+            frame = session.step()
+            took.append(sum(frame.stages.values()) if frame is not None else 0.0)
+        self._picture_ms = took[-1]  # the first ones compile
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:

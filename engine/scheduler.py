@@ -97,6 +97,9 @@ class Scheduler:
             full = [self._full_tick(rung) for rung in plan.rungs]
             if all(full):
                 self._core.ratios = [took / full[0] for took in full]
+            self._core.typical = self._cost(
+                1, plan.rungs[0].steps or max((steps for _, steps in self._tick.costs), default=1)
+            )
             self._review = Review(self._core, rules)
 
     def join(self, weight: float = 1.0) -> Place:

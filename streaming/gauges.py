@@ -30,6 +30,7 @@ class Gauges:
 
         self._sessions = gauge("sessions", "Sessions now, by state.", ["state"])
         self._limit = gauge("sessions_limit", "Sessions that may be open at once.")
+        self._headroom = gauge("headroom", "Share of the deadline budget that full quality leaves; 0 or less: none.")
         self._draining = gauge("draining", "1 once the server takes no new sessions.")
         self._speakers = gauge("sessions_by_voice", "Sessions now, by who gives the voice.", ["voice"])
         self._peers = gauge("connections", "WebRTC connections now, by what they may do.", ["role"])
@@ -57,6 +58,7 @@ class Gauges:
         for (kind, state), count in Count((output.spec.kind, output.state) for output in outputs).items():
             self._outputs.labels(kind, state).set(count)
         self._limit.set(self._hub.server.max_sessions)
+        self._headroom.set(self._hub.engine.room().headroom)
         self._draining.set(self._hub.draining)
         self._threads.set(threading.active_count())
         _levels(self._pictures, [len(peer.queue.pictures) for peer in peers])

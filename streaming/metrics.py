@@ -110,7 +110,10 @@ class Metrics(Watcher):
         self.degradations = self._counter(
             "degradations", "Times that something was given up to stay in time.", ["kind"]
         )
-        for kind in ("late_frame", "skipped_picture", "dropped_voice", "lower_bitrate", "clamped_motion"):
+        for kind in (
+            "late_frame", "skipped_picture", "dropped_voice", "lower_bitrate", "clamped_motion", "lower_quality",
+            "repeated_picture",
+        ):  # fmt: skip
             self.degradations.labels(kind)  # a rate over a series that is not there yet is no zero
 
     def _define_sessions(self) -> None:
@@ -160,6 +163,9 @@ class Metrics(Watcher):
         if late > DEADLINE_MS:
             self._missed.inc()
             self.degradations.labels("late_frame").inc()
+        for kind, stamp in (("lower_quality", "lowered"), ("repeated_picture", "repeated")):
+            if stamps.get(stamp):
+                self.degradations.labels(kind).inc()
 
     def sent(self, live: Live, frame: OutFrame, queue: OutQueue) -> None:
         """What sending it took, and where the voice was by then."""

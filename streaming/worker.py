@@ -72,7 +72,7 @@ class SessionWorker:
         self._texts = 0  # told so far: a meaning that comes late is that of an old text
         self._stopping = False
         self._arrivals: deque[tuple[int, float]] = deque()  # (samples taken by then, server ms)
-        self._painted = 0
+        self._painted = self._rung = 0
         self.dropped_ms = 0.0  # voice the engine never heard
         self.clamped = 0  # frames so far whose motion was out of range
         self.lookahead = 0  # samples the engine hears before it paints; known once open
@@ -275,7 +275,7 @@ class SessionWorker:
         if self._onsets is not None:
             onset = self._onsets.step(frame.voice)
             paint(i420, int(wall * 1e4), frame.control_seq, onset, self._painted)
-        self._painted += 1
+        self._painted, self._rung = self._painted + 1, frame.rung
         self.clamped = frame.clamped
         return OutFrame(pts, i420, stamps, session.controls.manner.interrupts, frame.voice, stacked)
 
@@ -317,6 +317,7 @@ class SessionWorker:
             "interrupted": frame.interrupted,
             "clamped": frame.clamped,
             "rung": frame.rung,
+            "lowered": frame.rung > self._rung,  # since the frame before
             "repeated": frame.repeated,
         }
 
