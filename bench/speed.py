@@ -101,7 +101,7 @@ def networks(runtimes: Sequence[str], quick: bool, log: Console) -> tuple[Metric
     keys = shared(systems)
     metrics: Metrics = {"networks.threads": value(threads, "threads")}
     made: dict[Key, Exported] = {}
-    with exporter() as pool:
+    with exporter(fresh=not quick) as pool:
         for key in dict.fromkeys(keys.values()):
             if (made_one := _made(pool, key, folder, threads, log)) is not None:
                 made[key] = made_one
@@ -126,7 +126,7 @@ def _made(pool: ProcessPoolExecutor, key: Key, folder: Path, threads: int, log: 
     """The exported part, or None where this machine has no room for it."""
     from bench.networks.systems import part_of
 
-    size = 4 * part_of(key.system, key.part).cost()[0]
+    size = 4 * part_of(key.system, key.part).parameters()
     folder.mkdir(parents=True, exist_ok=True)
     if 2.5 * size > min(available_memory(), shutil.disk_usage(folder).free):
         log.print(

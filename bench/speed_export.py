@@ -1,4 +1,4 @@
-"""Networks of suite ``speed`` as ONNX files: each built, run eagerly and exported in a process of its own.
+"""Networks of suite ``speed`` as ONNX files: each built, run eagerly and exported in a process apart.
 
 That process takes its memory with it. Files are kept under the cache folder, by what they were made of.
 """
@@ -51,10 +51,10 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def exporter() -> Iterator[ProcessPoolExecutor]:
-    """Processes, one at a time, each for one network."""
+def exporter(fresh: bool) -> Iterator[ProcessPoolExecutor]:
+    """A process for all networks, or with ``fresh`` for each its own."""
     spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawned, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(1, mp_context=spawned, max_tasks_per_child=1 if fresh else None) as pool:
         yield pool
 
 

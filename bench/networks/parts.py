@@ -61,6 +61,11 @@ class Part:
             net = self.build()
         return calibrate(draw(net, seed), self.feed(seed))
 
+    def parameters(self) -> int:
+        """How many, without a network."""
+        with torch.device("meta"):
+            return parameters(self.build())
+
     def cost(self) -> tuple[int, int]:
         """(parameters, floating point operations of a run: a product and its sum are two), nothing computed."""
         with torch.device("meta"):
