@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from engine.schedule.plan import make
+from engine.schedule.review import Rules
 from engine.scheduler import Ask, Scheduler, bucket, split
 
 
@@ -141,3 +143,100 @@ def test_step_counts_are_mixed_or_parted_whatever_costs_less():
     assert [(len(part), steps) for part, steps in parts] == [(3, 1), (1, 4)]
     cheap = {(1, 4): 4.0, (4, 1): 1.5, (4, 4): 5.0}
     assert [(len(part), steps) for part, steps in split(asks, (1, 2, 4), cheap)] == [(4, 4)]
+
+
+class Quick:
+    """A tick of measured costs that remembers which wishes came together."""
+
+    buckets, steps = (1, 2, 4), (1, 4)
+    costs = {(1, 4): 10.0, (2, 4): 14.0, (4, 4): 24.0, (1, 1): 4.0, (2, 1): 5.0, (4, 1): 8.0}
+
+    def __init__(self):
+        self.batches, self.go = [], threading.Semaphore(0)
+
+    def attach(self):
+        pass
+
+    def submit(self, asks, steps):
+        self.batches.append([(ask.wish, ask.steps) for ask in asks])
+        return [ask.wish for ask in asks]
+
+    def collect(self, pending):
+        self.go.acquire()
+        return pending
+
+
+def arranged(tick, clock=lambda: 0.0):
+    made = Scheduler(tick)
+    made.arrange(clock, make(steps=(4, 1), scales=(), rate=False), Rules())
+    return made
+
+
+def test_the_most_urgent_go_into_the_next_tick():
+    tick, threads = Quick(), []
+    scheduler = arranged(tick)
+    places = [scheduler.join() for _ in range(8)]
+
+    def paint(place, wish, deadline):
+        with place.turn(0.0, deadline) as turn:
+            scheduler.step(Ask(None, wish, 4, turn))
+
+    for k, deadline in enumerate((40.0, 40.0, 90.0, 80.0, 70.0, 60.0, 50.0)):
+        threads.append(threading.Thread(target=paint, args=(places[k], k, deadline)))
+        threads[-1].start()
+        until(lambda count=k + 1: sum(map(len, tick.batches)) + scheduler.report().waiting == count)
+    assert tick.batches == [[(0, 4)]]
+    for _ in threads:
+        tick.go.release()
+    for thread in threads:
+        thread.join()
+    assert tick.batches[1] == [(1, 4), (6, 4), (5, 4), (4, 4)], "earliest deadline first, as many as fit"
+    for place in places:
+        place.leave()
+    assert scheduler.report().sessions == 0
+    scheduler.close()
+
+
+def test_more_sessions_than_a_gpu_paints_in_time_are_painted_in_fewer_steps_or_refused():
+    tick, now = Quick(), [0.0]
+    scheduler = arranged(tick, lambda: now[0])
+    places = []
+    for _ in range(1000):
+        tick.go.release()
+    while scheduler.room().refusal is None and len(places) < 100:
+        places.append(scheduler.join())
+        for _ in range(40):
+            for place in places:
+                with place.turn(now[0], now[0] + 40.0) as turn:
+                    tick.go.release()
+                    scheduler.step(Ask(None, 1, turn.rung.steps or 4, turn))
+            now[0] += 40.0
+    report, room = scheduler.report(), scheduler.room()
+    assert 4 < len(places) < 20, "a tick of four takes 24 ms in four steps, and 8 in one"
+    assert report.rungs[1] > 0 and report.utilisation <= 0.95
+    assert "busy" in room.refusal and room.retry_after_s > 0
+    for place in places:
+        place.leave()
+    assert scheduler.room().refusal is None
+    scheduler.close()
+
+
+def test_a_session_that_ends_while_the_gpu_paints_it_leaves_when_that_is_done():
+    tick = Quick()
+    scheduler = arranged(tick)
+    place, got = scheduler.join(), []
+
+    def paint():
+        with place.turn(0.0, 40.0) as turn:
+            got.append(scheduler.step(Ask(None, 7, 4, turn)))
+
+    thread = threading.Thread(target=paint)
+    thread.start()
+    until(lambda: tick.batches)
+    place.leave()
+    assert scheduler.report().sessions == 1
+    tick.go.release()
+    thread.join()
+    assert got == [7] and scheduler.report().sessions == 0
+    assert not place.turn(0.0, 40.0).granted
+    scheduler.close()
