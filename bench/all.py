@@ -6,12 +6,14 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +87,7 @@ def run(
     budget = budget_s if budget_s is not None else QUICK_S if quick else float("inf")
     outcomes: list[Outcome] = []
     started = time.monotonic()
-    with _progress(log) as progress:
+    with _ended_by_sigterm(), _progress(log) as progress:
         bar = progress.add_task("", total=len(suites), left=0.0)
         for number, name in enumerate(suites):
             waiting = sum(expected[other] for other in list(suites)[number + 1 :] if not (quick and other in NOT_QUICK))
@@ -192,6 +194,23 @@ def _one(suite: str, folder: Path, command: list[str], limit: float, tick: Calla
     return Outcome(suite, "done", seconds)
 
 
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Whoever ends this program ends the suite that runs, too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: Any) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends a suite that still runs, politely first, and whatever it left behind."""
     group = process.pid  # its own session, so its own group
@@ -206,7 +225,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _last_words(log: Path) -> str:
     """The last line of a log that says something: what a suite failed with."""
-    lines = [line.strip() for line in log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()]
+    text = re.sub(r"[\u2500-\u259f]+", "", log.read_bytes()[-4000:].decode("utf-8", "replace"))  # bars and boxes
+    lines = [" ".join(line.split()) for line in text.splitlines()]
     return next((line[:300] for line in reversed(lines) if any(c.isalnum() for c in line)), "")
 
 

@@ -1,5 +1,7 @@
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from rich.console import Console
 from bench import all as everything
 from bench import report
 
+ROOT = Path(__file__).parents[2]
 # Suites that do what suites do: write their figures, fail with a word, hang with a child, or fail without one.
 SUITE = """
 import json, subprocess, sys, time
@@ -68,6 +71,26 @@ def test_a_suite_that_hangs_is_stopped_with_all_it_started(tmp_path: Path, monke
     while alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(child)
+
+
+def test_ending_all_ends_the_suite_that_runs(tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from tests.bench.test_all import run
+run(Path({str(tmp_path)!r}), "one", "hangs")
+"""
+    whole = subprocess.Popen([sys.executable, "-c", code])
+    marker = tmp_path / "hangs.json.pid"
+    deadline = time.monotonic() + 200
+    while not (marker.exists() and marker.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    whole.send_signal(signal.SIGTERM)
+    assert whole.wait(60) == 128 + signal.SIGTERM
+    child = int(marker.read_text())
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(child) and outcomes(tmp_path)["one"][0] == "done"
 
 
 def test_what_the_machine_cannot_do_is_skipped_with_the_reason_and_is_no_failure(tmp_path: Path) -> None:
