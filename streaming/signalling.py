@@ -54,6 +54,11 @@ def readable(offer: str) -> None:
     """Raises OfferError for what is no offer, or one that could not be answered whatever the session."""
     try:
         check(offer)
+        media = SessionDescription.parse(offer).media
+        there = {section.kind for section in media if section.direction in ("recvonly", "sendrecv")}
+        if missing := {"audio", "video"} - there:
+            names = " and ".join(sorted(missing))
+            raise OfferError(f"the offer must ask to receive audio and video; it does not ask for {names}")
     except OfferError:
         raise
     except _PARSER_ERRORS as problem:

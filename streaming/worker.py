@@ -97,7 +97,7 @@ class SessionWorker:
         """Before ``start``: the session that is resumed has such a past; before what is pushed next, ``left_out``
         samples never came, or were left out."""
         self._taken, self._left_out, self._interrupts = past.taken, left_out, past.interrupts
-        self._skips.append((past.taken, left_out))
+        self._skips = deque([(0, past.left_out), (past.taken, left_out)])  # its lookahead was heard before
 
     def push(self, voice: Voice, resumes: bool = False, arrived: float | None = None) -> None:
         """Appends 48 kHz voice. Beyond the backlog limit the engine is made to skip ahead: no lips beat late ones.

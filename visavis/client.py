@@ -7,7 +7,8 @@
         async for event in agent:  # {"type": "speech.finished", ...}; bytes: the viewer's voice after agent.listen()
             ...
 
-Nothing is connected again by itself: when the line is gone, ``Gone`` says why, and ``connect`` may be called again.
+Nothing is connected again by itself: when the line is gone, ``Gone`` says why, and ``connect`` may be called again,
+with ``resume=agent.session`` to go on with the same session.
 """
 
 from __future__ import annotations
@@ -220,8 +221,10 @@ class Agent:
         await self.close()
 
 
-async def open_session(url: str, token: str = "", **options: Any) -> str:
-    """Opens a session without a viewer, and returns its id: ``avatar``, ``framing``, ``seed``. Raises Refused, Gone."""
+async def open_session(url: str, token: str = "", *, resume: str | None = None, **options: Any) -> str:
+    """Opens a session without a viewer, and returns its id: ``avatar``, ``framing``, ``seed``. ``resume``: the id of
+    one that was lost, to go on with; a new one begins where that cannot be. Raises Refused, Gone."""
+    options = {**options, "resume": resume}
     body = {"type": "agent", **{name: value for name, value in options.items() if value is not None}}
     return str((await ask(url, "POST", "v1/sessions", token, body))["id"])
 
@@ -233,10 +236,17 @@ async def newest_session(url: str, token: str = "") -> str | None:
 
 
 async def connect(
-    url: str, session: str | None = None, *, token: str = "", takeover: bool = False, **options: Any
+    url: str,
+    session: str | None = None,
+    *,
+    token: str = "",
+    takeover: bool = False,
+    resume: str | None = None,
+    **options: Any,
 ) -> Agent:
-    """Joins ``session`` of the server at ``url`` as its agent, or opens one with ``options``. Raises Refused, Gone."""
-    session = session or await open_session(url, token, **options)
+    """Joins ``session`` of the server at ``url`` as its agent, or opens one with ``options``, or goes on with the one
+    called ``resume`` after its line or its process was lost. Raises Refused, Gone."""
+    session = session or await open_session(url, token, resume=resume, **options)
     http = aiohttp.ClientSession(headers=_headers(token))
     where = f"{_base(url)}v1/sessions/{session}/agent{'?takeover=1' * takeover}"
     try:

@@ -32,8 +32,8 @@ export class Avatar extends EventTarget {
   }
 
   /** Opens a session that is seen and heard in `video`, and joins it. `microphone`: a MediaStreamTrack that the agent
-   * may listen to. */
-  async start({ video, microphone = null, avatar, framing, seed } = {}) {
+   * may listen to. `resume`: the id of a session that was lost, to go on with (docs/protocol.md). */
+  async start({ video, microphone = null, avatar, framing, seed, resume } = {}) {
     const { iceServers } = await this.#ask("v1/ice");
     const pc = this.#pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     const stream = new MediaStream();
@@ -47,7 +47,7 @@ export class Avatar extends EventTarget {
     }, 1000);
     if (video) { video.srcObject = stream; video.play?.().catch(() => {}); } // a page that nobody clicked stays mute
     await pc.setLocalDescription(await pc.createOffer());
-    const wish = Object.fromEntries(Object.entries({ avatar, framing, seed }).filter(([, value]) => value !== undefined));
+    const wish = Object.fromEntries(Object.entries({ avatar, framing, seed, resume }).filter(([, value]) => value !== undefined));
     try {
       const answer = await this.#ask("v1/sessions", { sdp: pc.localDescription.sdp, type: "offer", ...wish });
       await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
