@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 LINK: Final = re.compile(r"(\]\()([^)\s#]*)(#[^)\s]*)?(\))")
 FENCE: Final = re.compile(r"^( *)(`{3,}).*?^\1\2[ ]*$", re.S | re.M)
+UNSEARCHED: Final = "---\nsearch:\n  exclude: true\n---\n\n"  # text of files would drown the pages
 HIDDEN: Final = re.compile(r"(?:(?<=/)|^)\.(?=\w)")
 LONGEST: Final = 200_000  # bytes of a file that is shown
 LANGUAGES: Final = {".py": "python", ".js": "js", ".mjs": "js", ".toml": "toml", ".json": "json", ".html": "html",
@@ -80,9 +81,9 @@ def source_page(path: str) -> str:
         raise ValueError(f"a page links to {path}, which is not there or no text of at most {LONGEST} bytes")
     text = place.read_text(encoding="utf-8")
     if place.suffix == ".md":
-        return rooted(text)
+        return UNSEARCHED + rooted(text)
     fence = "`" * (max([2, *(len(run) for run in re.findall(r"`+", text))]) + 1)
-    return f"# {path}\n\n{fence}{LANGUAGES.get(place.suffix, 'text')}\n{text.rstrip()}\n{fence}\n"
+    return f"{UNSEARCHED}# {path}\n\n{fence}{LANGUAGES.get(place.suffix, 'text')}\n{text.rstrip()}\n{fence}\n"
 
 
 def rooted(text: str) -> str:

@@ -24,7 +24,7 @@ STARTED = [command for command in commands() if (rule := rule_of(command.text)) 
 TOLD = {command.text for command in STARTED}
 DISTINCT = [command for command in STARTED if command.text != SERVED and f"{command.text} --open" not in TOLD]
 ASKED = [command for command in commands() if (rule := rule_of(command.text)) is not None and rule.way == ASK]
-ELSEWHERE = re.compile(r"(?<=://)(?!127\.0\.0\.1|localhost)[\w.]+(?=/)")
+ELSEWHERE = re.compile(r"(?<=://)(?!(?:127\.0\.0\.1|localhost)[:/])[^/\s\"']+")
 
 
 @pytest.mark.parametrize("command", DISTINCT, ids=lambda command: command.text)
@@ -102,6 +102,8 @@ def test_it_is_answered(command: Command, server: Server, session: str, monkeypa
             "rtmp://127.0.0.1:9/live2/KEY",
         ),
         ("curl https://avatar.example/v1/tokens", "http://localhost:7/v1/tokens"),
+        ('curl -d \'{"url": "https://customer-A.example.com:8443/x"}\'', "https://127.0.0.1:9/x"),
+        ("curl https://127.0.0.1.example.com/x", "https://127.0.0.1:9/x"),
     ],
 )
 def test_nothing_is_sent_elsewhere(text: str, sent: str, tmp_path: Path) -> None:

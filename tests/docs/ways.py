@@ -35,7 +35,7 @@ RULES: Final = (
     Rule(r"visavis dub\b", PARSE, DUB),
     Rule(r"visavis export\b", PARSE, "tests/visavis/test_export.py"),
     Rule(r"visavis present\b", PARSE, "tests/visavis/test_present.py"),
-    Rule(r"visavis cluster\b", PARSE),
+    Rule(r"visavis cluster\b", PARSE, "tests/streaming/cluster/test_cluster.py"),
     Rule(r"visavis drive --webcam\b", PARSE, "tests/visavis/test_drive.py"),
     Rule(r"visavis detect-watermark\b", PARSE, "tests/visavis/test_watermark.py"),  # it looks for seconds
     Rule(r"visavis (render|drive|motion|avatars|avatar|devices)\b", RUN),
