@@ -72,16 +72,13 @@ async def _ramp(
     clients: list[Client] = []
     refusal: OSError | None = None
     try:
-        while len(clients) < counts[-1] and failed <= BEYOND:
-            try:
-                clients.append(await client(kind, server.address, len(clients), said).open())
-                await until_seen(clients)
-            except OSError as problem:  # refused, or taken and never shown anything: that is too many, too
-                if not isinstance(problem, Turned) and not rows:
-                    raise
-                refusal = problem
+        while len(clients) < counts[-1] and failed <= BEYOND and refusal is None:
+            refusal = await _one_more(kind, server, clients, said)
+            if refusal is not None and not clients:
+                raise refusal
+            if refusal is not None and rows:
                 break
-            if len(clients) not in counts:
+            if refusal is None and len(clients) not in counts:
                 continue
             await asyncio.sleep(SETTLE_S)
             row = await watch(clients, server, seconds)
@@ -91,6 +88,16 @@ async def _ramp(
         return rows, refusal, server.family()
     finally:
         await asyncio.gather(*(one.close() for one in clients), return_exceptions=True)
+
+
+async def _one_more(kind: Kind, server: Server, clients: list[Client], said: NDArray[np.int16]) -> OSError | None:
+    """Adds one to ``clients``; why not, when it is refused, or taken and shown nothing: that is too many, too."""
+    try:
+        clients.append(await client(kind, server.address, len(clients), said).open())
+        await until_seen(clients)
+    except OSError as problem:
+        return problem
+    return None
 
 
 async def watch(clients: Sequence[Client], server: Server, seconds: float) -> Row:
