@@ -1,8 +1,8 @@
 """The scheduler's core: who is painted next. Pure: time is an argument, in milliseconds; no threads, no clock.
 
 Earliest deadline first, with three additions. A session that has had more than its share is ordered by when its share
-would have allowed the frame, not by its deadline. A frame that cannot be in time any more is not painted, or waits
-behind all that can. And a session is never passed over for ever: after a few frames without, it gets its picture.
+would have allowed the frame, not by its deadline. A frame that is too late by now is not painted, or waits behind all
+that are not. And a session is never passed over for ever: after a few frames without, it gets its picture.
 Who may come and what is given up is decided in engine/schedule/review.py.
 """
 
@@ -16,12 +16,14 @@ from engine.clock import FRAME_SECONDS
 from engine.schedule.plan import Plan
 
 PERIOD: Final = FRAME_SECONDS * 1e3  # milliseconds between two frames of a session
+LATE: Final = 0.5 * PERIOD  # lateness that nobody sees; and what of a picture's own cost counts as waiting
 SKIPS: Final = 5  # pictures in a row that a session may go without; the next is painted, late or not
 PATIENCE: Final = 5 * PERIOD  # a late frame that cannot be left out stands behind all others for so long
 ARREARS: Final = 10 * PERIOD  # a session that took too much is set back by no more than this
 STUCK: Final = 1000.0  # a turn that takes longer is written off: others get its place
 NEW: Final = 25  # frames of a session that say little yet: caches are cold
 LEARNING: Final = 50  # pictures on a new rung by which its cost is corrected
+WRONG: Final = 1.4  # by which factor the plan may be wrong about that
 SPIKE: Final = 3.0  # a frame that costs more than so many usual ones says little about the next
 WAITING, RUNNING, OVER = 0, 1, 2
 
@@ -175,8 +177,10 @@ class Core:
             if ask.renewed and timely and len(taken) in self.buckets:
                 heappush(heap, entry)  # those in time do not pay for a larger batch
                 break
-            if not (ask.light or ask.renewed) and now + ask.member.cost > ask.deadline and not self._forgive(ask, now):
-                continue
+            if not (ask.light or ask.renewed):
+                cost = ask.member.cost
+                if now + (cost if cost < LATE else LATE) > ask.deadline + LATE and not self._forgive(ask, now):
+                    continue
             ask.state, ask.started = RUNNING, now
             taken.append(ask)
             timely = timely or not ask.renewed
@@ -255,8 +259,9 @@ class Core:
         """What a rung saves, by what its picture costs and the full one did."""
         member.learning -= 1
         low = self.ratios[level + 1] if level + 1 < len(self.ratios) else 0.0
+        thought = self.plan.ratios[level]  # far from which it was the machine that changed
         ratio = self.ratios[level] + 0.05 * (took / member.anchor - self.ratios[level])
-        self.ratios[level] = min(max(ratio, low, 0.05), self.ratios[level - 1])
+        self.ratios[level] = min(max(ratio, low, thought / WRONG), self.ratios[level - 1], thought * WRONG)
 
     def move(self, member: Member, rung: int, now: float) -> None:
         """From its next frame on ``member`` is to be painted at ``rung``."""

@@ -112,10 +112,10 @@ class Review:
         self._refusing = full or worn
         if not self._refusing:
             return Room(count, headroom)
-        there = f"{count} session{'s' * (count > 1)}"
+        there, keep = f"{count} session{'s' * (count > 1)}", "keep" if count > 1 else "keeps"
         if full:
             why = (
-                f"{there} keep this machine {need / self.budget:.0%} busy and one more would make it "
+                f"{there} {keep} this machine {need / self.budget:.0%} busy and one more would make it "
                 f"{(need + one) / self.budget:.0%}, painting {core.typical * share:.0f} ms a picture; above "
                 f"{rules.bound:.0%} everybody's pictures would come late: try again when someone has left"
             )

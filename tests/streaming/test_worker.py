@@ -12,6 +12,8 @@ import pytest
 
 from engine.clock import FRAME
 from engine.render.composite import Backdrop
+from engine.schedule.core import Core
+from engine.schedule.turns import Clock, Place, Turns
 from engine.viewpoint import Viewpoint
 from streaming import worker as worker_module
 from streaming.tracks import OutFrame
@@ -233,3 +235,50 @@ def test_a_change_that_fails_in_an_unforeseen_way_is_answered(engine: DoubleEngi
     ear.wait(lambda: ("refused", "background", "out of colours") in ear.said)
     worker.stop()
     assert worker.join(5.0)
+
+
+class Scheduled(DoubleEngine):
+    """One place for all sessions."""
+
+    def join(self, clock: Clock) -> Place:
+        if not hasattr(self, "turns"):
+            self.turns = Turns(Core(), clock)
+        return self.turns.join()
+
+
+def test_a_session_that_waits_for_its_turn_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    engine, ear = Scheduled(tmp_path, side=64, cost_s=0.0), Ear()
+    other = engine.join(lambda: time.monotonic() * 1e3)
+    with other.turn(0.0, 0.0) as turn:
+        assert turn.granted
+        worker = start(engine, ear)
+        worker.push(np.zeros(1920, np.float32))
+        until = time.monotonic() + 5
+        while not engine.turns.report().waiting and time.monotonic() < until:
+            time.sleep(0.005)
+        assert engine.turns.report().waiting == 1 and not ear.frames
+        end(worker)
+    assert engine.turns.report().sessions == 1, "only the other one is left"
+
+
+def test_sessions_that_share_a_machine_all_paint_and_say_how_well(tmp_path: Path) -> None:
+    engine, ears = Scheduled(tmp_path, side=64, cost_s=0.002), [Ear() for _ in range(3)]
+    workers = [start(engine, ear, max_backlog_ms=1500) for ear in ears]
+    for worker in workers:
+        worker.push(np.zeros(20 * 1920, np.float32))
+    for ear in ears:
+        ear.wait(lambda ear=ear: len(ear.frames) == 20)
+    for worker in workers:
+        end(worker)
+    assert engine.turns.report().sessions == 0 and engine.turns.report().frames == 60
+    for ear in ears:
+        assert [frame.pts for frame in ear.frames] == [k * FRAME for k in range(20)]
+        assert {frame.stamps["rung"] for frame in ear.frames} == {0}
+        assert not any(frame.stamps["lowered"] for frame in ear.frames)
+
+
+def test_a_session_that_never_opens_leaves_its_place(tmp_path: Path) -> None:
+    engine, ear = Scheduled(tmp_path, side=64, fail_open=True), Ear()
+    worker = start(engine, ear)
+    end(worker)
+    assert engine.turns.report().sessions == 0 and ear.said[0][0] == "died"
