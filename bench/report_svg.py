@@ -68,7 +68,7 @@ class Scale:
             steps = (1, 2, 5) if self.high / self.low < 1e3 else (1,)
             found = [step * 10.0**power for power in powers for step in steps]
         else:
-            rough = (self.high - self.low) / 5
+            rough = (self.high - self.low) / 6
             size = 10.0 ** math.floor(math.log10(rough))
             step = next(size * m for m in (1, 2, 2.5, 5, 10) if size * m >= rough)
             found = [
@@ -78,10 +78,11 @@ class Scale:
 
 
 def number(value: float) -> str:
-    """A number as an axis says it: 1.5, 20, 1,000, 1e6."""
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-")
-    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    """A number as an axis says it: 0.25, 20, 1,000, 50k, 2M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if letter == 'k' else size):,.4g}{letter}"
+    return f"{value:,.4g}" if value == 0 or abs(value) >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
 
 
 def scale(values: Sequence[float], start: float, end: float, log: bool = False, zero: bool = True) -> Scale:
@@ -100,7 +101,7 @@ def lines(
     title: str, x: str, y: str, drawn: Sequence[Line], *, log_x: bool = False, log_y: bool = False, height: int = 300
 ) -> str:
     """Lines over a common x."""
-    top, bottom, left, right = 44 + 18 * math.ceil(len(drawn) / 3), height - 44, 64, WIDTH - 20
+    top, bottom, left, right = 44 + 18 * math.ceil(len(drawn) / 3), height - 44, 64, WIDTH - 24
     across = scale([v for line in drawn for v in line.x], left, right, log_x, zero=not log_x)
     up = scale([v for line in drawn for v in line.y], bottom, top, log_y)
     out = [_text(left, 20, title, "title"), *_grid(across, up, x, y, left, right, top, bottom)]
