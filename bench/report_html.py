@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -181,6 +182,8 @@ def _interval(metric: Mapping[str, Any]) -> str:
 def _number(value: Any) -> str:
     if not isinstance(value, int | float):
         return ""
+    if not math.isfinite(value):
+        return "never" if math.isinf(value) else "not seen"
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 

@@ -77,6 +77,12 @@ def test_a_figure_without_a_spread_says_so_and_names_are_escaped() -> None:
     assert "<b>&<" not in page and "&lt;b&gt;&amp;" in page and "none" in page and "n 3" in page
 
 
+def test_a_figure_that_was_not_seen_says_so() -> None:
+    metrics = {"recovery_s": report.value(float("nan"), "s"), "gap": report.value(float("inf"), "s")}
+    page = report_html.html({"faults": report.document("faults", metrics)}, SUITES)
+    assert "not seen" in page and "never" in page
+
+
 def test_different_machines_are_said_loudly() -> None:
     one, other = report.document("latency", {}), report.document("stream", {})
     other["machine"] = {**other["machine"], "cpu": "another"}
