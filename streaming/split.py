@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -91,6 +92,13 @@ def serve(
         raise ServeError(str(problem)) from problem
     finally:
         server.close()
+
+
+def free_port(host: str) -> int:
+    """A TCP port that nobody has now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.bind((host, 0))
+        return int(trial.getsockname()[1])
 
 
 class Told:
@@ -192,7 +200,9 @@ class Split:
         self, settings: Settings, engine: EngineConfig, make: Callable[[], Engine], logs: LogSetup | None
     ) -> None:
         server = with_secrets(settings.server)
-        server = dataclasses.replace(server, token_key=server.token_key or secrets.token_hex(32))  # for all restarts
+        server = dataclasses.replace(  # whatever is started again is where, and trusts what, it did before
+            server, token_key=server.token_key or secrets.token_hex(32), port=server.port or free_port(server.host)
+        )
         settings = dataclasses.replace(settings, server=server)  # type: ignore[type-var]
         self._settings, self._places = settings, place.plan(place.cores())
         self._folder = Path(tempfile.mkdtemp(prefix="visavis-"))  # of this user alone

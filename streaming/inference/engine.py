@@ -26,7 +26,7 @@ from streaming.inference.worker import RemoteWorker
 log = logging.getLogger(__name__)
 LATER_S: Final = 0.02  # before a connection is tried again
 PATIENCE_S: Final = 60.0  # without an inference process, after which sessions are given up
-SILENCE_S: Final = 10  # seconds in which an inference process that says nothing is looked for, before it is ended
+SILENCE_S: Final = 20  # seconds in which an inference process that says nothing is looked for, before it is ended
 ANSWER_S: Final = 60.0  # for an avatar to be loaded
 RESTARTING: Final = "the engine is being restarted; try again in a moment"
 

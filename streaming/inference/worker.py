@@ -51,6 +51,7 @@ class RemoteWorker:
         self._backdrop: Backdrop | None = None
         self._clear = False
         self._keeps, self._kept = keeps, resumed  # the last snapshot
+        self._over_to = 0  # interruptions that are known to be over
         self._shown = -1  # pts of the last frame
         self._barren = 0  # inference processes since then
         self._worn: tuple[str, str] | None = None
@@ -167,6 +168,8 @@ class RemoteWorker:
             manner = dict(self._manner)
             if self._interrupts:
                 manner["interrupts"] = self._interrupts
+            if 0 < self._interrupts == self._over_to:  # else a session without a snapshot would wait for new speech
+                manner["resumed"] = self._interrupts
             if manner:
                 self._say(Kind.BEHAVE, manner)
             if self._view is not None:
@@ -224,6 +227,8 @@ class RemoteWorker:
         if about["pts"] <= self._shown:
             return  # the lookahead of a session that goes on: it was seen before
         self._shown, self._barren = about["pts"], 0
+        if not about["stamps"]["interrupted"]:
+            self._over_to = about["interrupts"]
         number, ring = about["number"], self._ring
         i420 = ring.look(number)
         if i420 is None:  # this process was too slow; what is there now belongs to a later frame
