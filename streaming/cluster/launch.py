@@ -34,7 +34,7 @@ def connect(config: ClusterConfig, *, join: bool = False) -> None:
     common: dict[str, Any] = {"namespace": names.SPACE, "logging_level": logging.ERROR}
     try:
         if config.address or join:
-            ray.init(address=config.address or "auto", **common)
+            ray.init(address=config.address or "auto", log_to_driver=False, **common)
             return
         common |= {"num_cpus": max(int(config.max_workers * config.cpus + 1), 1), "include_dashboard": False}
         if config.gpus:
