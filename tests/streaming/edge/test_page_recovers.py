@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from streaming.edge import server as edge
 from streaming.edge.directory import Listed
 
 from ..harness import Settings
-from ..test_page import CHROMIUM, FLAGS, live, playwright, until
+from ..test_page import CHROMIUM, FLAGS, live, playwright
+from ..test_page import until as soon
 from .harness import SECRET
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
@@ -66,26 +67,43 @@ def edge_thread(path: Path) -> Iterator[str]:
         loop.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def media() -> Iterator[Media]:
+    """Of all tests here; each leaves it running."""
     with tempfile.TemporaryDirectory(prefix="vv-") as folder:
         started = Media(Path(folder))
         yield started
         started.kill()
 
 
+@pytest.fixture(scope="module")
+def address(media: Media) -> Iterator[str]:
+    with edge_thread(media.path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
+        yield launched
+        launched.close()
+
+
 @pytest.fixture
-def page(media: Media) -> Iterator[Any]:
-    with edge_thread(media.path) as address, playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
-        opened = browser.new_page(bypass_csp=True)
-        problems: list[str] = []
-        opened.on("pageerror", lambda error: problems.append(str(error)))
-        opened.goto(f"{address}?bench")
-        opened.wait_for_selector("#avatars button")
-        yield opened
-        browser.close()
-        assert not problems
+def page(browser: Any, address: str) -> Iterator[Any]:
+    opened = browser.new_page(bypass_csp=True)
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(f"{address}?bench")
+    opened.wait_for_selector("#avatars button")
+    yield opened
+    opened.close()
+    assert not problems
+
+
+def until(page: Any, done: Callable[[], Any], what: str) -> None:
+    soon(page, done, what, timeout=25.0)
 
 
 def brightness(page: Any) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import BehaviourConfig, EngineConfig, RenderConfig
@@ -76,9 +76,9 @@ def test_another_line_takes_the_place_of_the_first_and_the_session_goes_on(tmp_p
 def test_a_session_whose_worker_is_gone_goes_on_at_another_for_its_owner_alone(real: Engine) -> None:
     async def work() -> None:
         kept = Here()
-        settings = Settings(server=public(), stream=PATIENT)
+        ours = Settings(server=public(), stream=PATIENT)
         async with (
-            edged({"w1": real, "w2": real}, settings, snapshots=kept) as (told, workers),
+            edged({"w1": real, "w2": real}, ours, snapshots=kept) as (told, workers),
             ClientSession() as http,
         ):
             address = told.partition("#")[0]
@@ -130,16 +130,19 @@ def test_what_nobody_knows_begins_anew_and_what_is_no_id_is_refused(tmp_path: Pa
     run(work())
 
 
+few = settings(max_examples=50, deadline=None)
 owners = st.none() | st.builds(
     lambda name, id: Asker(name=name, id=id, scopes=frozenset()), st.text(max_size=64), st.text(max_size=64)
 )
 
 
+@few
 @given(owners, st.binary(max_size=50))
 def test_what_is_signed_is_read_with_its_owner(owner: Asker | None, data: bytes) -> None:
     assert claim.read(claim.sign(owner, data)) == (owner, data)
 
 
+@few
 @given(st.binary(max_size=60))
 def test_junk_is_nobodys_snapshot(data: bytes) -> None:
     for junk in (data, claim.MARK + data, claim.sign(None, b"")[:-3] + data):
