@@ -106,9 +106,8 @@ def run(
                 outcome = _one(name, folder, command(name, folder), limit, tick)
             outcomes.append(outcome)
             progress.update(bar, advance=1)
-            log.print(
-                f"{outcome.how:8} {name} {outcome.seconds:.0f} s  {escape(outcome.why)}".rstrip(), highlight=False
-            )
+            said = f"{outcome.how:8} {name} {outcome.seconds:.0f} s  {escape(outcome.why)}"
+            log.print(said.rstrip(), highlight=False, soft_wrap=True)
             _keep(folder, outcomes, quick, time.monotonic() - started)
     log.print(table(outcomes, time.monotonic() - started))
     return [outcome.suite for outcome in outcomes if outcome.bad]

@@ -132,6 +132,7 @@ def points(title: str, x: str, y: str, drawn: Sequence[Point], *, log_x: bool = 
 def bars(title: str, unit: str, drawn: Mapping[str, float], *, marked: Sequence[str] = (), log: bool = False) -> str:
     """One bar a name, longest where the number is largest; ``marked`` ones in another colour."""
     left, right, step = 230, WIDTH - 90, 24
+    drawn = {name: value for name, value in drawn.items() if value is not None and math.isfinite(value)}
     across = scale(list(drawn.values()), left, right, log)
     out = [_text(20, 20, f"{title} ({unit})" if unit else title, "title")]
     for k, (name, value) in enumerate(drawn.items()):
