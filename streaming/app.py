@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final, Protocol
 
 from aiohttp import web
 
 from engine.engine import Engine
+from streaming import files
 from streaming.access import Access
 from streaming.agents import Agents
 from streaming.avatars import Avatars
@@ -26,7 +26,6 @@ from streaming.tokens import Tokens
 from streaming.upload import Upload
 from streaming.whep import Whep
 
-WEB: Final = Path(__file__).parent / "web"
 HUB: Final = web.AppKey("hub", Hub)
 
 
@@ -69,7 +68,7 @@ class Server:
         app = web.Application(client_max_size=self._server.max_body_kb * 1024, middlewares=around)
         app[HUB] = self.hub
         app.router.add_get("/", self._page)
-        app.router.add_static("/web", WEB)
+        app.router.add_routes(files.routes())
         app.router.add_get("/v1/health", self._health)
         for part in self._parts:
             app.router.add_routes(part.routes())
@@ -78,7 +77,7 @@ class Server:
         return app
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(WEB / "index.html")
+        return web.FileResponse(files.WEB / "index.html")
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
         uptime = round(time.monotonic() - self._started, 1)

@@ -16,7 +16,6 @@ import random
 import socket
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import aioice.ice
@@ -24,6 +23,7 @@ from aiohttp import web
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import RTCIceServer
 
+from streaming import files
 from streaming.config import ServerConfig
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ GATHER_S: Final = 2.0  # an answer waits no longer for STUN and TURN servers (ai
 SILENT_S: Final = 60.0  # and a TURN server that gave nothing is not asked again for so long: everybody would wait
 RECEIVE_BUFFER: Final = 262_144  # bytes, as aioice asks for
 STUN_BYTES: Final = range(4)
-WEB: Final = Path(__file__).parent / "web"
 
 
 def credentials(secret: str, lifetime_s: float, now: float, name: str = "visavis") -> tuple[str, str]:
@@ -81,7 +80,7 @@ class Ice:
         return web.json_response(body, headers={"Cache-Control": "no-store"})
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(WEB / "selftest.html")
+        return web.FileResponse(files.WEB / "selftest.html")
 
 
 class Connection(aioice.ice.Connection):

@@ -10,12 +10,12 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
+from streaming import files
 from streaming.config import Settings
 from streaming.edge import gather, route
 from streaming.edge.directory import Directory, Table
@@ -31,7 +31,6 @@ from streaming.limits import Limits
 from streaming.logs import ACCESS, HIDDEN, secrets_of
 
 log = logging.getLogger(__name__)
-WEB: Final = Path(__file__).parents[1] / "web"
 PAGES: Final = {"/": "index.html", "/selftest": "selftest.html"}
 API: Final = ("/v1", "/metrics")
 INSIDE: Final = "/v1/worker"  # what only an edge asks a worker
@@ -60,7 +59,7 @@ class Edge:
         app = web.Application(client_max_size=self._server.max_body_kb * 1024, middlewares=[self._around])
         for path in PAGES:
             app.router.add_get(path, self._page)
-        app.router.add_static("/web", WEB)
+        app.router.add_routes(files.routes())
         app.router.add_get("/healthz", self._alive)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/v1/health", self._health)
@@ -134,7 +133,7 @@ class Edge:
     # What the edge answers itself.
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(WEB / PAGES[request.path])
+        return web.FileResponse(files.WEB / PAGES[request.path])
 
     async def _alive(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"status": "ok"})

@@ -32,7 +32,10 @@ async def drip(address: str, sent: bytes, every: float) -> tuple[bytes, float]:
             break
         writer.write(sent[k : k + 1])
         await asyncio.sleep(every)
-    said = await asyncio.wait_for(answer, 20)
+    try:
+        said = await asyncio.wait_for(answer, 20)
+    except ConnectionError:
+        said = b""  # ended while a byte was on the way
     writer.close()
     return said, time.monotonic() - begun
 
@@ -103,6 +106,7 @@ def test_requests_no_client_would_send_are_answered(engine: DoubleEngine) -> Non
                 (b"GET /web/%2e%2e/app.py", b"Host: localhost\r\n"),
                 (b"GET /web//etc/passwd", b"Host: localhost\r\n"),
                 (b"GET /web/\x00", b"Host: localhost\r\n"),
+                (b"GET /web/" + 300 * b"a" + b".js", b"Host: localhost\r\n"),  # longer than a file's name may be
                 (b"POST /v1/sessions", b"Host: localhost\r\nOrigin: http://[\r\nContent-Length: 0\r\n"),
                 (b"POST /v1/sessions", b"Host: localhost\r\nContent-Length: -1\r\n"),
                 (b"POST /v1/sessions", b"Host: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"),

@@ -173,7 +173,7 @@ def test_a_path_that_could_mean_two_things_is_refused_at_the_edge(path: str) -> 
     run(work())
 
 
-@pytest.mark.parametrize("path", ["/v1/worker", "/v1/worker/", "/v1/%77orker", "/elsewhere"])
+@pytest.mark.parametrize("path", ["/v1/worker", "/v1/worker/", "/v1/%77orker", "/elsewhere", f"/web/{'a' * 300}.js"])
 def test_what_is_for_edges_alone_or_nowhere_is_not_found(path: str) -> None:
     async def work() -> None:
         async with before(application()) as address, ClientSession() as http:
