@@ -82,7 +82,9 @@ class Scheduler:
 
     def __init__(self, tick: Tick) -> None:
         self._tick, self._change = tick, threading.Condition()
-        self.arrange(lambda: 0.0, Plan(), Rules())
+        self._clock: Clock = lambda: 0.0
+        self._core = Core(Plan(), 0, tick.buckets[-1], skips=False, buckets=tick.buckets)
+        self._review = Review(self._core)
         self._closed = False
         self.load = Load()
         self._thread = threading.Thread(target=self._run, name="gpu", daemon=True)
@@ -90,17 +92,13 @@ class Scheduler:
 
     def arrange(self, clock: Clock, plan: Plan, rules: Rules) -> None:
         """Before the first session joins: what time it is, which numbers of steps there are besides the usual one, and
-        who is let in."""
+        who is let in. Whoever is painted without having joined may be under way."""
         with self._change:
-            self._clock = clock
-            self._core = Core(plan, 0, self._tick.buckets[-1], skips=False, buckets=self._tick.buckets)
-            full = [self._full_tick(rung) for rung in plan.rungs]
-            if all(full):
-                self._core.ratios = [took / full[0] for took in full]
-            self._core.typical = self._cost(
-                1, plan.rungs[0].steps or max((steps for _, steps in self._tick.costs), default=1)
-            )
-            self._review = Review(self._core, rules)
+            core, full = self._core, [self._full_tick(rung) for rung in plan.rungs]
+            self._clock, core.plan = clock, plan
+            core.ratios = [took / full[0] for took in full] if all(full) else list(plan.ratios)
+            core.typical = self._cost(1, max((steps for _, steps in self._tick.costs), default=1))
+            self._review = Review(core, rules)
 
     def join(self, weight: float = 1.0) -> Place:
         """A place for one more session, of ``weight`` beside others."""

@@ -84,6 +84,20 @@ def test_small_pictures_are_enlarged_and_show_the_same(kind: str) -> None:
     assert play(session, 1)[0][0].rung == 0
 
 
+def test_in_company_the_network_takes_fewer_cores_and_paints_the_same() -> None:
+    config = EngineConfig(render=RenderConfig(width=64, height=64), schedule=ScheduleConfig(turns=2))
+    engine = Engine(config)
+    alone, crowded = engine.open(seed=1), engine.open(seed=1)
+    crowded.easel.crowded = True
+    for _ in range(3):
+        for session in (alone, crowded):
+            session.push_voice(np.zeros(VOICE_FRAME, np.float32))
+    for _ in range(2):
+        one, other = alone.step(), crowded.step()
+        assert one is not None and other is not None
+        assert near(one.i420, other.i420) < 0.5
+
+
 def test_full_quality_is_the_same_after_an_excursion_for_a_renderer_without_a_past(engine: Engine) -> None:
     session, whole = small(engine, engine.open(seed=1)), engine.open(seed=1)
     session.quality = BOTH

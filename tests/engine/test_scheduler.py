@@ -181,16 +181,19 @@ def test_the_most_urgent_go_into_the_next_tick():
         with place.turn(0.0, deadline) as turn:
             scheduler.step(Ask(None, wish, 4, turn))
 
-    for k, deadline in enumerate((40.0, 40.0, 90.0, 80.0, 70.0, 60.0, 50.0)):
+    deadlines = (40.0, 40.0, 90.0, 80.0, 70.0, 60.0, 50.0)
+    for k, deadline in enumerate(deadlines):
         threads.append(threading.Thread(target=paint, args=(places[k], k, deadline)))
         threads[-1].start()
         until(lambda count=k + 1: sum(map(len, tick.batches)) + scheduler.report().waiting == count)
-    assert tick.batches == [[(0, 4)]]
+    begun = len(tick.batches)  # one tick, or two: the rest waits for them
+    waited = sorted(set(range(7)) - {wish for wish, _ in sum(tick.batches, [])}, key=deadlines.__getitem__)
     for _ in threads:
         tick.go.release()
     for thread in threads:
         thread.join()
-    assert tick.batches[1] == [(1, 4), (6, 4), (5, 4), (4, 4)], "earliest deadline first, as many as fit"
+    assert len(waited) >= 4
+    assert tick.batches[begun] == [(wish, 4) for wish in waited[:4]], "earliest deadline first, as many as fit"
     for place in places:
         place.leave()
     assert scheduler.report().sessions == 0
