@@ -65,10 +65,10 @@ class Viewer:
 
     holds, alpha = True, False
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
+    def __init__(self) -> None:
         self.waits: list[float] = []  # ms from the last sample that a frame needs
         self.at: list[float] = []  # s, monotonic
-        self._encoder, self._threads, self._count = Vp8Encoder(BITRATE), threads, 0
+        self._encoder, self.thread, self._count = Vp8Encoder(BITRATE), ThreadPoolExecutor(1), 0
 
     def frame(self, frame: OutFrame) -> None:
         """As Outlet.frame."""
@@ -76,7 +76,7 @@ class Viewer:
         self.at.append(now)
         self.waits.append(now * 1e3 - frame.stamps["whole"])
         self._count += 1
-        self._threads.submit(self._encoder.encode, frame.i420, self._count * FRAME_TICKS, False)
+        self.thread.submit(self._encoder.encode, frame.i420, self._count * FRAME_TICKS, False)
 
     def voice(self, voice: Voice) -> None:
         """As Outlet.voice."""
@@ -90,9 +90,8 @@ async def speak(
     kill: Callable[[], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Runs ``sessions`` for ``seconds``; ``kill`` is called in the middle."""
-    threads = ThreadPoolExecutor(sessions)
     lives = [Live(engine, Options("ada", "upper", seed), StreamConfig()) for seed in range(sessions)]
-    viewers = [Viewer(threads) for _ in lives]
+    viewers = [Viewer() for _ in lives]
     for number, (live, viewer) in enumerate(zip(lives, viewers, strict=True)):
         live.speak(Speech(voice, number * 7 * 48_000))
         live.add(viewer)
@@ -109,7 +108,8 @@ async def speak(
     spent, lasted = spent_s(pids()) - before, time.monotonic() - begun
     for live in lives:
         await live.close("done")
-    threads.shutdown()
+    for viewer in viewers:
+        viewer.thread.shutdown()
     waits = [wait for viewer, count in zip(viewers, known, strict=True) for wait in viewer.waits[count:]]
     after = [min((at for at in viewer.at if at > killed + 0.05), default=float("inf")) for viewer in viewers]
     return {
