@@ -175,8 +175,11 @@ def _command(quick: bool) -> Command:
 def _one(suite: str, folder: Path, command: list[str], limit: float, tick: Callable[[float], None]) -> Outcome:
     """One suite, and everything that it started, within ``limit`` seconds."""
     path, began = folder / f"{suite}.log", time.monotonic()
+    wide = {**os.environ, "COLUMNS": "200"}  # a last word is a line
     with path.open("wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=wide, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             while process.poll() is None and time.monotonic() - began < limit:
                 with contextlib.suppress(subprocess.TimeoutExpired):
