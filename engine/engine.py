@@ -252,12 +252,13 @@ class Engine:
 
     def warm_up(self) -> None:
         """Compiles the kernels and runs every network once, so that no viewer waits for it."""
-        session, took = self.open(), [0.0]
+        session, took = self.open(), list[float]()
         for _ in range(3 + self.config.motion.lookahead):
             session.push_voice(np.zeros(VOICE_FRAME, np.float32))
             frame = session.step()
-            took.append(sum(frame.stages.values()) if frame is not None else 0.0)
-        self._picture_ms = took[-1]  # the first ones compile
+            if frame is not None:
+                took.append(sum(frame.stages.values()))
+        self._picture_ms = min(took)  # the first ones compile
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:

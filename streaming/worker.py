@@ -317,8 +317,8 @@ class SessionWorker:
             "interrupted": frame.interrupted,
             "clamped": frame.clamped,
             "rung": frame.rung,
-            "lowered": frame.rung > self._rung,  # since the frame before
-            "repeated": frame.repeated,
+            **({"lowered": True} if frame.rung > self._rung else {}),  # since the frame before
+            **({"repeated": True} if frame.repeated else {}),
         }
 
     # What the wardrobe says.
