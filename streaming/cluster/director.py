@@ -41,6 +41,7 @@ class Director:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._running: asyncio.Task[None] | None = None
         self._adopting = float("inf")  # until when workers that are not known are taken in
+        self._found = 0  # workers that were taken in
         self._wanted = config.min_workers
         self._problem = ""
         self._stopping = False
@@ -66,6 +67,8 @@ class Director:
             if handle is not None:
                 log.warning("goes on with worker %s, which has %d sessions", report.name, report.room.sessions)
                 self._roster.adopt(report, now)
+                self._found += not report.draining
+                self._scaler.hold(now, self._found)
                 self._handles[report.name] = handle
                 self._do(self._watch(report.name, handle))
                 return True
@@ -107,6 +110,7 @@ class Director:
         self._blueprint = self._blueprint.next(settings, make, self._roster.version + 1)
         self._roster.version, self._roster.config = self._blueprint.version, self._blueprint.cluster
         self._scaler = Autoscaler(self._blueprint.cluster)
+        self._scaler.hold(time.monotonic(), len(self._roster.serving))
         return self._blueprint.version
 
     async def status(self) -> dict[str, Any]:
@@ -161,8 +165,6 @@ class Director:
                 self._blueprint = made
                 self._roster.version, self._roster.config = made.version, made.cluster
         await asyncio.sleep(max(self._adopting - time.monotonic(), 0.0))
-        found = [member.report for member in self._roster.members.values() if member.report is not None]
-        self._scaler.hold(time.monotonic(), sum(not report.draining for report in found))
 
     def _look(self, now: float) -> None:
         rooms = [member.report.room for member in self._roster.serving if member.report is not None]
