@@ -92,11 +92,11 @@ def run(
         for number, name in enumerate(suites):
             waiting = sum(expected[other] for other in list(suites)[number + 1 :] if not (quick and other in NOT_QUICK))
             progress.update(bar, description=name, left=expected[name] + waiting)
-            remaining = budget - (time.monotonic() - started)
+            remaining = budget - GRACE_S - (time.monotonic() - started)
             limit = min(max(LIMIT * expected[name], LEAST_LIMIT_S), remaining)
             if reason := (ALONE if quick and name in NOT_QUICK else absent(name)):
                 outcome = Outcome(name, "skipped", why=reason)
-            elif remaining < min(expected[name], 0.5 * LEAST_LIMIT_S):
+            elif remaining < expected[name]:
                 outcome = Outcome(name, "skipped", why=f"no time left of the {budget:g} s for all")
             else:
 
