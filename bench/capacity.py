@@ -121,8 +121,10 @@ def markdown(answers: Sequence[Answer]) -> str:
     """Everything for docs/scale.md."""
     machine = report.machine()
     kinds = {a.given.kind: a.given for a in answers}
+    most = max(a.sessions for a in answers)
+    upto = f" --sessions {most:.0f}" if most < SWEEP[-1] else ""
     parts = [
-        f"`python -m bench.capacity --sweep --into docs/scale.md --plot docs/images` at {report.commit()} on "
+        f"`python -m bench.capacity --sweep{upto} --into docs/scale.md --plot docs/images` at {report.commit()} on "
         f"{machine['cpu']}, {machine['threads']} threads; simulating took "
         f"{sum(a.took_s for a in answers):,.0f} s."
     ]
@@ -177,11 +179,13 @@ def plots(answers: Sequence[Answer]) -> Iterator[tuple[str, str]]:
 
 @app.command()
 def main(
-    sessions: Annotated[float, typer.Option("--sessions", help="At once, at the busiest hour.", min=1e-3)] = 1000,
+    sessions: Annotated[
+        float | None, typer.Option("--sessions", help="At once, at the busiest hour; 1000.", min=1e-3)
+    ] = None,
     worker: Annotated[str, typer.Option("--worker", help="cpu, gpu, or both.")] = "both",
     side: Annotated[int, typer.Option("--side", help="Pixels a side; what was measured.")] = 512,
     given: Annotated[list[str] | None, typer.Option("--set", help="NAME=NUMBER, another input; repeatable.")] = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="1, 10, 1000, 100000 and 1000000 sessions.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="1, 10, 1000, 100000, 1000000, up to --sessions.")] = False,
     hours: Annotated[float, typer.Option("--hours", help="Of the simulated day.", min=0.1, max=24)] = 24.0,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     json: Annotated[Path | None, typer.Option("--json", help="Write inputs and answers here.")] = None,
@@ -195,10 +199,11 @@ def main(
         raise ValueError(f"--worker is cpu, gpu or both; got {worker!r}")
     kinds: tuple[Kind, ...] = ("cpu", "gpu") if worker == "both" else ("cpu",) if worker == "cpu" else ("gpu",)
     known = {kind: inputs(kind, side, changed) for kind in kinds}
+    crowds = [n for n in SWEEP if n <= (sessions or SWEEP[-1])] if sweep else [sessions or 1000.0]
     answers = []
     with Progress(console=log, transient=True) as progress:
         for kind in kinds:
-            for count in SWEEP if sweep else (sessions,):
+            for count in crowds:
                 bar = progress.add_task(f"{count:,.0f} on {kind}", total=1.0)
                 answers.append(
                     answer(known[kind], count, seed=seed, hours=hours,
