@@ -81,7 +81,7 @@ class Record:
                 known = (picture.rtp, row)
             elif known is not None and abs(step := _frames(picture.rtp, known[0])) < FAR:
                 near, due = known[1], known[1].due + step * FRAME_SECONDS
-                row = near._replace(number=near.number + step, due=due, done=picture.arrived)
+                row = near._replace(number=near.number + step, due=min(due, picture.arrived), done=picture.arrived)
             else:
                 continue
             found.append(row)
@@ -230,16 +230,18 @@ class Caller:
         self._counter: Counter | None = None
 
     async def open(self, **more: Any) -> Caller:
-        """Connects; again, with ``resume``, when it was connected before. Raises Turned, OSError."""
-        options = {**self._options, **more}
+        """Connects; again, with ``resume``, when it was connected before: the old connection goes once the new one is
+        there, for a session ends with the one that steers it. Raises Turned, OSError."""
+        old, options = self._counter, {**self._options, **more}
         counter = Counter(self._address, self.record, voice=Voice(self._voice), options=options)
-        self._counter = counter
         try:
             await counter.open()
         except BaseException:
-            await self.close()
+            await counter.close()
             raise
-        self.id, self.answer = counter.id, counter.answer
+        self._counter, self.id, self.answer = counter, counter.id, counter.answer
+        if old is not None:
+            await old.close()
         return self
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -23,6 +24,7 @@ from bench.load_live import client, voice, within
 from bench.load_server import CLUSTER, Mode, Server, cpu_s, running
 from bench.load_traces import judge, lost, recovered
 from bench.stream import ROOT
+from engine.clock import FPS
 from streaming import patches
 from streaming.config import StreamConfig
 
@@ -33,6 +35,7 @@ STUCK_S: Final = 3.0  # and after so long it comes anew, though its session is s
 AGAIN_S: Final = 0.15
 LOOK_S: Final = 1.0  # in which a process that works shows it
 EACH: Final = 2  # sessions of each of a cluster's workers, if they are spread evenly
+RING: Final = "visavis-frames"  # what engine/sharedring.py calls its memory
 Choice = tuple[int, set[str]]  # the process to kill, and the sessions that it has
 
 
@@ -55,6 +58,7 @@ class Loyal:
     def __init__(self, caller: Caller, address: str) -> None:
         self.caller, self.first = caller, caller.id
         self.returns = self.fresh = 0
+        self.problem = ""  # why it could not come back, the last time
         self._address = address
         self._task = asyncio.ensure_future(self._watch())
 
@@ -75,21 +79,15 @@ class Loyal:
 
     async def _return(self) -> None:
         """A new connection, with the old session if it can be had."""
-        await self.caller.close()
-        old = self.caller.id
-        with contextlib.suppress(OSError):
-            try:
-                await self.caller.open(resume=old)
-                self.fresh += self.caller.answer.get("resumed") is not True
-            except Turned as turned:
-                if turned.code != "bad_field":  # else a server that knows nothing of it
-                    raise
-                await self.caller.open()
-                self.fresh += 1
-            self.returns += 1
-            await self._first_picture(time.monotonic())
+        try:
+            await self.caller.open(resume=self.caller.id)
+        except OSError as problem:
+            self.problem = str(problem)
+            await asyncio.sleep(AGAIN_S)
             return
-        await asyncio.sleep(AGAIN_S)
+        self.fresh += self.caller.answer.get("resumed") is not True
+        self.returns += 1
+        await self._first_picture(time.monotonic())
 
     async def _first_picture(self, since: float) -> None:
         """Gives a new connection its time."""
@@ -100,8 +98,9 @@ class Loyal:
         """Frames that were not seen around ``since``, by media time; of a session that began anew, by the clock."""
         rows = within(self.caller.record.rows(), since - 1.0, end)
         if self.fresh or not rows:
-            return judge(rows, since - 1.0, max((row.due for row in rows), default=end) + 0.04).never
-        return lost(row.number for row in rows)
+            return judge(rows, since - 1.0, end).never
+        silent = end - max(row.done for row in rows)
+        return lost(row.number for row in rows) + (round(FPS * silent) if silent > SILENT_S else 0)
 
     async def close(self) -> None:
         """Lets go."""
@@ -133,7 +132,9 @@ async def kill(
         others = tuple(one.lost(begun, end) for one in loyal if one.first not in hit)
         gone = tuple(one.lost(begun, end) for one in theirs)
         result = Killed(victim, tuple(found), sum(one.fresh for one in theirs), gone, others)
-        log.print(f"{victim} killed: {result}; came back {[one.returns for one in loyal]} times", highlight=False)
+        log.print(f"{result}; came back {[one.returns for one in loyal]} times", highlight=False)
+        for problem in {one.problem for one in loyal if one.problem}:
+            log.print(f"on the way back: {problem}", highlight=False, markup=False)
         return result
     finally:
         await asyncio.gather(*(one.close() for one in loyal or callers), return_exceptions=True)
@@ -163,8 +164,13 @@ def processes(server: Server) -> dict[str, list[int]]:
     return found or {"server": [server.process.pid]}
 
 
-def busiest(pids: Sequence[int]) -> int:
-    """The one that works: it takes the most of a core in the next moment."""
+def at_work(pids: Sequence[int]) -> int:
+    """The one that has sessions: pictures are shared memory in it. Where no process has, the one that takes the most of
+    a core in the next moment; one that is still beginning may take more than one that paints."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if RING in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8"):
+                return pid
     before = {pid: cpu_s(pid) or 0.0 for pid in pids}
     time.sleep(LOOK_S if len(pids) > 1 else 0.0)
     return max(pids, key=lambda pid: (cpu_s(pid) or 0.0) - before[pid])
@@ -199,7 +205,7 @@ def run(mode: Mode, count: int, log: Console, *, whole: bool = True) -> list[Kil
                 names = names if whole else []
 
             def choose(ids: Sequence[str], server: Server = server, name: str = name) -> Choice:
-                return busiest(processes(server)[name]), set(ids)
+                return at_work(processes(server)[name]), set(ids)
 
             results.append(asyncio.run(kill(server.address, name, choose, count, log)))
     return results
