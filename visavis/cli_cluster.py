@@ -26,7 +26,7 @@ out, err = Console(), Console(stderr=True)
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="A config.toml; the defaults without it.")]
 NameOption = Annotated[str | None, typer.Option(help="Which cluster; as configured without.")]
-LOOK_S = 0.5
+SILENT_S = 1.0
 
 
 @app.command()
@@ -125,13 +125,16 @@ def stop(config: ConfigOption = None, name: NameOption = None) -> None:
 
 
 def table(told: dict[str, Any]) -> Table:
-    """The workers of a status, one a row."""
-    found = Table("worker", "state", "version", "sessions", "headroom", "node", "pid", "heard", "avatars")
+    """The workers of a status, one a row; process ids and addresses are in its JSON."""
+    found = Table("worker", "state", "version", "sessions", "headroom", "node", "avatars")
+    for column in (*found.columns[:2], found.columns[5]):
+        column.no_wrap = True  # to be copied
     for row in told["workers"]:
         left = f"{100 * row['headroom']:.0f} %" if "headroom" in row else ""
+        silent = f", silent {row['heard_s']:.0f} s" if row["heard_s"] >= SILENT_S and row["state"] != "starting" else ""
         found.add_row(
-            row["name"], row["state"], str(row["version"]), str(row.get("sessions", "")), left, row.get("node", ""),
-            str(row.get("pid", "")), f"{row['heard_s']:.1f} s ago", ", ".join(row.get("avatars", [])),
+            row["name"], row["state"] + silent, str(row["version"]), str(row.get("sessions", "")), left,
+            row.get("node", ""), ", ".join(row.get("avatars", [])),
         )  # fmt: skip
     return found
 
