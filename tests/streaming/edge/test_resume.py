@@ -86,7 +86,7 @@ def test_a_session_whose_worker_is_gone_goes_on_at_another_for_its_owner_alone(r
             worker, _, own = name.partition("-")
             other = {"w1": "w2", "w2": "w1"}[worker]
             while (signed := await kept.get(name)) is None:
-                await until(lambda: workers[worker].hub.lives[name].shown_pts > 0, what="nothing is painted")
+                await until(lambda: workers[worker].hub.lives[name].shown_pts > 0, 60, "nothing is painted")
                 await _frames(workers[worker].hub.lives[name], 5)
             owner, data = claim.read(signed)
             assert owner is not None and owner.name == NAMED[0].name and STUDIO.encode() not in signed
@@ -97,7 +97,7 @@ def test_a_session_whose_worker_is_gone_goes_on_at_another_for_its_owner_alone(r
             assert again == {"id": f"{other}-{own}", "resumed": True}
             live = workers[other].hub.lives[again["id"]]
             assert (live.options.avatar, live.options.seed) == ("leo", 7)
-            await until(lambda: live.shown_pts >= 0, what="it does not go on")
+            await until(lambda: live.shown_pts >= 0, 60, "it does not go on")
             past = Past.of(data)
             assert live.shown_pts * 3 >= past.taken + past.left_out - 3 * 1920  # not from the beginning
             assert await opened(http, address, STUDIO, resume=name) == again  # whoever else asks gets the same
@@ -106,12 +106,12 @@ def test_a_session_whose_worker_is_gone_goes_on_at_another_for_its_owner_alone(r
             assert (await ask(http, f"{address}v1/sessions/{again['id']}", "DELETE", headers=headers))[0] == 204
             assert await kept.get(again["id"]) is None  # it ended on purpose
 
-    run(work())
+    run(work(), 150)
 
 
 async def _frames(live: Any, count: int) -> None:
     pts = live.shown_pts
-    await until(lambda: live.shown_pts >= pts + 640 * count, what="it stands still")
+    await until(lambda: live.shown_pts >= pts + 640 * count, 60, "it stands still")
 
 
 def test_what_nobody_knows_begins_anew_and_what_is_no_id_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import ClientSession, UnixConnector
+from aiohttp import ClientSession, UnixConnector, web
 
 from streaming.config import LimitsConfig, PortraitConfig, ServerConfig
 from streaming.edge.route import worker_of
@@ -21,7 +21,7 @@ from ..sending import ENROL, ended, in_folder, send, told
 from ..test_access import SECRET as TOKEN
 from ..test_access import public
 from ..test_agents import PATIENT, agent
-from .harness import SECRET, edged
+from .harness import SECRET, before, edged
 
 
 @pytest.fixture
@@ -214,6 +214,27 @@ def test_closing_words_and_codes_of_a_websocket_pass_both_ways(engines: dict[str
                 await third.close(code=4000, message=b"enough")
             live = workers[""].hub.lives[name]
             await until(lambda: live.source is None, what="the worker never heard that its agent left")
+
+    run(work())
+
+
+def test_a_websocket_whose_worker_dies_says_that_it_is_being_started_again() -> None:
+    async def dies(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("here")
+        assert request.transport is not None
+        request.transport.abort()
+        return socket
+
+    async def work() -> None:
+        app = web.Application()
+        app.router.add_get("/v1/sessions/{id}/agent", dies)
+        async with before(app) as address, ClientSession() as http:
+            socket = await http.ws_connect(f"{address}v1/sessions/{'0' * 24}/agent")
+            assert await socket.receive_str() == "here"
+            message = await socket.receive()
+            assert (message.type, message.data, message.extra) == (aiohttp.WSMsgType.CLOSE, RESTART, "restarting")
 
     run(work())
 
