@@ -10,7 +10,7 @@ import os
 import posixpath
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -106,22 +106,6 @@ def api_page(path: str) -> str:
     module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     source = posixpath.relpath(place_of(path), posixpath.dirname(f"api/{path}"))
     return f"# {module}\n\n[Source]({source})\n\n::: {module}\n"
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leaves out of the navigation what is not there yet."""
-    config["nav"] = _there(config["nav"], Path(config["docs_dir"]))
-    return config
-
-
-def _there(nav: Any, docs: Path) -> Any:
-    """The navigation without pages that are still being written."""
-    coming = {"cluster.md", "scale.md", "benchmarks.md"}
-    if isinstance(nav, list):
-        return [kept for item in nav if (kept := _there(item, docs)) not in (None, [], {})]
-    if isinstance(nav, dict):
-        return {title: kept for title, item in nav.items() if (kept := _there(item, docs)) not in (None, [])}
-    return None if nav in coming and not (docs / nav).is_file() else nav
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

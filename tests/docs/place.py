@@ -29,7 +29,7 @@ port = 0
 enabled = false  # a machine that is busy with other tests refuses nobody
 """
 SAMPLE: Final = ROOT / "streaming" / "web" / "sample.wav"
-SPOKEN_S: Final = 0.6
+SPOKEN_S: Final = 0.4
 
 
 def speech(path: Path, seconds: float = SPOKEN_S) -> None:

@@ -11,8 +11,7 @@ from tools import clidoc, configdoc
 
 
 def test_the_command_line_page_has_every_option() -> None:
-    kept = clidoc.PAGE.read_text(encoding="utf-8")
-    made = clidoc.page()
+    kept, made = clidoc.PAGE.read_text(encoding="utf-8"), clidoc.page()
     if f"(typer {version('typer')})" in kept:
         assert kept == made, "docs/cli.md is old: python tools/clidoc.py"
     assert clidoc.options(kept) == clidoc.options(made), "docs/cli.md is old: python tools/clidoc.py"

@@ -1,5 +1,6 @@
 """Commands that change a machine, or belong to it: what they name must be there."""
 
+import functools
 import re
 import shlex
 import shutil
@@ -34,15 +35,17 @@ def packages(words: list[str]) -> None:
     """`apt install`: Debian's packages, as far as this machine keeps a list of them."""
     names = [word for word in words[words.index("install") + 1 :] if not word.startswith("-")]
     assert names
-    if shutil.which("apt-cache") is None or not known("python3-venv"):
+    if shutil.which("apt-cache") is None or "python3-venv" not in known():
         pytest.skip("this machine keeps no list of Debian's packages")
-    missing = [name for name in names if not known(name)]
+    missing = set(names) - known()
     assert not missing, f"Debian has no {missing}"
 
 
-def known(package: str) -> bool:
-    asked = ["apt-cache", "show", "--no-all-versions", package]
-    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+@functools.cache
+def known() -> set[str]:
+    """Names of all Debian packages, asked for once: each question would read the lists again."""
+    said = subprocess.run(["apt-cache", "pkgnames"], capture_output=True, text=True, check=False)
+    return set(said.stdout.split())
 
 
 def target(words: list[str]) -> None:
@@ -90,10 +93,17 @@ def library(words: list[str]) -> None:
     place = Path(sys.executable).with_name(name)
     if not place.exists():
         pytest.skip(f"{name} is not installed")
-    said = subprocess.run([place, words[1], "--help"], capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
+    said = told(place, words[1])
     for option in (word for word in words[2:] if word.startswith("-")):
-        assert option.partition("=")[0] in said.stdout, f"{name} {words[1]} has no {option}"
+        assert option.partition("=")[0] in said, f"{name} {words[1]} has no {option}"
+
+
+@functools.cache
+def told(program: Path, command: str) -> str:
+    """What a program's command says of itself."""
+    said = subprocess.run([program, command, "--help"], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    return said.stdout
 
 
 CHECKS: Final[dict[str, Callable[[list[str]], None]]] = {
