@@ -67,6 +67,7 @@ class Viewer:
 
     def __init__(self) -> None:
         self.waits: list[float] = []  # ms from the last sample that a frame needs
+        self.hops: list[float] = []  # ms from its picture
         self.at: list[float] = []  # s, monotonic
         self._encoder, self.thread, self._count = Vp8Encoder(BITRATE), ThreadPoolExecutor(1), 0
 
@@ -75,6 +76,7 @@ class Viewer:
         now = time.monotonic()
         self.at.append(now)
         self.waits.append(now * 1e3 - frame.stamps["whole"])
+        self.hops.append(now * 1e3 - frame.stamps["done"])
         self._count += 1
         self.thread.submit(self._encoder.encode, frame.i420, self._count * FRAME_TICKS, False)
 
@@ -111,9 +113,10 @@ async def speak(
     for viewer in viewers:
         viewer.thread.shutdown()
     waits = [wait for viewer, count in zip(viewers, known, strict=True) for wait in viewer.waits[count:]]
+    hops = [hop for viewer, count in zip(viewers, known, strict=True) for hop in viewer.hops[count:]]
     after = [min((at for at in viewer.at if at > killed + 0.05), default=float("inf")) for viewer in viewers]
     return {
-        "waits": waits, "cpu": 100 * spent / lasted / sessions,
+        "waits": waits, "hops": hops, "cpu_frame": 1e3 * spent / max(len(waits), 1), "cpu": 100 * spent / lasted / sessions,
         "fps": min(len(viewer.at) - count for viewer, count in zip(viewers, known, strict=True)) / lasted,
         "back": max(after) - killed, "dropped": sum(live.worker.dropped_ms for live in lives),
     }  # fmt: skip
@@ -178,12 +181,16 @@ def main() -> None:
         for name, found in (("one", one(config, run)), ("split", split(config, run))):
             prefix = f"{name}_{count}_sessions"
             metrics[f"{prefix}_voice_to_outlet"] = report.spread(found["waits"], "ms")
+            metrics[f"{prefix}_picture_to_outlet"] = report.spread(found["hops"], "ms")
             metrics[f"{prefix}_cpu_each"] = report.value(found["cpu"], "% of a core")
+            metrics[f"{prefix}_cpu_frame"] = report.value(found["cpu_frame"], "ms of a core")
             metrics[f"{prefix}_fps"] = report.value(found["fps"], "fps")
             metrics[f"{prefix}_dropped"] = report.value(found["dropped"], "ms")
     run = partial(speak, sessions=1, seconds=20.0, voice=voice)
-    metrics["killed_with_standby_back"] = report.value(split(config, run, spare=1, dies=True)["back"], "s")
-    metrics["killed_without_standby_back"] = report.value(split(config, run, dies=True)["back"], "s")
+    for name, spare in (("with", 1), ("without", 0)):
+        back = split(config, run, spare=spare, dies=True)["back"]
+        if np.isfinite(back):  # else it was not back in ten seconds
+            metrics[f"killed_{name}_standby_back"] = report.value(back, "s")
     result = report.document("processes", metrics)
     report.show(result, Console())
     if asked.json is not None:
