@@ -71,7 +71,7 @@ class Answer:
             "workers_pooled": self.pooled, "workers_split": self.split,
             "workers_peak": int(day.paid.max()), "workers_mean": round(float(day.paid.mean()), 2),
             "sessions_peak": int(day.sessions.max()), "sessions_mean": round(float(day.sessions.mean()), 1),
-            "refused": day.refusals, "refused_worst_5min": day.worst_refusals(),
+            "refused": day.refusals, "refused_worst_5min": day.worst_refusals() if day.judged else None,
             "resumed_an_hour": day.resumed / hours, "lost_an_hour": day.lost / hours, "died": day.died,
             "far_from_avatar": day.far / max(int(day.came.sum()), 1),
             "load_p50": float(np.median(day.load_p50)), "load_p99": float(np.max(day.load_p99)),
@@ -101,9 +101,10 @@ def headings() -> tuple[str, ...]:
 def cells(a: Answer) -> tuple[str, ...]:
     """One row of it."""
     day, hours = a.day, a.day.scenario.seconds / 3600
+    worst = f"{100 * day.worst_refusals():.2g} %" if day.judged else "-"
     return (
         f"{a.sessions:,.0f}", f"{a.pooled:,}", f"{a.split:,}", f"{int(day.paid.max()):,}", f"{day.paid.mean():,.1f}",
-        f"{100 * day.refusals:.2g} %", f"{100 * day.worst_refusals():.2g} %", f"{day.resumed / hours:,.1f}",
+        f"{100 * day.refusals:.2g} %", worst, f"{day.resumed / hours:,.1f}",
         f"{day.lost / hours:,.1f}", f"{a.bill.egress_gbits:,.3g}", f"{a.bill.ingress_gbits:,.3g}",
         f"{a.bill.turn_gbits:,.3g}", f"{a.bill.edges:,}", f"{a.bill.hour:,.2f}",
         f"{a.bill.hour / max(day.sessions.mean(), 1e-9):.3f}",

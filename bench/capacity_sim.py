@@ -21,6 +21,8 @@ FLASH_S: Final = 900.0
 PEAK_AT: Final = 20 / 24  # of a day
 DEPLOY_AT: Final = 10 / 24
 NEAR: Final = 2  # pairs of an avatar's own workers that an edge looks at, before it takes any that has room
+WINDOW_S: Final = 300.0
+ENOUGH: Final = 20
 OFF, BOOTING, UP, DRAINING = range(4)
 Ints = NDArray[np.int64]
 
@@ -61,13 +63,21 @@ class Day:
         """Share of those who came."""
         return float(self.refused.sum() / max(self.came.sum(), 1))
 
-    def worst_refusals(self, window_s: float = 300.0) -> float:
-        """Largest share refused within five minutes in which at least 20 came."""
-        size = max(int(window_s / self.scenario.step_s), 1)
+    @property
+    def judged(self) -> bool:
+        """Whether enough came for ``worst_refusals``: twenty in five minutes."""
+        return bool((self._windows()[0] >= ENOUGH).any())
+
+    def worst_refusals(self) -> float:
+        """Largest share refused within five minutes in which enough came; 0 when there are none."""
+        came, refused = self._windows()
+        return float(np.max(np.where(came >= ENOUGH, refused / np.maximum(came, 1), 0.0), initial=0.0))
+
+    def _windows(self) -> tuple[Ints, Ints]:
+        size = max(int(WINDOW_S / self.scenario.step_s), 1)
         rows = len(self.came) // size
-        came = self.came[: rows * size].reshape(rows, size).sum(1)
-        refused = self.refused[: rows * size].reshape(rows, size).sum(1)
-        return float(np.max(np.where(came >= 20, refused / np.maximum(came, 1), 0.0), initial=0.0))
+        came, refused = (row[: rows * size].reshape(rows, size).sum(1) for row in (self.came, self.refused))
+        return came, refused
 
 
 class Cluster:
