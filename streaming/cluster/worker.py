@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,11 +18,13 @@ from engine.schedule.room import Room
 from streaming.cluster.blueprint import Blueprint, inner_host, worker_server
 from streaming.cluster.keeper import Keepers
 from streaming.cluster.roster import Report
+from streaming.guard import Refusal
 
 log = logging.getLogger(__name__)
 REPORT_S: Final = 0.25
 ANSWER_S: Final = 1.0  # for the director to take a report
 END_S: Final = 10.0
+NO_ROOM: Final = ("busy", "full")  # codes of refusals
 
 
 class Worker:
@@ -35,6 +38,7 @@ class Worker:
         self._engine: Any = None
         self._server: Any = None
         self._address, self._node = "", ""
+        self._refused = 0
 
     async def start(self) -> str:
         """Opens the engine and listens; returns the address."""
@@ -57,6 +61,7 @@ class Worker:
             self._engine, settings, Portraits(settings.portrait, self._engine), self._blueprint.secret
         )
         self._server.hub.snapshots = self._keepers
+        self._server.access.refused = self._count(self._server.access.refused)
         self._runner = web.AppRunner(self._server.application(), access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         self._node = _node()
@@ -65,6 +70,15 @@ class Worker:
         self._address = f"http://{host}:{self._runner.addresses[0][1]}"
         self._telling = loop.create_task(self._tell())
         return self._address
+
+    def _count(self, hear: Callable[[Refusal], None]) -> Callable[[Refusal], None]:
+        """``hear``, and openings that found no room are counted."""
+
+        def refused(refusal: Refusal) -> None:
+            self._refused += refusal.code in NO_ROOM
+            hear(refusal)
+
+        return refused
 
     def _open(self) -> Any:
         engine = self._blueprint.make()
@@ -100,7 +114,7 @@ class Worker:
         room = Room(told["sessions"], told["headroom"], told["refusal"], told["retry_after_s"])
         return Report(
             self._name, self._blueprint.version, self._address, self._node, room, frozenset(told["warm"]),
-            told["draining"], pid=os.getpid(),
+            told["draining"], self._refused, os.getpid(),
         )  # fmt: skip
 
     async def _tell(self) -> None:
