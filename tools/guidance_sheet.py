@@ -39,7 +39,7 @@ def motion_of(flow: NDArray[np.float32]) -> Image8:
 def tiles() -> list[tuple[str, Image8]]:
     """The planes of one frame with what each is called, (H,W,3) or (h,w,3) each."""
     from engine.engine import Engine
-    from engine.render.neural import NeuralRenderer
+    from engine.render.neural import NeuralRenderer, NeuralState
     from engine.session import Controls
     from engine.viewpoint import Viewpoint
     from visavis.sound import read_voice
@@ -56,7 +56,9 @@ def tiles() -> list[tuple[str, Image8]]:
             moved = session.move()
             if moved is None:
                 continue
-            picture, session.state.render = renderer.step(moved.motion, moved.viewpoint, session.state.render)
+            state = session.state.render
+            assert isinstance(state, NeuralState)
+            picture, session.state.render = renderer.step(moved.motion, moved.viewpoint, state)
             if session.state.painted < FRAME:
                 continue
             known, warped = renderer._known, renderer._warped
