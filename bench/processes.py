@@ -116,7 +116,8 @@ async def speak(
     hops = [hop for viewer, count in zip(viewers, known, strict=True) for hop in viewer.hops[count:]]
     after = [min((at for at in viewer.at if at > killed + 0.05), default=float("inf")) for viewer in viewers]
     return {
-        "waits": waits, "hops": hops, "cpu_frame": 1e3 * spent / max(len(waits), 1), "cpu": 100 * spent / lasted / sessions,
+        "waits": waits, "hops": hops, "cpu_frame": 1e3 * spent / max(len(waits), 1),
+        "cpu": 100 * spent / lasted / sessions,
         "fps": min(len(viewer.at) - count for viewer, count in zip(viewers, known, strict=True)) / lasted,
         "back": max(after) - killed, "dropped": sum(live.worker.dropped_ms for live in lives),
     }  # fmt: skip
