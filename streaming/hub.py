@@ -48,7 +48,7 @@ class Hub:
             raise Refusal(503, "full", full, {"Retry-After": "5"})
         self.limits.session(asking.get(), self.owners.values())
         room = expected(self.engine.room(), len(self.lives))
-        if room.refusal is not None:
+        if room.refusal is not None and not options.resumed:  # who was let in once is not cut off in mid-sentence
             raise Refusal(503, "busy", room.refusal, {"Retry-After": str(max(math.ceil(room.retry_after_s), 1))})
         kept = None if self.snapshots is None else self._keep
         live = Live(self.engine, options, self.stream, tuple(self.watchers), self._forget, kept)

@@ -70,7 +70,8 @@ def open_to(workers: Iterable[Worker], now: float) -> list[Worker]:
     """Those that take another session. Raises Full."""
     known = list(workers)
     there = [worker for worker in known if not worker.silent(now)]
-    found = [w for w in there if not w.draining and w.room.refusal is None and w.headroom > 0]
+    # Without headroom one paints with less quality, and may take one more all the same: it says so when it does not.
+    found = [w for w in there if not w.draining and w.room.refusal is None and (w.headroom > 0 or not w.pending)]
     if found:
         return found
     if not there:
@@ -109,12 +110,14 @@ def resume(workers: Collection[Worker], session: str, now: float) -> Sequence[Wo
     """Where ``session`` goes on: where it was if that worker is there, else where every edge would send it, so that
     all who ask for it meet. Raises Full."""
     here = holder(workers, session)
+    others = [w for w in workers if w is not here]
     try:
-        rest = ranked(open_to((w for w in workers if w is not here), now), session.rpartition("-")[2])
-    except Full:
-        if here is None:
+        free = open_to(others, now)
+    except Full:  # it is taken in all the same: its place was on a worker that is gone
+        free = [w for w in others if not (w.draining or w.silent(now))]
+        if here is None and not free:
             raise
-        rest = []
+    rest = ranked(free, session.rpartition("-")[2])
     if here is None:
         return rest
     return [*rest, here] if here.silent(now) else [here, *rest]  # full or not: it may have it still

@@ -36,7 +36,7 @@ def tables(draw: st.DrawFn) -> list[Worker]:
 
 def takes(worker: Worker) -> bool:
     heard = worker.heard is not None and NOW - worker.heard <= SILENT_S
-    return heard and not worker.draining and worker.room.refusal is None and worker.headroom > 0
+    return heard and not worker.draining and worker.room.refusal is None and (worker.headroom > 0 or not worker.pending)
 
 
 @few
