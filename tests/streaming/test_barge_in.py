@@ -61,8 +61,8 @@ def gaps_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[int, float]
         session = real(*arguments, **options)
         step = session.step
 
-        def noting() -> Frame | None:
-            frame = step()
+        def noting(*given: Any) -> Frame | None:
+            frame = step(*given)
             if frame is not None:
                 gaps[frame.pts] = float(lip_gap(frame.motion.face))
             return frame
