@@ -177,8 +177,9 @@ def plot(folder: Path, name: str, roof: Roof, points: Sequence[tuple[str, int, i
     for number, (label, moved, operations, seconds) in enumerate(drawn):
         at = operations / moved
         rate = operations / (seconds or bound(roof, moved, operations, unit(label)).seconds) / 1e9
-        face = {} if seconds else {"markerfacecolor": "none"}
-        axes.plot(at, rate, "os^v"[number % 4], color=f"C{number % 10}", ms=6, label=label, **face)
+        face = f"C{number % 10}" if seconds else "none"
+        style = "os^v"[number % 4]
+        axes.plot(at, rate, style, color=f"C{number % 10}", ms=6, label=label, markerfacecolor=face)
     told = "" if any(point[3] for point in drawn) else ": not timed, as far as the roof allows"
     axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="GFLOP/s", title=f"{roof.name}{told}")
     axes.legend(fontsize=6, ncols=2, loc="lower right")
