@@ -53,7 +53,7 @@ def test_messages(raw: bytes) -> None:
 )
 def test_bodies_that_open_sessions(raw: bytes) -> None:
     try:
-        offer, options = _read_offer(raw)
+        offer, options, _ = _read_offer(raw)
     except Refusal as refusal:
         assert refusal.status == 400
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,7 @@ class DoubleEngine:
     cost_s: float = 0.005
     fail_open: bool = False
     opened: list[DoubleSession] = field(default_factory=list)
+    opening: threading.Lock = field(default_factory=threading.Lock)
 
     default_avatar: str = "ada"
     backdrop: Backdrop = field(default_factory=Backdrop)
@@ -189,8 +191,10 @@ class DoubleEngine:
     def open(self, avatar: str = "ada", *, seed: int = 0, framing: str | None = None) -> DoubleSession:
         if self.fail_open:
             raise AvatarError("this engine never opens")
-        self.opened = [*self.opened[-3:], DoubleSession(self.renderer(avatar, framing), self.cost_s)]
-        return self.opened[-1]
+        session = DoubleSession(self.renderer(avatar, framing), self.cost_s)
+        with self.opening:  # sessions open on threads of their own
+            self.opened = [*self.opened[-3:], session]
+        return session
 
     @property
     def config(self) -> EngineConfig:

@@ -83,7 +83,7 @@ async def routes(engine: DoubleEngine) -> list[tuple[str, str]]:
 
 
 # What anybody may ask for.
-PUBLIC = {"/", "/web", "/source", "/watch", "/selftest", "/v1/health", "/healthz", "/readyz"}
+PUBLIC = {"/", "/web/{name}", "/source", "/watch", "/selftest", "/v1/health", "/healthz", "/readyz"}
 
 
 def test_every_route_but_those_named_here_asks_for_a_token(engine: DoubleEngine) -> None:
