@@ -187,6 +187,7 @@ def main() -> None:
     render = replace(config.render, width=side, height=side, renderer=(sys.argv + ["neural"])[4])
     engine = open_engine(replace(config, render=render).engine, Console(stderr=True), sessions=most)
     engine.warm_up()
+    engine.warm_up_company()
     known = [meta.id for meta in engine.avatars()]
     for avatar in known:
         engine.avatar(avatar)  # loading is not what is measured

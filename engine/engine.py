@@ -260,6 +260,18 @@ class Engine:
                 took.append(sum(frame.stages.values()))
         self._picture_ms = min(took)  # the first ones compile
 
+    def warm_up_company(self) -> None:
+        """Likewise what sessions are painted with when there are several: else the first that is lowered would compile,
+        at the worst time."""
+        session = self.open()
+        for rung in self.plan().rungs:
+            if rung.scale != 1.0 and rung.every == 1:
+                session.fit(rung.scale, self.smaller(rung.scale, self.default_avatar))
+            session.quality, session.easel.crowded = rung, True
+            for _ in range(2 + self.config.motion.lookahead):
+                session.push_voice(np.zeros(VOICE_FRAME, np.float32))
+                session.step()
+
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """``size`` (H, W) times ``scale``, in sides that every renderer paints."""

@@ -137,6 +137,8 @@ def serve(
     engine = open_engine(settings.engine, err, sessions=settings.server.max_sessions)
     with err.status(PREPARING):
         engine.warm_up()
+        if settings.server.max_sessions > 1:
+            engine.warm_up_company()
     try:
         run(settings, engine, open_browser=open_page)
     finally:

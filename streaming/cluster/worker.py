@@ -83,6 +83,7 @@ class Worker:
     def _open(self) -> Any:
         engine = self._blueprint.make()
         engine.warm_up()
+        engine.warm_up_company()
         return engine
 
     async def wait(self) -> None:

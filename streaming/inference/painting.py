@@ -45,6 +45,7 @@ def paint(make: Callable[[], Engine], listener: int, folder: str, orders: Orders
     orders.listen(lambda word: os._exit(0))
     engine = make()
     engine.warm_up()
+    engine.warm_up_company()
     gc.collect()
     gc.freeze()  # looking through what numba and the models leave would stop every thread for 0.2 s
     door = socket.socket(fileno=listener)
