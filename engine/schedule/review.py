@@ -13,6 +13,7 @@ LOOK: Final = 250.0  # milliseconds between two reviews
 SETTLE: Final = 1000.0  # after something was given up, before misses say that it was not enough
 MANY, SOME = 0.2, 0.04  # share of late frames that is too much: over a second, over ten
 CALM: Final = 0.01  # and that is none
+ALONE: Final = 4.0  # times as much of either is borne where there is nobody else: a late frame hurts no other
 LONGEST: Final = 60_000.0  # a session that went up too early waits for so long at most
 AGAIN_S: Final = 5.0  # who was refused may ask again after so many seconds
 
@@ -44,7 +45,11 @@ class Review:
 
     def late(self) -> bool:
         """Whether too many frames are."""
-        return self.core.fast > MANY or self.core.slow > SOME
+        return self.core.fast > MANY * self._borne or self.core.slow > SOME * self._borne
+
+    @property
+    def _borne(self) -> float:
+        return ALONE if len(self.core.members) == 1 else 1.0
 
     def look(self, now: float) -> None:
         """Lowers quality where frames are late or will be, and gives it back. Cheap when it is not time yet."""
@@ -85,7 +90,7 @@ class Review:
     def _raise(self, now: float) -> None:
         """Whoever is lowest for his weight first, and of those who has been there longest; as many as fit."""
         core, rules = self.core, self.rules
-        if core.fast > CALM or core.slow > CALM:
+        if core.fast > CALM * self._borne or core.slow > CALM * self._borne:
             return
         total = sum(core.expected(member, member.rung) for member in core.members.values())
         ready = [
