@@ -262,7 +262,9 @@ class Engine:
 
     def warm_up_company(self) -> None:
         """Likewise what sessions are painted with when there are several: else the first that is lowered would compile,
-        at the worst time."""
+        at the worst time. Nothing on a GPU, whose ticks are ready for every batch."""
+        if self.gpu is not None or not self.config.schedule.enabled:
+            return
         session = self.open()
         for rung in self.plan().rungs:
             if rung.scale != 1.0 and rung.every == 1:

@@ -216,3 +216,6 @@ class DoubleEngine:
 
     def warm_up(self) -> None:
         pass
+
+    def warm_up_company(self) -> None:
+        pass
