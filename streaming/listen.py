@@ -12,10 +12,12 @@ import sys
 from collections.abc import Callable
 from urllib.parse import quote
 
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from streaming.config import ServerConfig
-from streaming.guard import ServeError, check_bind, is_loopback
+from streaming.config import LimitsConfig, ServerConfig
+from streaming.guard import ServeError, check_bind, is_loopback, is_private
+from streaming.limits import bound_connections
 
 
 class Stop:
@@ -105,3 +107,17 @@ def announce(address: str) -> None:
     if not sys.stdout.isatty():
         address = address.partition("#")[0]  # what is no terminal is kept, and the token is not to be
     print(f"Visavis is at {address}  (stop with Ctrl+C)", flush=True)
+
+
+async def answers_at(runner: web.AppRunner, server: ServerConfig, limits: LimitsConfig) -> str:
+    """Has ``runner``, set up, answer at the server's address: the page's address. Raises ServeError, with nothing left
+    open, where it cannot."""
+    assert runner.server is not None
+    bound_connections(runner.server, limits, not is_private(server) and not server.behind_proxy)
+    site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_of(server), reuse_address=True)
+    try:
+        await site.start()
+    except OSError as problem:
+        await runner.cleanup()
+        raise ServeError(bind_hint(server, problem)) from problem
+    return page_address(server, runner.addresses[0][1])

@@ -20,10 +20,9 @@ from engine.engine import Engine
 from streaming import patches
 from streaming.app import HUB, Server
 from streaming.config import Settings
-from streaming.guard import ServeError, check_bind, is_private, with_secrets
+from streaming.guard import check_bind, with_secrets
 from streaming.hub import Hub
-from streaming.limits import bound_connections
-from streaming.listen import Stop, announce, bind_hint, loop_factory, own_mistakes, page_address, tls_of
+from streaming.listen import Stop, announce, answers_at, loop_factory, own_mistakes
 from streaming.portraits import Portraits
 from streaming.shelved import Shelved
 from streaming.snapshots import Snapshots
@@ -129,15 +128,7 @@ async def start(
         application, access_log=None, shutdown_timeout=5.0, keepalive_timeout=config.limits.idle_s, lingering_time=2.0
     )
     await runner.setup()
-    assert runner.server is not None
     if path is not None:
         await web.UnixSite(runner, str(path)).start()
         return runner, f"unix:{path}"
-    bound_connections(runner.server, config.limits, not is_private(server) and not server.behind_proxy)
-    site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_of(server), reuse_address=True)
-    try:
-        await site.start()
-    except OSError as problem:
-        await runner.cleanup()
-        raise ServeError(bind_hint(server, problem)) from problem
-    return runner, page_address(server, runner.addresses[0][1])
+    return runner, await answers_at(runner, server, config.limits)

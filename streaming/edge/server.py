@@ -15,9 +15,8 @@ from streaming.child import Orders
 from streaming.config import Settings
 from streaming.edge.app import Edge
 from streaming.edge.directory import Directory, Listed
-from streaming.guard import ServeError, check_bind, is_private, with_secrets
-from streaming.limits import bound_connections
-from streaming.listen import Stop, bind_hint, loop_factory, own_mistakes, page_address, tls_of
+from streaming.guard import check_bind, with_secrets
+from streaming.listen import Stop, answers_at, loop_factory, own_mistakes
 
 SHUTDOWN_S: Final = 2.0  # for requests that are being answered
 Ready = Callable[[str], None]  # hears the page's address
@@ -83,12 +82,4 @@ async def start(settings: Settings, directory: Directory, secret: str) -> tuple[
         keepalive_timeout=settings.limits.idle_s, lingering_time=2.0,
     )  # fmt: skip
     await runner.setup()
-    assert runner.server is not None
-    bound_connections(runner.server, settings.limits, not is_private(server) and not server.behind_proxy)
-    site = web.TCPSite(runner, server.host, server.port, ssl_context=tls_of(server), reuse_address=True)
-    try:
-        await site.start()
-    except OSError as problem:
-        await runner.cleanup()
-        raise ServeError(bind_hint(server, problem)) from problem
-    return runner, page_address(server, runner.addresses[0][1])
+    return runner, await answers_at(runner, server, settings.limits)
