@@ -35,6 +35,7 @@ STUCK_S: Final = 3.0  # and after so long it comes anew, though its session is s
 AGAIN_S: Final = 0.15
 LOOK_S: Final = 1.0  # in which a process that works shows it
 EACH: Final = 2  # sessions of each of a cluster's workers, if they are spread evenly
+APART_S: Final = 2.0  # by when a cluster's edges know of the last session, and where there is room
 RING: Final = "visavis-frames"  # what engine/sharedring.py calls its memory
 Choice = tuple[int, set[str]]  # the process to kill, and the sessions that it has
 
@@ -110,11 +111,12 @@ class Loyal:
 
 
 async def kill(
-    address: str, victim: str, choose: Callable[[Sequence[str]], Choice], count: int, log: Console
+    address: str, victim: str, choose: Callable[[Sequence[str]], Choice], count: int, log: Console, apart: float = 0.0
 ) -> Killed:
-    """``count`` sessions speak (fewer, if not all are let in), the process that ``choose`` gives for their ids is
-    killed, and they are watched for WAIT_S or until all of its sessions speak again. Raises OSError when none is in."""
-    callers, loyal = await _callers(address, count, log), list[Loyal]()
+    """``count`` sessions, opened ``apart`` seconds, speak (fewer, if not all are let in), the process that ``choose``
+    gives for their ids is killed, and they are watched for WAIT_S or until all of its sessions speak again. Raises
+    OSError when none is in."""
+    callers, loyal = await _callers(address, count, apart, log), list[Loyal]()
     try:
         await until_seen(callers, 60.0)
         loyal = [Loyal(one, address) for one in callers if isinstance(one, Caller)]
@@ -140,11 +142,12 @@ async def kill(
         await asyncio.gather(*(one.close() for one in loyal or callers), return_exceptions=True)
 
 
-async def _callers(address: str, count: int, log: Console) -> list[Client]:
+async def _callers(address: str, count: int, apart: float, log: Console) -> list[Client]:
     said, callers = voice(), list[Client]()
     for k in range(count):
         try:
             callers.append(await client("webrtc", address, k, said).open())
+            await asyncio.sleep(apart)
         except Turned as turned:
             log.print(f"{k} of {count} are let in: {turned}", highlight=False)
             if not callers:
@@ -218,4 +221,4 @@ def run_cluster(mode: Mode, log: Console) -> Killed | None:
         return None
     patches.install(StreamConfig())
     with running(mode, cluster=True) as server:
-        return asyncio.run(kill(server.address, "worker", lambda ids: worker_of(CLUSTER, ids), 2 * EACH, log))
+        return asyncio.run(kill(server.address, "worker", lambda ids: worker_of(CLUSTER, ids), 2 * EACH, log, APART_S))

@@ -105,7 +105,8 @@ class ScheduleConfig:
 
     enabled: bool = True  # false: sessions fight for the machine, and max_sessions alone bounds them
     turns: int = 0  # sessions painted at the same time on a CPU; 0: automatic
-    bound: float = 0.9  # share of the machine's time that sessions may need; beyond, newcomers are refused
+    pin: bool = True  # each of them keeps to cores of its own (Linux); false where servers share a machine
+    bound: float = 0.7  # share of the turns' time that painting may need; the rest encodes, sends, and takes what comes
     degrade: tuple[str, ...] = (
         KINDS  # what may be given up, in this order: "steps" (on a GPU), "size", "rate" (on a CPU)
     )

@@ -197,6 +197,12 @@ class Engine:
         cores = openvino.cores()
         return self.config.schedule.turns or (cores if cores <= 2 else max(cores // 2, 2))
 
+    @property
+    def lanes(self) -> int:
+        """How many lanes the cores are to be shared out in, for those that are painted at the same time; 0: they are
+        not."""
+        return self.places if self.gpu is None and self.config.schedule.enabled and self.config.schedule.pin else 0
+
     def plan(self) -> Plan:
         """What is given up when frames would be late, as far as this engine can."""
         config = self.config.schedule
@@ -269,7 +275,7 @@ class Engine:
         for rung in self.plan().rungs:
             if rung.scale != 1.0 and rung.every == 1:
                 session.fit(rung.scale, self.smaller(rung.scale, self.default_avatar))
-            session.quality, session.easel.crowded = rung, True
+            session.quality, session.easel.lane = rung, 0
             for _ in range(2 + self.config.motion.lookahead):
                 session.push_voice(np.zeros(VOICE_FRAME, np.float32))
                 session.step()

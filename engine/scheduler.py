@@ -125,9 +125,9 @@ class Scheduler:
         with self._change:
             return measured(self._core, self._review)
 
-    def quality(self, member: Member) -> tuple[Rung, bool]:
-        """What it is to be painted at, and whether it is alone."""
-        return self._core.plan.rungs[member.rung], len(self._core.members) == 1
+    def quality(self, member: Member) -> Rung:
+        """What it is to be painted at."""
+        return self._core.plan.rungs[member.rung]
 
     def step(self, ask: Ask) -> Any:
         """The answer to ``ask``; waits for it. Raises what went wrong with its tick, or RuntimeError once closed."""
@@ -250,8 +250,7 @@ class _Place:
 
     def turn(self, release: float, deadline: float, light: bool = False) -> Turn:
         """See Place. It does not wait: the frame does, in `Scheduler.step`."""
-        rung, alone = self.scheduler.quality(self.member)
-        return _Turn(self, release, deadline, rung, alone, not self.leaving)
+        return _Turn(self, release, deadline, self.scheduler.quality(self.member), not self.leaving)
 
     def leave(self) -> None:
         """See Place."""
@@ -266,9 +265,9 @@ class _Turn:
     release: float
     deadline: float
     rung: Rung
-    alone: bool
     granted: bool
     paint: bool = True
+    lane: int | None = None  # a tick has no others beside it
     level: int | None = None
 
     def __enter__(self) -> Turn:

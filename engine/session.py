@@ -198,7 +198,7 @@ class Session:
         """Takes the scheduler's word on the next frame: how it is painted, as far as this session can, and whether
         others are painted meanwhile. Says in ``turn.level`` what came of it."""
         rung = turn.rung if self.easel.fits(turn.rung.scale) else replace(turn.rung, level=0, scale=1.0)
-        self.quality, self.easel.crowded, self.due, turn.level = rung, not turn.alone, turn, rung.level
+        self.quality, self.easel.lane, self.due, turn.level = rung, turn.lane, turn, rung.level
 
     def fit(self, scale: float, renderer: Renderer) -> None:
         """From now on pictures can be painted by ``renderer``, of ``scale`` times the size, and be enlarged."""

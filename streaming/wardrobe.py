@@ -19,9 +19,12 @@ from engine.session import Frame, Session
 from engine.watermark import Mark
 from kernels.yuv import to_i420
 from streaming.alpha import over, stack
+from streaming.lanes import anywhere
 
 log = logging.getLogger(__name__)
-OPENERS: Final = ThreadPoolExecutor(1, thread_name_prefix="open")  # loads avatars, one at a time
+OPENERS: Final = ThreadPoolExecutor(
+    1, thread_name_prefix="open", initializer=anywhere
+)  # loads avatars and opens sessions, one at a time
 U8 = NDArray[np.uint8]
 Job = Callable[[Session], None]
 

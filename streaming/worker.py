@@ -22,6 +22,7 @@ from engine.schedule.core import PERIOD
 from engine.schedule.turns import Free, Place
 from engine.session import Frame, Session
 from engine.viewpoint import Viewpoint
+from streaming.lanes import Lanes, anywhere
 from streaming.marker import OnsetFinder, paint
 from streaming.memory import give_back
 from streaming.past import Listener, Past, Voice, restore
@@ -29,7 +30,9 @@ from streaming.tracks import OutFrame
 from streaming.wardrobe import OPENERS, Wardrobe
 
 log = logging.getLogger(__name__)
-READERS: Final = ThreadPoolExecutor(1, thread_name_prefix="read")  # turns texts into meanings, one at a time
+READERS: Final = ThreadPoolExecutor(
+    1, thread_name_prefix="read", initializer=anywhere
+)  # turns texts into meanings, one at a time
 KEPT_FRAMES: Final = 25  # a snapshot is taken of every so manieth frame
 STAGES_SHOWN: Final = (
     "mel", "vad", "motion", "body", "raster", "shade", "guide", "network", "composite", "yuv",
@@ -56,6 +59,7 @@ class SessionWorker:
         self._engine, self._listener, self._seed = engine, listener, seed
         self._wardrobe = Wardrobe(engine, avatar, framing, seed, self)
         self._place: Place = Free()  # among the sessions that share the machine
+        self._lanes = Lanes(engine.lanes)
         self._onsets = OnsetFinder() if marker else None
         self._keeps, self._resumed = keeps, resumed
         self._backlog = max(int(max_backlog_ms * VOICE_RATE / 1000), 2 * VOICE_FRAME)
@@ -196,7 +200,7 @@ class SessionWorker:
         session: Session | None = None
         try:
             worn = self._wardrobe
-            session = self._engine.open(worn.avatar, seed=self._seed, framing=worn.framing)
+            session = OPENERS.submit(self._engine.open, worn.avatar, seed=self._seed, framing=worn.framing).result()
             session.phase = self._place.number
             restore(session, self._resumed)
             self.lookahead = session.parts.lookahead * VOICE_FRAME
@@ -261,6 +265,7 @@ class SessionWorker:
         with self._place.turn(whole, whole + PERIOD, session.resting) as turn:
             if not turn.granted:
                 return None
+            self._lanes.sit(turn.lane)
             self._apply(session)
             wall, start = time.time(), _now()
             session.adapt(turn)

@@ -147,7 +147,10 @@ def make_engine(config: EngineConfig, sessions: int) -> Engine:
 
 
 def _maker(settings: Config) -> Any:
-    return functools.partial(make_engine, settings.engine, settings.server.max_sessions)
+    engine = settings.engine
+    if not settings.cluster.address:  # workers that share this machine share its cores
+        engine = replace(engine, schedule=replace(engine.schedule, pin=False))
+    return functools.partial(make_engine, engine, settings.server.max_sessions)
 
 
 def _settings(config: Path | None, name: str | None) -> Config:

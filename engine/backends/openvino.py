@@ -28,8 +28,8 @@ class OpenVinoProgram:
     """One ONNX file with bound static buffers for each batch size; the same interface as OrtProgram.
 
     Buffers are this program's own; the network behind them is compiled once and shared by all programs of one file.
-    ``runs`` says in words what it runs on. While ``crowded`` is set, ``shared`` of them run side by side, each on its
-    part of the cores, instead of one after the other on all. Raises ValueError when the file cannot be loaded.
+    ``runs`` says in words what it runs on. ``lane``: which of ``shared`` that run side by side it is just now, each on
+    its part of the cores; None: it has them all. Raises ValueError when the file cannot be loaded.
     """
 
     def __init__(
@@ -40,13 +40,16 @@ class OpenVinoProgram:
         self.runs = f"OpenVINO, {kind}, {threads} thread{'s' * (threads > 1)}"
         shapes, stamp = tuple(sorted(fixed.items())), ort.stamp(path)
         self._bound = {batch: _bind(_compiled(path, stamp, shapes, batch, threads, kind)) for batch in batch_sizes}
-        self.crowded, self._beside = False, {}
-        if shared > 1:
-            all_cores = max(threads, shared)
-            self._beside = {
-                batch: _bind(_compiled(path, stamp, shapes, batch, all_cores, kind, shared), bound[1:])[0]
+        part = -(-threads // shared)
+        self.lane: int | None = None
+        self._threads = threads, part
+        self._beside = [
+            {
+                batch: _bind(_compiled(path, stamp, shapes, batch, part, kind, lane), bound[1:])[0]
                 for batch, bound in self._bound.items()
             }
+            for lane in range(shared if shared > 1 else 0)
+        ]
 
     def inputs(self, batch: int) -> Mapping[str, NDArray[Any]]:
         """The input buffers for ``batch`` rows, by name."""
@@ -55,10 +58,14 @@ class OpenVinoProgram:
     def run(self, batch: int) -> Mapping[str, NDArray[Any]]:
         """Runs once; returns the output buffers by name, overwritten by the next run."""
         request, _, outputs = self._entry(batch)
-        if self.crowded:
-            request = self._beside.get(batch, request)
-        request.start_async()  # the buffers are bound: infer() would look for inputs to copy
-        request.wait()
+        beside = self.lane is not None and self.lane < len(self._beside)
+        if self.lane is not None and beside:
+            request = self._beside[self.lane][batch]
+        if self._threads[beside] == 1:  # the thread that asks is as good as any, and need not wake another
+            request.infer(share_inputs=True, share_outputs=True)
+        else:  # the runtime's threads share the work best when it is one of them that begins it
+            request.start_async()
+            request.wait()
         return outputs
 
     def _entry(self, batch: int) -> tuple[Any, Buffers, Buffers]:
@@ -83,14 +90,15 @@ def _compiled(
     batch: int,
     threads: int,
     kind: str,
-    streams: int = 1,
+    lane: int = -1,
 ) -> _Compiled:
-    """Any number of requests may run a compiled network. ``stamp`` tells versions of the file apart."""
+    """Any number of requests may run a compiled network, one at a time: those that run side by side have one for each
+    ``lane``. ``stamp`` tells versions of the file apart."""
     import openvino
 
     core, given = openvino.Core(), dict(fixed)
     options = {
-        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": kind, "ENABLE_CPU_PINNING": False,
     }  # fmt: skip
     kept = cache_folder()

@@ -131,7 +131,7 @@ class GpuRenderer:
         self.seat.show(self._behind)
         self._backdrop = backdrop
 
-    def crowd(self, on: bool) -> None:
+    def keep_to(self, lane: int | None) -> None:
         """Makes no difference here."""
 
     def cutout(self) -> U8:

@@ -28,7 +28,7 @@ class Easel:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.smaller: dict[float, Renderer] = {}
-        self.crowded = False  # whether others are painted at the same time
+        self.lane: int | None = None  # that it is painted in, beside others
         self._clamped = 0
         self._last: U8 | None = None  # the picture before, marked
         self._cutout: U8 | None = None
@@ -66,7 +66,7 @@ class Easel:
         renderer = self.smaller[scale] if scale != 1.0 and self.fits(scale) else parts.renderer
         if renderer is not self._painter:
             self._painter, state = renderer, renderer.initial_state()
-        renderer.crowd(self.crowded)
+        renderer.keep_to(self.lane)
         picture, state = renderer.step(motion, view, state, stages)
         i420 = frames.claim()
         if renderer is parts.renderer:

@@ -86,7 +86,7 @@ class GeometricRenderer:
         self._shader.background = np.ascontiguousarray(composite.behind(backdrop, self._avatar, self.size))
         self._backdrop = backdrop
 
-    def crowd(self, on: bool) -> None:
+    def keep_to(self, lane: int | None) -> None:
         """Makes no difference here."""
 
     def cutout(self) -> U8:

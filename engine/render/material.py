@@ -11,6 +11,7 @@ from engine.avatar import REGIONS, Avatar
 from kernels import texture
 from kernels.jit import Flags
 from kernels.rasterize import Camera, Mesh, Rasterizer
+from kernels.rasterize.cpu import SLOT_MASK
 from kernels.shade import EYE, MOUTH, TEETH, Material
 
 U8 = NDArray[np.uint8]
@@ -51,8 +52,8 @@ def build(avatar: Avatar) -> tuple[Mesh, Material]:
     return found[1:]
 
 
-def unfolded(mesh: Mesh, side: int) -> Rasterizer:
-    """The F faces of ``mesh`` drawn where they lie on the atlas, (side, side) texels; face F + f is face f mirrored."""
+def unfolded(mesh: Mesh, side: int) -> NDArray[np.int32]:
+    """Which of the faces of ``mesh`` lies on each texel of the atlas, (side, side); -1 where none does."""
     flat = np.concatenate([mesh.uv, np.ones((len(mesh.uv), 1), np.float32)], 1)
     towards = np.zeros_like(flat)
     towards[:, 2] = -1.0
@@ -60,13 +61,14 @@ def unfolded(mesh: Mesh, side: int) -> Rasterizer:
     sheet = Mesh(both, mesh.uv, np.tile(mesh.region, 2), np.zeros(len(both), np.uint8), mesh.material)
     page = Camera(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), float(side), (0.0, 0.0))
     raster = Rasterizer(sheet, (side, side), samples=1)
-    raster.draw(flat, towards, page, None, np.empty_like(flat))
-    return raster
+    winner = raster.fill(flat, towards, page, None, np.empty_like(flat)).winner[..., 0]
+    face = raster.owner[np.maximum(winner, 0) & SLOT_MASK] % np.int32(len(mesh.faces))
+    return np.where(winner >= 0, face, np.int32(-1))
 
 
 def worn(mesh: Mesh, side: int) -> Flags:
     """Which texels of a texture (side, side) a face of ``mesh`` wears, and one texel more around."""
-    inside = np.pad(unfolded(mesh, side).buffer.winner[..., 0] >= 0, 1)
+    inside = np.pad(unfolded(mesh, side) >= 0, 1)
     near: Flags = np.zeros((side, side), np.bool_)
     for y in range(3):
         for x in range(3):

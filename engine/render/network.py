@@ -29,7 +29,7 @@ F32 = NDArray[np.float32]
 @dataclass(frozen=True, slots=True)
 class Network:
     """Where a renderer's three files are, and how to run them. ``threads`` 0: what `threads_of` says; ``backend``: one
-    of `BACKENDS`; ``shared``: programs that run at once when a program is told that it is not alone."""
+    of `BACKENDS`; ``shared``: programs that run side by side when they are told their lanes."""
 
     path: Path
     threads: int = 0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.avatar import Avatar
 from engine.backends.openvino import OpenVinoProgram
 from engine.motion.frame import Motion
-from engine.render import camera, composite, reference
+from engine.render import camera, composite, looks, reference
 from engine.render.composite import Backdrop
 from engine.render.guidance import Guide, History, Surface
 from engine.render.network import Network
@@ -87,10 +87,11 @@ class NeuralRenderer:
         """(H, W) of the pictures."""
         return self._guide.size
 
-    def crowd(self, on: bool) -> None:
-        """Says whether others paint at the same time: then the network takes its part of the cores instead of all."""
+    def keep_to(self, lane: int | None) -> None:
+        """Says in which lane the next pictures are painted while others are painted beside them: then the network takes
+        its part of the cores instead of all."""
         if isinstance(self._program, OpenVinoProgram):
-            self._program.crowded = on
+            self._program.lane = lane
 
     @property
     def transparent(self) -> bool:
@@ -162,9 +163,8 @@ def identity(avatar: Avatar, network: Network) -> tuple[Surface, F32]:
     """The lit surface and the code of ``avatar``: made once, kept for the last few avatars."""
     key = (id(avatar), str(network.path.resolve()))
     if key not in _known:
-        photographs = reference.of(avatar)
-        surface = reference.lit_surface(avatar, reference.lit_atlas(avatar, photographs))
-        code = network.identity(reference.reference_planes(avatar, photographs))
+        lit, worn, code = looks.look(avatar, network)
+        surface = reference.lit_surface(avatar, lit, worn)
         _known[key] = (avatar, surface, code)  # holding the avatar keeps its id its own
         while len(_known) > _KEPT:
             del _known[next(iter(_known))]

@@ -61,8 +61,8 @@ class Renderer(Protocol):
         """Changes what is behind the avatar from the next picture on. May be called from another thread."""
         ...
 
-    def crowd(self, on: bool) -> None:
-        """Says whether others paint on this machine at the same time."""
+    def keep_to(self, lane: int | None) -> None:
+        """Says in which lane the next pictures are painted while others are painted beside them; None: none are."""
         ...
 
     def cutout(self) -> U8:

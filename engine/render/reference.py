@@ -135,13 +135,18 @@ def lit_atlas(avatar: Avatar, reference: Reference, side: int = TEXELS) -> Lit:
     return Lit(atlas, np.rint(sure * 255).astype(np.uint8), lights.table((scale[0], scale[1])))
 
 
-def lit_surface(avatar: Avatar, lit: Lit) -> Surface:
+def laid(avatar: Avatar, side: int = TEXELS) -> Flags:
+    """(N,N): which texels of the lit atlas somebody wears."""
+    return _layout(avatar, min(side, avatar.albedo.shape[0])).region > 0
+
+
+def lit_surface(avatar: Avatar, lit: Lit, worn: Flags | None = None) -> Surface:
     """The reference as its light and one texture of 8 channels: the atlas's red, green, blue (sRGB, times opacity),
-    opacity, valid, gloss, subsurface, strand."""
+    opacity, valid, gloss, subsurface, strand. ``worn``: what `laid` says, where that is known."""
     side = lit.valid.shape[0]
     albedo = np.dstack([lit.atlas, _mean(avatar.albedo[..., 3:], side)])
     surface = np.dstack([lit.valid, _mean(avatar.surface[..., 1:], side)])
-    return Surface(texture.build(albedo, surface, _layout(avatar, side).region > 0), lit.light)
+    return Surface(texture.build(albedo, surface, laid(avatar, side) if worn is None else worn), lit.light)
 
 
 def reference_planes(avatar: Avatar, reference: Reference) -> F32:
@@ -267,7 +272,11 @@ def _layout(avatar: Avatar, side: int) -> _Layout:
 def _mean(plane: U8, side: int) -> U8:
     """(S,S,C) averaged down to (side, side, C)."""
     step = plane.shape[0] // side
-    return np.rint(plane.reshape(side, step, side, step, -1).mean((1, 3))).astype(np.uint8)
+    total = np.zeros((side, side, plane.shape[2]), np.uint32)
+    for y in range(step):
+        for x in range(step):
+            total += plane[y::step, x::step]
+    return np.rint(total / step**2).astype(np.uint8)
 
 
 def _even(avatar: Avatar, side: int) -> F32:

@@ -44,8 +44,7 @@ class View(NamedTuple):
 
 def chart(mesh: Mesh, side: int) -> Chart:
     """The faces of ``mesh`` over its atlas, rasterized at ``side`` texels. Texels without a face have -1."""
-    g = material.unfolded(mesh, side).gbuffer
-    face = np.where(g.face >= len(mesh.faces), g.face - len(mesh.faces), g.face).astype(np.int32)
+    face = material.unfolded(mesh, side)
     bary = np.zeros((side, side, 2), np.float32)
     _corners(face, mesh.faces, mesh.uv, bary)
     count = np.zeros((side, side), np.uint8)

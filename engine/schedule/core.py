@@ -24,7 +24,8 @@ STUCK: Final = 1000.0  # a turn that takes longer is written off: others get its
 NEW: Final = 25  # frames of a session that say little yet: caches are cold
 LEARNING: Final = 50  # pictures on a new rung by which its cost is corrected
 WRONG: Final = 1.4  # by which factor the plan may be wrong about that
-SPIKE: Final = 3.0  # a frame that costs more than so many usual ones says little about the next
+SPIKE: Final = 3.0  # a new session's frame that costs more than so many usual ones says little about the next
+STEP: Final = 0.01  # share by which a frame changes what is thought of the next: somebody's coming passes in a second
 WAITING, RUNNING, OVER = 0, 1, 2
 
 
@@ -68,6 +69,7 @@ class Ask:
     state: int = WAITING
     started: float = 0.0
     tag: Any = None  # whatever the executor wants to find again
+    lane: int = 0  # which of those that run
     batch: list[Ask] = field(default_factory=list)  # those it runs with
 
 
@@ -242,9 +244,11 @@ class Core:
                 if member.learning and at == member.rung:
                     self._learn(member, at, each)
                 base, full = member.base, each / ratios[at]
-                if base:
-                    most = SPIKE * base
-                    full = base + (0.1 if member.frames > NEW else 0.3) * ((full if full < most else most) - base)
+                if base and member.frames <= NEW:
+                    full = base + 0.3 * ((full if full < SPIKE * base else SPIKE * base) - base)
+                elif base:  # by no more than a step up or down: toward what it costs as often as not
+                    step = base * (STEP if member.frames > 4 * NEW else 3 * STEP)
+                    full = base + (-step if full < base - step else step if full > base + step else full - base)
                 member.base = full
                 self.bases += full - base
                 self.typical += (0.02 if self.typical else 1.0) * (full - self.typical)
@@ -260,7 +264,8 @@ class Core:
         member.learning -= 1
         low = self.ratios[level + 1] if level + 1 < len(self.ratios) else 0.0
         thought = self.plan.ratios[level]  # far from which it was the machine that changed
-        ratio = self.ratios[level] + 0.05 * (took / member.anchor - self.ratios[level])
+        ratio = self.ratios[level]
+        ratio += min(max(0.05 * (took / member.anchor - ratio), -STEP * ratio), STEP * ratio)
         self.ratios[level] = min(max(ratio, low, thought / WRONG), self.ratios[level - 1], thought * WRONG)
 
     def move(self, member: Member, rung: int, now: float) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 KINDS: Final = ("steps", "size", "rate")
 SCALES: Final = (0.75, 0.5)
 MARGIN: Final = 0.1  # of the capacity: quality comes back only where so much less than the bound is needed then
-FIXED: Final = 0.25  # share of a full frame's cost that no step of the plan saves: sound, motion, body, coding
+FIXED: Final = 0.45  # share of a full frame's cost that no step of the plan saves: sound, motion, body, coding
 
 
 @dataclass(frozen=True, slots=True)

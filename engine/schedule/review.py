@@ -11,7 +11,8 @@ from engine.schedule.room import Room
 
 LOOK: Final = 250.0  # milliseconds between two reviews
 SETTLE: Final = 1000.0  # after something was given up, before misses say that it was not enough
-MANY, SOME = 0.2, 0.04  # share of late frames that is too much: over a second, over ten
+BEAR: Final = 5000.0  # and before pictures are left out, too: who comes keeps the machine busy for a moment
+MANY, SOME = 0.2, 0.015  # share of late frames that is too much: over a second, over ten
 CALM: Final = 0.01  # and that is none
 ALONE: Final = 4.0  # times as much of either is borne where there is nobody else: a late frame hurts no other
 LONGEST: Final = 60_000.0  # a session that went up too early waits for so long at most
@@ -64,28 +65,37 @@ class Review:
 
     def _lower(self, now: float, late: bool) -> None:
         """One rung at a time, whoever is highest for his weight first, and of those the dearest."""
-        core, last = self.core, len(self.core.plan.rungs) - 1
+        core = self.core
         total = sum(core.expected(member, member.rung) for member in core.members.values())
         goal = self.rules.bound * self.budget
         if late and now >= self._settled:
             goal = min(goal, 0.9 * total)
-        queue = [(*_standing(one), one.number, one) for one in core.members.values() if one.rung < last]
+        queue = [(*_standing(one), one.number, one) for one in core.members.values()]
         heapify(queue)
         changed = False
         while queue and total > goal:
             member = queue[0][-1]
+            if not self._may(member, now, total):
+                heappop(queue)
+                continue
             total += core.expected(member, member.rung + 1) - core.expected(member, member.rung)
             if now - member.raised < 4 * max(member.dwell, self.rules.recover):
                 member.dwell = min(2 * max(member.dwell, self.rules.recover), LONGEST)
             core.move(member, member.rung + 1, now)
             member.raised, changed, self.lowered = NEVER, True, self.lowered + 1
-            if member.rung < last:
-                heapreplace(queue, (*_standing(member), member.number, member))
-            else:
-                heappop(queue)
+            heapreplace(queue, (*_standing(member), member.number, member))
         if changed:
             self._settled = now + SETTLE
             core.fast = core.slow = 0.0  # what comes from now on tells whether it was enough
+
+    def _may(self, member: Member, now: float, total: float) -> bool:
+        """Whether there is a rung below, and it is time for it where sessions need ``total`` a period."""
+        rungs, below = self.core.plan.rungs, member.rung + 1
+        if below >= len(rungs):
+            return False
+        if rungs[below].every == rungs[member.rung].every or not member.rung:
+            return True
+        return total > self.budget or (now - member.changed >= BEAR and self.core.fast > MANY)
 
     def _raise(self, now: float) -> None:
         """Whoever is lowest for his weight first, and of those who has been there longest; as many as fit."""

@@ -41,13 +41,14 @@ class Report:
 
 class Turn(Protocol):
     """One frame's turn, as a context. ``granted`` is False when the session was ended while it waited: nothing is to
-    be done then. ``rung`` is what to paint at; ``paint`` False: no picture this time, it would be late; ``alone``: no
-    other session is there. Set ``level`` when it was painted at another rung than that."""
+    be done then. ``rung`` is what to paint at; ``paint`` False: no picture this time, it would be late; ``lane``: which
+    of the turns that go on at the same time it is, None where no other session is there. Set ``level`` when it was
+    painted at another rung than that."""
 
     granted: bool
     rung: Rung
     paint: bool
-    alone: bool
+    lane: int | None
     level: int | None
 
     def __enter__(self) -> Turn: ...
@@ -77,7 +78,7 @@ class Free:
     granted: bool = True
     rung: Rung = field(default_factory=Rung)
     paint: bool = True
-    alone: bool = True
+    lane: int | None = None
     level: int | None = None
     number: int = 0
 
@@ -147,13 +148,14 @@ class Turns:
             event.set()
             self._give()
 
-    def quality(self, member: Member) -> tuple[Rung, bool]:
-        """What it is to be painted at, and whether it is alone."""
-        return self._core.plan.rungs[member.rung], len(self._core.members) == 1
+    def quality(self, ask: Ask) -> tuple[Rung, int | None]:
+        """What it is to be painted at, and where, beside others."""
+        return self._core.plan.rungs[ask.member.rung], ask.lane if len(self._core.members) > 1 else None
 
     def _give(self) -> None:
         while batch := self._core.pick(self._clock()):
-            batch[0].batch = batch
+            taken = {other[0].lane for other in self._core.running if other is not batch}
+            batch[0].batch, batch[0].lane = batch, min({*range(len(taken) + 1)} - taken)
             batch[0].tag.set()
 
 
@@ -187,21 +189,22 @@ class _Place:
 class _Turn:
     """One frame's turn among `Turns`."""
 
-    __slots__ = ("_ask", "_event", "_member", "_turns", "_wanted", "alone", "granted", "level", "paint", "rung")
+    __slots__ = ("_ask", "_event", "_member", "_turns", "_wanted", "granted", "lane", "level", "paint", "rung")
 
     def __init__(
         self, turns: Turns, member: Member, event: threading.Event, release: float, deadline: float, light: bool
     ) -> None:
         self._turns, self._member, self._event, self._wanted = turns, member, event, (release, deadline, light)
         self._ask: Ask | None = None
-        self.granted, self.paint, self.rung, self.alone = False, True, Rung(), True
+        self.granted, self.paint, self.rung = False, True, Rung()
+        self.lane: int | None = None
         self.level: int | None = None
 
     def __enter__(self) -> Turn:
         ask = self._ask = self._turns.ask(self._member, *self._wanted, self._event)
         if ask is not None:
             self.granted, self.paint = True, ask.paint
-            self.rung, self.alone = self._turns.quality(self._member)
+            self.rung, self.lane = self._turns.quality(ask)
         return self
 
     def __exit__(

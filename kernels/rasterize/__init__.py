@@ -99,13 +99,18 @@ class Rasterizer:
         ``now`` (V,3) receives the homogeneous picture positions; give it as ``previous`` with the next frame
         (None: nothing moved). The returned buffers belong to the rasterizer and live until the next call.
         """
+        self.fill(vertices, normals, camera, previous, now)
+        return self._resolve(camera)
+
+    def fill(self, vertices: F32, normals: F32, camera: Camera, previous: F32 | None, now: F32) -> Buffer:
+        """As ``draw``, but no further than which face each sample shows."""
         expected = (len(self.mesh.uv), 3)
         for name, array in (("vertices", vertices), ("normals", normals), ("now", now)):
             if array.shape != expected or array.dtype != np.float32:
                 raise ValueError(f"{name} must be {expected} float32, got {array.shape} {array.dtype}")
         self._transform(vertices, normals, camera, previous, now)
         self._visibility()
-        return self._resolve(camera)
+        return self.buffer
 
     def _transform(self, vertices: F32, normals: F32, camera: Camera, previous: F32 | None, now: F32) -> None:
         count, focal = len(vertices), np.float32(camera.focal)

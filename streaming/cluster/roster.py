@@ -14,6 +14,7 @@ START_LIMIT_S: Final = 180.0  # a worker that has not reported by then never wil
 AWAY_S: Final = 0.5  # without a look, after which the time in between counts for nobody
 FAILURES: Final = 5  # workers in a row that die before they serve, after which one is started only now and then
 PATIENCE_S: Final = 30.0  # and that is how often
+LATER_S: Final = 5.0  # after a death, others start: sessions that just moved want the processor first
 
 State = Literal["starting", "serving", "draining"]
 
@@ -75,6 +76,7 @@ class Roster:
     names: Callable[[], str] = field(default_factory=numbered)
     members: dict[str, Member] = field(default_factory=dict)
     lost: int = 0  # workers that died
+    _died: float = float("-inf")  # when the last did
     _failed: int = 0  # of them in a row that never served
     _started: float = float("-inf")
     _looked: float | None = None
@@ -106,6 +108,8 @@ class Roster:
             return None
         if member.state == "starting":
             self._failed += 1
+        else:
+            self._died = now
         if member.state != "draining" or member.sessions:
             self.lost += 1
         return Action("kill", name, why)
@@ -146,6 +150,8 @@ class Roster:
         missing = wanted - len(new)
         if old and len(old) + len(serving) >= wanted:  # a deployment goes one by one: machines have room for one more
             missing = min(missing, 1 - starting)
+        if serving and now - self._died < LATER_S:
+            missing = 0
         actions += [self._start(now) for _ in range(missing) if self._may_start(now)]
         spare = len(old) + len(serving) - max(wanted, 1)
         leaving = sorted(old, key=_least) + (sorted(serving, key=_least) if starting == 0 else [])

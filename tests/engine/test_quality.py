@@ -88,7 +88,7 @@ def test_in_company_the_network_takes_fewer_cores_and_paints_the_same() -> None:
     config = EngineConfig(render=RenderConfig(width=64, height=64), schedule=ScheduleConfig(turns=2))
     engine = Engine(config)
     alone, crowded = engine.open(seed=1), engine.open(seed=1)
-    crowded.easel.crowded = True
+    crowded.easel.lane = 1
     for _ in range(3):
         for session in (alone, crowded):
             session.push_voice(np.zeros(VOICE_FRAME, np.float32))
@@ -120,9 +120,9 @@ def test_another_avatar_is_painted_at_once_and_at_full_size_until_it_has_a_small
 
 def test_the_schedulers_word_is_taken_as_far_as_it_can_be(engine: Engine) -> None:
     session = engine.open()
-    turn = Free(rung=BOTH, alone=False)
+    turn = Free(rung=BOTH, lane=1)
     session.adapt(turn)
-    assert session.quality == Rung(0, every=2) and turn.level == 0 and session.easel.crowded
+    assert session.quality == Rung(0, every=2) and turn.level == 0 and session.easel.lane == 1
     small(engine, session).adapt(turn)
     assert session.quality == BOTH and turn.level == 2
     session.show(Backdrop("transparent"))

@@ -139,6 +139,7 @@ class DoubleEngine:
     opening: threading.Lock = field(default_factory=threading.Lock)
 
     default_avatar: str = "ada"
+    lanes: int = 0
     backdrop: Backdrop = field(default_factory=Backdrop)
 
     hidden: Path | None = None

@@ -75,7 +75,7 @@ def test_nobody_new_is_let_in_on_the_very_edge_where_somebody_was_just_refused()
 
 
 def test_an_overload_lowers_everybody_alike_and_the_plan_is_followed_in_order() -> None:
-    people = [Person(16.0, start=5.0 * k) for k in range(4)]  # 64 ms of work every 40
+    people = [Person(15.0, start=5.0 * k) for k in range(4)]  # 60 ms of work every 40
     made = machine(people, admits=False)
     made.run(8000)
     rungs = [person.member.rung for person in people if person.member]

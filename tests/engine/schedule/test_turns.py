@@ -129,7 +129,7 @@ def test_as_many_at_once_as_there_are_places(time: Time) -> None:
     a, b, c = (turns.join() for _ in range(3))
     order: list[float] = []
     with a.turn(0.0, 40.0) as first, b.turn(0.0, 40.0) as second:
-        assert first.granted and second.granted and not first.alone
+        assert first.granted and second.granted and {first.lane, second.lane} == {0, 1}
         thread = queue(turns, c, 40.0, order, 1)
     thread.join(WAIT)
     assert order == [40.0]
@@ -172,5 +172,5 @@ def test_where_nobody_schedules_every_turn_is_granted_at_once() -> None:
     place: Place = Free()
     turn: Turn
     with place.turn(0.0, 40.0) as turn:
-        assert turn.granted and turn.paint and turn.alone and turn.rung.level == 0
+        assert turn.granted and turn.paint and turn.lane is None and turn.rung.level == 0
     place.leave()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.schedule.room import Room
 from streaming.cluster.config import ClusterConfig
-from streaming.cluster.roster import FAILURES, PATIENCE_S, START_LIMIT_S, Action, Member, Report, Roster
+from streaming.cluster.roster import FAILURES, LATER_S, PATIENCE_S, START_LIMIT_S, Action, Member, Report, Roster
 
 CONFIG = ClusterConfig(lost_s=1.0, drain_s=30.0)
 
@@ -47,7 +47,7 @@ def test_a_silent_worker_is_killed_and_replaced() -> None:
     roster = grown(2)
     assert watched(roster, 2, 0.0, 0.9) == []
     roster.hear(report("w2"), 1.0)
-    assert done(watched(roster, 2, 1.0, 1.2)) == [("kill", "w1"), ("start", "w3")]
+    assert done(watched(roster, 2, 1.0, 1.2)) == [("kill", "w1")]
     assert roster.lost == 1
     assert not roster.hear(report("w1"), 1.3)  # it was only slow: it is told that it is none of ours
 
@@ -57,7 +57,7 @@ def test_nobody_is_dead_because_the_director_was_away() -> None:
     roster.hear(report("w2"), 0.4)
     assert roster.look(2, 600.0) == [] == watched(roster, 2, 600.0, 600.5)
     roster.hear(report("w1"), 600.6)
-    assert done(watched(roster, 2, 600.6, 602.0))[:2] == [("kill", "w2"), ("start", "w3")]
+    assert done(watched(roster, 2, 600.6, 602.0))[0] == ("kill", "w2")
 
 
 def test_one_that_dies_is_replaced_at_once() -> None:
@@ -65,6 +65,13 @@ def test_one_that_dies_is_replaced_at_once() -> None:
     action = roster.gone("w1", "its process died", 0.1)
     assert action == Action("kill", "w1", "its process died") and roster.gone("w1", "", 0.1) is None
     assert done(roster.look(1, 0.1)) == [("start", "w2")]
+
+
+def test_while_others_take_over_its_sessions_nobody_is_started_beside_them() -> None:
+    roster = grown(2)
+    roster.gone("w1", "its process died", 0.1)
+    assert roster.look(2, 0.1 + LATER_S - 0.2) == []
+    assert done(roster.look(2, 0.1 + LATER_S)) == [("start", "w3")]
 
 
 def test_one_that_never_starts_is_given_up() -> None:
