@@ -11,7 +11,7 @@ from engine.schedule.room import Room
 
 LOOK: Final = 250.0  # milliseconds between two reviews
 SETTLE: Final = 1000.0  # after something was given up, before misses say that it was not enough
-BEAR: Final = 5000.0  # and before pictures are left out, too: who comes keeps the machine busy for a moment
+BEAR: Final = 5000.0  # of many late frames before pictures are left out, too: who comes keeps the machine busy awhile
 MANY, SOME = 0.2, 0.015  # share of late frames that is too much: over a second, over ten
 CALM: Final = 0.01  # and that is none
 ALONE: Final = 4.0  # times as much of either is borne where there is nobody else: a late frame hurts no other
@@ -37,6 +37,7 @@ class Review:
         self.lowered = self.raised = 0  # times that a session was
         self._next = 0.0
         self._settled = 0.0
+        self._fine = 0.0  # when frames were last in time
         self._refusing = False
 
     @property
@@ -58,6 +59,8 @@ class Review:
             return
         self._next = now + LOOK
         core, late = self.core, self.late()
+        if core.fast <= MANY:
+            self._fine = now
         if core.need > self.rules.bound * self.budget or (late and now >= self._settled):
             self._lower(now, late)
         elif core.below and not late and core.need < self.rules.raised * self.budget:
@@ -95,7 +98,7 @@ class Review:
             return False
         if rungs[below].every == rungs[member.rung].every or not member.rung:
             return True
-        return total > self.budget or (now - member.changed >= BEAR and self.core.fast > MANY)
+        return total > self.budget or now - self._fine >= BEAR
 
     def _raise(self, now: float) -> None:
         """Whoever is lowest for his weight first, and of those who has been there longest; as many as fit."""
