@@ -14,7 +14,7 @@ SETTLE: Final = 1000.0  # after something was given up, before misses say that i
 BEAR: Final = 5000.0  # of many late frames before pictures are left out, too: who comes keeps the machine busy awhile
 MANY, SOME = 0.2, 0.015  # share of late frames that is too much: over a second, over ten
 CALM: Final = 0.01  # and that is none
-ALONE: Final = 4.0  # times as much of either is borne where there is nobody else: a late frame hurts no other
+MANY_ALONE, SOME_ALONE, CALM_ALONE = 0.8, 0.16, 0.04  # where there is nobody else: a late frame hurts no other
 LONGEST: Final = 60_000.0  # a session that went up too early waits for so long at most
 AGAIN_S: Final = 5.0  # who was refused may ask again after so many seconds
 
@@ -47,11 +47,12 @@ class Review:
 
     def late(self) -> bool:
         """Whether too many frames are."""
-        return self.core.fast > MANY * self._borne or self.core.slow > SOME * self._borne
+        many, some = (MANY_ALONE, SOME_ALONE) if self._alone else (MANY, SOME)
+        return self.core.fast > many or self.core.slow > some
 
     @property
-    def _borne(self) -> float:
-        return ALONE if len(self.core.members) == 1 else 1.0
+    def _alone(self) -> bool:
+        return len(self.core.members) == 1
 
     def look(self, now: float) -> None:
         """Lowers quality where frames are late or will be, and gives it back. Cheap when it is not time yet."""
@@ -61,7 +62,8 @@ class Review:
         core, late = self.core, self.late()
         if core.fast <= MANY:
             self._fine = now
-        if core.need > self.rules.bound * self.budget or (late and now >= self._settled):
+        bound = 1.0 if self._alone else self.rules.bound
+        if core.need > bound * self.budget or (late and now >= self._settled):
             self._lower(now, late)
         elif core.below and not late and core.need < self.rules.raised * self.budget:
             self._raise(now)
@@ -103,7 +105,7 @@ class Review:
     def _raise(self, now: float) -> None:
         """Whoever is lowest for his weight first, and of those who has been there longest; as many as fit."""
         core, rules = self.core, self.rules
-        if core.fast > CALM * self._borne or core.slow > CALM * self._borne:
+        if max(core.fast, core.slow) > (CALM_ALONE if self._alone else CALM):
             return
         total = sum(core.expected(member, member.rung) for member in core.members.values())
         ready = [
