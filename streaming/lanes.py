@@ -9,28 +9,27 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Collection
 
 from streaming.place import cores
 
 
 class Lanes:
-    """The machine's cores, shared out among ``count`` lanes. A thread sits down before each of its turns."""
+    """The machine's cores, shared out among ``count`` lanes. Belongs to a thread, which sits down before each turn."""
 
     def __init__(self, count: int, known: Collection[int] | None = None) -> None:
         """``known``: the cores to share out; by default all that the calling thread may use."""
         self._all = sorted(cores() if known is None else known)
         self.parts = [self._all[k * len(self._all) // count : (k + 1) * len(self._all) // count] for k in range(count)]
-        self._sits = threading.local()  # cores that a thread was last told to keep to
+        self._part = self._all  # that the thread was last told to keep to
 
     def sit(self, lane: int | None) -> None:
         """The calling thread keeps to the cores of ``lane`` from now on; None: to any."""
         part = self._all if lane is None or lane >= len(self.parts) else self.parts[lane]
-        if part and part is not getattr(self._sits, "part", self._all):
+        if part and part is not self._part:
             with contextlib.suppress(OSError):  # a core that was taken away meanwhile
                 os.sched_setaffinity(0, part)
-            self._sits.part = part
+            self._part = part
 
 
 def anywhere() -> None:

@@ -25,13 +25,12 @@ from kernels.jit import Flags
 OWN: Final = ASSETS / "avatars"
 ROOT: Final = Path(__file__).parents[2]
 SOURCES: Final = ("engine", "kernels")  # whatever changes in them may change the result
-
-
 Look = tuple[Lit, Flags, F32]
 
 
 def look(avatar: Avatar, network: Network) -> Look:
-    """The lit atlas of ``avatar``, which of its texels are worn (N,N), and the code that ``network`` has for it."""
+    """The lit atlas of ``avatar``, which of its texels are worn (N,N), and the code (CODE,) ``network`` has for it.
+    Where nothing can be kept it is made anew. Raises ValueError when the network is missing or broken."""
     pack = avatar.meta.path
     folder = kept.folder("looks") if pack is not None and pack.parent == OWN else None
     if folder is None or pack is None:

@@ -54,6 +54,14 @@ class Review:
     def _alone(self) -> bool:
         return len(self.core.members) == 1
 
+    @property
+    def _bound(self) -> float:
+        return 1.0 if self._alone else self.rules.bound
+
+    @property
+    def _raised(self) -> float:
+        return self._bound - (self.rules.bound - self.rules.raised)
+
     def look(self, now: float) -> None:
         """Lowers quality where frames are late or will be, and gives it back. Cheap when it is not time yet."""
         if now < self._next:
@@ -62,17 +70,16 @@ class Review:
         core, late = self.core, self.late()
         if core.fast <= MANY:
             self._fine = now
-        bound = 1.0 if self._alone else self.rules.bound
-        if core.need > bound * self.budget or (late and now >= self._settled):
+        if core.need > self._bound * self.budget or (late and now >= self._settled):
             self._lower(now, late)
-        elif core.below and not late and core.need < self.rules.raised * self.budget:
+        elif core.below and not late and core.need < self._raised * self.budget:
             self._raise(now)
 
     def _lower(self, now: float, late: bool) -> None:
         """One rung at a time, whoever is highest for his weight first, and of those the dearest."""
         core = self.core
         total = sum(core.expected(member, member.rung) for member in core.members.values())
-        goal = self.rules.bound * self.budget
+        goal = self._bound * self.budget
         if late and now >= self._settled:
             goal = min(goal, 0.9 * total)
         queue = [(*_standing(one), one.number, one) for one in core.members.values()]
@@ -113,7 +120,7 @@ class Review:
         ]
         for member in sorted(ready, key=lambda one: (-one.rung * one.weight, one.changed, one.number)):
             total += core.expected(member, member.rung - 1) - core.expected(member, member.rung)
-            if total > rules.raised * self.budget:
+            if total > self._raised * self.budget:
                 break
             core.move(member, member.rung - 1, now)
             member.raised, self.raised = now, self.raised + 1

@@ -153,3 +153,37 @@ def test_plans_are_made_of_what_can_be_given_up() -> None:
 def test_rules_leave_room_between_giving_up_and_taking_back() -> None:
     rules = Rules()
     assert rules.raised < rules.bound <= 1 and rules.recover > PERIOD
+
+
+@pytest.mark.parametrize(("lasts", "lowest"), [(3000.0, 2), (20_000.0, 3)])
+def test_pictures_are_left_out_only_where_less_size_has_not_helped_for_long(lasts: float, lowest: int) -> None:
+    def slow(now: float) -> float:
+        return 3.0 if 6000 <= now < 6000 + lasts else 1.0
+
+    people = [Person(7.8, start=9.0 * k, surge=slow, jitter=6.0) for k in range(3)]
+    made = machine(people, admits=False)
+    made.run(6000)
+    assert all(person.rungs == 0 for person in people)
+    made.run(6000 + lasts)
+    assert max(person.rungs for person in people) == lowest
+
+
+def test_who_is_alone_keeps_full_quality_as_long_as_there_is_time_and_gets_it_back() -> None:
+    one, other = Person(31.0), Person(31.0, start=5000.0, end=9000.0)
+    made = machine([one, other], admits=False)
+    made.review = Review(made.core, Rules(bound=0.6, raised=0.5))
+    made.run(5000)
+    assert one.rungs == 0
+    made.run(9000)
+    assert one.rungs >= 1
+    made.run(40_000)
+    assert one.member is not None and one.member.rung == 0
+
+
+def test_what_a_picture_is_thought_to_cost_does_not_follow_a_second_of_somebodys_coming() -> None:
+    person = Person(10.0, surge=lambda now: 3.0 if 8000 <= now < 9000 else 1.0)
+    made = machine([person])
+    made.run(9000)
+    assert person.member is not None and 9.0 < person.member.base < 14.0
+    made.run(12_000)
+    assert 9.0 < person.member.base < 11.5
