@@ -46,7 +46,7 @@ PLANS: Final[dict[str, Plan]] = {
 }
 FILM: Final = Path(tempfile.gettempdir()) / "visavis-bench-film.npy"
 VOICE_S: Final = 40.0
-WARM_UP_S: Final = 5.0
+WARM_UP_S: Final = 12.0  # until the page has found how long it must hold pictures back
 FREEZE_MS: Final = 200.0
 PAGE: Final = Path(__file__).with_name("faults_page.js").read_text(encoding="utf-8")
 STATS: Final = """async () => {

@@ -49,7 +49,7 @@ async ({ seconds, framing, crop }) => {
     window.cropped.push([Math.max(performance.now(), expectedDisplayTime), rtpTimestamp]);
   };
   const each = (now, metadata) => {
-    connection.lips?.frame(metadata);
+    connection.shown(metadata);
     marker.frame(video, metadata);
     if (crop) keep(metadata);
     video.requestVideoFrameCallback(each);

@@ -19,11 +19,13 @@ STEP: Final = RATE // 2  # between two alignments
 WINDOW: Final = RATE  # looked at for one
 FRAME: Final = RATE // 50
 LOCAL: Final = RATE // 125  # 8 ms either way, for each frame
-NEAR: Final = RATE // 4  # how far an alignment is from the one before, unless that fits much worse
+NEAR: Final = RATE // 4  # how far alignments are from each other, usually
+DRIFT: Final = RATE  # and at most: a line that gets full, and then is not
 EMPHASIS: Final = 0.95
 HOP: Final = FRAME // 2
 SHAPE: Final = 0.7  # correlation of an intact frame, of which half may be missing; twice through Opus: .92, of 5 % .75
 ACTIVE_DB: Final = -30.0  # of the loudest: softer frames are not counted
+CLOSE: Final = 0.8  # a fit so good beside the best one is as good: a voice says some things twice
 SURE: Final = 0.4  # correlation of a window below which its alignment is not believed
 
 
@@ -66,22 +68,25 @@ def _down(voice: Voice) -> NDArray[np.float64]:
 
 
 def _lags(said: NDArray[np.float64], heard: NDArray[np.float64]) -> list[int]:
-    """Where in ``said`` each step of ``heard`` is; a step that cannot be told is where its neighbour says."""
+    """Where in ``said`` each step of ``heard`` is; a step that cannot be told is where its neighbour says.
+
+    A voice says some things twice; so every step is looked for about where all together fit best, one line's delay
+    being much the same all the time.
+    """
     size = 1 << int(np.ceil(np.log2(len(said) + WINDOW)))
     whole = np.fft.rfft(np.concatenate([said, said[:WINDOW]]), size)
     energy = np.cumsum(np.concatenate([[0.0], np.concatenate([said, said[:WINDOW]]) ** 2]))
     power = np.sqrt(np.maximum(energy[WINDOW : WINDOW + len(said)] - energy[: len(said)], 1e-6))
-    found: list[int | None] = []
-    for start in range(0, max(len(heard) - WINDOW, 1), STEP):
+    starts = range(0, max(len(heard) - WINDOW, 1), STEP)
+    scores = np.empty((len(starts), len(said)))  # by step and lag, in [-1, 1]
+    for row, start in enumerate(starts):
         piece = heard[start : start + WINDOW]
         score = np.fft.irfft(whole * np.conj(np.fft.rfft(piece, size)), size)[: len(said)] / power
-        best = int(np.argmax(score))
-        if found and found[-1] is not None:  # a voice that says the same twice: where it was is where it goes on
-            there = (found[-1] + start + np.arange(-NEAR, NEAR)) % len(said)
-            near = int(there[np.argmax(score[there])])
-            best = near if score[near] > 0.8 * score[best] else best
-        sure = score[best] / (float(np.sqrt(np.sum(piece**2))) + 1e-6) > SURE
-        found.append((best - start) % len(said) if sure else None)
+        scores[row] = np.roll(score / (float(np.sqrt(np.sum(piece**2))) + 1e-6), -start)
+    blocks = scores[:, : len(said) // NEAR * NEAR].reshape(len(scores), -1, NEAR).max(axis=2)
+    fits = np.maximum(blocks, np.roll(blocks, -1, axis=1)).mean(axis=0)  # two blocks: what lies across their border
+    about = (int(np.argmax(fits)) + 1) * NEAR
+    found = [_lag(row, about) for row in scores]
     known = [lag for lag in found if lag is not None]
     if not known:
         raise ValueError("nothing of what was sent is found in what was received")
@@ -90,6 +95,13 @@ def _lags(said: NDArray[np.float64], heard: NDArray[np.float64]) -> list[int]:
         last = last if lag is None else lag
         lags.append(last)
     return lags
+
+
+def _lag(scores: NDArray[np.float64], about: int) -> int | None:
+    """The best lag near ``about``, or far from it where that fits much better; None when nothing does."""
+    near, far = (scores[(about + np.arange(-reach, reach + 1)) % len(scores)] for reach in (NEAR, DRIFT))
+    best = near if near.max() > CLOSE * far.max() else far
+    return about + int(np.argmax(best)) - len(best) // 2 if best.max() > SURE else None
 
 
 def _fit(near: NDArray[np.float64], frame: NDArray[np.float64]) -> float:

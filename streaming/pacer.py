@@ -1,4 +1,5 @@
-"""Between a sender and its line: large frames leave spread over time, and voice leaves twice where packets get lost.
+"""Between a sender and its line: large frames leave spread over time, and where packets get lost, voice leaves twice,
+and so does what is asked for again.
 
 A key frame is twenty packets. Sent in one burst they overrun the queue of a slow line, and a key frame of which a part
 is missing brings the next one. A voice packet that is lost is heard; sent once more one packet later, with the same
@@ -27,6 +28,8 @@ SPREAD_S: Final = 0.03  # no packet waits longer: the next frame comes after 0.0
 RESEND_SHARE: Final = 0.5  # of the bitrate, for packets that are sent again
 RESENDS_AT_ONCE: Final = 15
 RESENDS_KEPT: Final = 256
+SOON: Final = 0.5  # of a round trip: what is asked for once more earlier is still on its way
+TWICE_APART_S: Final = 0.008  # between what is sent again and its copy: losses come in bursts
 LOSSY: Final = 0.01  # share of lost packets from which voice is sent twice
 LOSSY_FOR_S: Final = 30.0  # and for so long after the last time
 FULL_FOR_S: Final = 5.0  # a line that was full gets nothing twice for so long
@@ -89,13 +92,20 @@ class Resends:
             grown = (now - self._at) * RESEND_SHARE * rate / (8 * PAYLOAD_MAX)
             self._allowance = min(self._allowance + grown, RESENDS_AT_ONCE)
         self._at = now
-        if self._allowance < 1 or now - self._sent.get(number, -math.inf) < 0.8 * round_trip:
+        if self._allowance < 1 or now - self._sent.get(number, -math.inf) < SOON * round_trip:
             return False
         self._allowance -= 1
         self._sent.pop(number, None)
         self._sent[number] = now
         if len(self._sent) > RESENDS_KEPT:
             del self._sent[next(iter(self._sent))]
+        return True
+
+    def spare(self) -> bool:
+        """Whether a copy of what was just sent again may leave too (and counts it): not while many are asked for."""
+        if self._allowance < RESENDS_AT_ONCE / 2:
+            return False
+        self._allowance -= 1
         return True
 
 

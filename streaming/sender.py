@@ -10,6 +10,7 @@ leave, so a receiver's lip-sync is exact (RFC 3550 section 6.4.1).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import deque
@@ -32,7 +33,7 @@ from aiortc.rtp import (
 
 from engine.clock import FPS, FRAME, SAMPLE_RATE, VOICE_RATE, VOICE_RATIO
 from streaming.encoders import VIDEO_CLOCK, VideoEncoder, VoiceEncoder, open_encoder
-from streaming.pacer import PacedTransport, Resends
+from streaming.pacer import TWICE_APART_S, PacedTransport, Resends
 from streaming.quality import Quality
 from streaming.rate import LossMeter, RateController, Shape, ShapeChooser
 from streaming.red import RED
@@ -75,6 +76,7 @@ class MediaSender(RTCRtpSender):
         self._video: VideoEncoder | None = None
         self._opus: VoiceEncoder | None = None
         self._resends = Resends()
+        self._copies: set[asyncio.Task[None]] = set()  # on their way
         self._key = False
         self._key_at = -1.0
         self._paced: PacedTransport | None = None
@@ -219,6 +221,16 @@ class MediaSender(RTCRtpSender):
         if now < self._control.paused_until or not self.transport.needed(sequence_number):
             return  # a whole picture comes next, or came since
         if self._resends.allow(now, sequence_number, self._control.rate, self.round_trip or 0.0):
+            await super()._retransmit(sequence_number)
+            if self.transport.line.lossy(now) and self._resends.spare():
+                copy = asyncio.ensure_future(self._retransmit_copy(sequence_number))
+                self._copies.add(copy)
+                copy.add_done_callback(self._copies.discard)
+
+    async def _retransmit_copy(self, sequence_number: int) -> None:
+        """A picture waits another round trip for what is lost a second time."""
+        await asyncio.sleep(TWICE_APART_S)
+        with contextlib.suppress(ConnectionError):  # the line is gone
             await super()._retransmit(sequence_number)
 
     def _send_keyframe(self) -> None:

@@ -173,7 +173,7 @@ function shown(now, metadata) {
   if (state.connection && video.srcObject === state.connection.stream) {
     if (!state.connection.seen) seen(state.connection);
     waterfall.frame(metadata);
-    state.connection.lips?.frame(metadata);
+    state.connection.shown(metadata);
     bench?.frame(video, metadata);
   }
   eachFrame();

@@ -2,6 +2,7 @@
 
 import { LipSync } from "./lipsync.js";
 import { audio } from "./sources.js";
+import { Steadier } from "./steadier.js";
 
 const OFFER_MS = 5000; // a server that has not answered an offer by then is asked again, where that does no harm
 
@@ -31,7 +32,7 @@ export class Connection extends EventTarget {
     this.sequence = 0;
     this.stream = new MediaStream();
     this.closed = false;
-    this.lips = null; // keeps them together, where the browser lets a page delay either
+    this.lips = this.steadier = null; // keep them together, and even, where the browser lets a page delay either
   }
 
   /** Opens a session. The offer leaves before ICE gathering ends: the server learns our address from our checks.
@@ -58,7 +59,10 @@ export class Connection extends EventTarget {
     this.resumed = answer.resumed === true;
     if (this.closed) return this.#leave();
     const steerable = "jitterBufferTarget" in picture.receiver && "getSynchronizationSources" in picture.receiver;
-    if (steerable) this.lips = new LipSync(picture.receiver, this.audio.receiver, () => 1000 * (audio().outputLatency ?? 0));
+    if (steerable) {
+      this.lips = new LipSync(picture.receiver, this.audio.receiver, () => 1000 * (audio().outputLatency ?? 0));
+      this.steadier = new Steadier(picture.receiver, (ms) => this.lips.hold(ms, "line"));
+    }
     await pc.setRemoteDescription({ type: "answer", sdp: steerable ? this.#apart(answer.sdp) : answer.sdp });
     this.heart = setInterval(() => this.#ping(), 1000);
   }
@@ -78,6 +82,12 @@ export class Connection extends EventTarget {
   /** The picture and the voice in two media streams: the browser shows and plays each as soon as it can. */
   #apart(sdp) {
     return sdp.split(/^(?=m=)/m).map((s) => (s.startsWith("m=audio") ? s.replace(/^a=msid:\S+/m, "a=msid:voice") : s)).join("");
+  }
+
+  /** A picture is seen: what requestVideoFrameCallback says of it. */
+  shown(metadata) {
+    this.lips?.frame(metadata);
+    this.steadier?.frame(metadata);
   }
 
   /** Where to look from. Sent on the channel that never waits for a lost message. */
@@ -101,6 +111,7 @@ export class Connection extends EventTarget {
     this.closed = true;
     clearInterval(this.heart);
     this.lips?.close();
+    this.steadier?.close();
     if (!keep) {
       this.#send(this.control, { type: "bye" });
       this.#leave();

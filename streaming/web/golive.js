@@ -4,6 +4,7 @@ import { ask } from "./connection.js";
 import { press, radio } from "./radio.js";
 
 const WATCH_HOURS = 12;
+const AGAIN = ["restarting", "unreachable"]; // the page looks for the server anyway, and comes back here
 const QUALITIES = { auto: {}, light: { height: 256 }, slow: { height: 256, fps: 12.5 } };
 const $ = (id) => document.getElementById(id);
 
@@ -27,7 +28,7 @@ export class GoLive {
   #steady() {
     const ms = Number($("steady").value);
     $("steady-value").textContent = `${ms} ms`;
-    if (this.connection?.lips) this.connection.lips.steady = ms;
+    this.connection?.lips?.hold(ms, "viewer");
   }
 
   /** A session began (null: it ended). */
@@ -45,7 +46,9 @@ export class GoLive {
       $("source-link").value = at("source.html", own ? "" : session); // on one's own machine it stays the same for ever
       $("watch-link").value = at("watch.html", session);
       $("live-links").hidden = false;
-    } catch (problem) { this.complain(problem); }
+    } catch (problem) {
+      if (this.connection === connection && !AGAIN.includes(problem.code)) this.complain(problem);
+    }
   }
 
   /** Whether this machine alone reaches the server: then the newest session is found without its name. */

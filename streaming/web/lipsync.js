@@ -19,7 +19,7 @@ const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 /** Delays whichever comes first: `pictures` and `voice` are receivers, or anything with a jitterBufferTarget. */
 export class LipSync {
   constructor(pictures, voice, outputMs) {
-    Object.assign(this, { pictures, voice, outputMs, on: false, seen: null, line: null, skews: [], base: 0 });
+    Object.assign(this, { pictures, voice, outputMs, on: false, seen: null, line: null, skews: [], base: 0, floors: {} });
     this.timer = setInterval(() => this.look(), EVERY_MS);
   }
 
@@ -31,10 +31,11 @@ export class LipSync {
     this.begun = performance.now();
   }
 
-  /** Milliseconds by which both are held back besides, so that a shaky line does not show. */
-  set steady(ms) {
+  /** Both are held back by at least `ms` besides, so that a shaky line does not show; the most that anybody (`who`) asks for. */
+  hold(ms, who) {
     const [p, v] = this.#waits();
-    this.base = ms;
+    this.floors[who] = ms;
+    this.base = Math.max(...Object.values(this.floors));
     this.#wait(p, v);
   }
 

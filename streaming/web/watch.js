@@ -1,6 +1,7 @@
 // Watches a session by WHEP: watch.html?session=ID#token=... Comes back by itself when the line was cut.
 
 import { ask, ServerRefusal } from "./connection.js";
+import { Steadier } from "./steadier.js";
 import { Whep } from "./whep.js";
 
 const RETRY_MS = 2000, STILL_MS = 3000;
@@ -37,12 +38,23 @@ function still() {
   });
 }
 
+/** On a shaky line pictures, and the voice with them, wait until nearly all are seen. Returns what ends that. */
+function steady(pc) {
+  const receivers = pc.getReceivers(), pictures = receivers.find(({ track }) => track.kind === "video");
+  if (!("jitterBufferTarget" in pictures && "requestVideoFrameCallback" in video)) return () => {};
+  const steadier = new Steadier(pictures, (ms) => receivers.forEach((one) => { one.jitterBufferTarget = ms; }));
+  const each = (now, metadata) => { steadier.frame(metadata); next = video.requestVideoFrameCallback(each); };
+  let next = video.requestVideoFrameCallback(each);
+  return () => { steadier.close(); video.cancelVideoFrameCallback(next); };
+}
+
 /** Shows the session until it, or the line, ends. */
 async function watch() {
   const { iceServers } = await (await ask("../v1/ice", token)).json();
   const whep = new Whep(new URL(`../v1/sessions/${encodeURIComponent(session)}/whep`, location), { token, iceServers });
   const leave = () => whep.close();
   addEventListener("pagehide", leave);
+  let rest = () => {};
   try {
     const ended = new Promise((resolve) => whep.addEventListener("state", ({ detail }) => {
       if (detail.state === "connected") say("live", "Live");
@@ -50,10 +62,12 @@ async function watch() {
     }));
     await whep.open();
     video.srcObject = whep.stream;
+    rest = steady(whep.pc);
     await play().catch(() => {}); // the first picture may not be there yet; autoplay then goes on
     await Promise.race([ended, still()]);
   } finally {
     removeEventListener("pagehide", leave);
+    rest();
     whep.close();
     video.srcObject = null;
   }

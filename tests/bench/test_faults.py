@@ -49,6 +49,15 @@ def test_what_is_missing_of_a_voice_is_counted() -> None:
         compare(sent, rng.standard_normal(2 * VOICE_RATE).astype(np.float32))
 
 
+def test_what_is_said_twice_is_found_where_the_rest_is() -> None:
+    sent = voice()
+    sent[4 * VOICE_RATE : 5 * VOICE_RATE] = sent[:VOICE_RATE]
+    received = sent[: 6 * VOICE_RATE].copy()
+    received[:VOICE_RATE] += np.random.default_rng(2).normal(0, 0.01, VOICE_RATE).astype(np.float32)
+    heard = compare(sent, received)
+    assert heard.delay_spread < 0.01 and heard.intact > 0.8
+
+
 def test_a_click_is_found_once_and_in_its_place() -> None:
     clicks, samples = Clicks(), np.zeros(960, np.int16)
     samples[480:] = 20_000

@@ -169,7 +169,7 @@ class Viewer:
                 protocol.transport.close()
 
 
-async def until(done: Callable[[], Any], timeout: float = 10.0, what: str = "") -> float:
+async def until(done: Callable[[], Any], timeout: float = 20.0, what: str = "") -> float:
     """Waits for ``done()``; seconds it took. Fails with ``what`` when it does not come."""
     loop = asyncio.get_running_loop()
     begun = loop.time()

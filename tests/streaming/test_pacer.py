@@ -94,12 +94,20 @@ def test_many_lost_packets_make_a_line_full_only_where_others_wait_or_nearly_all
 def test_lost_packets_are_sent_again_once_a_round_trip_and_not_without_end() -> None:
     resends = Resends()
     assert resends.allow(0.0, 7, 1e6, 0.1)
-    assert not resends.allow(0.05, 7, 1e6, 0.1)
+    assert not resends.allow(0.04, 7, 1e6, 0.1)
     assert resends.allow(0.1, 7, 1e6, 0.1)
     many = [resends.allow(0.2, number, 1e5, 0.1) for number in range(100, 200)]
     assert sum(many) < RESENDS_AT_ONCE
     later = [resends.allow(1.2, number, 1e5, 0.1) for number in range(200, 300)]
     assert sum(later) == 5  # half of 100 kbit/s in packets of 1200 bytes
+
+
+def test_copies_of_what_is_sent_again_leave_only_while_few_are_asked_for() -> None:
+    resends = Resends()
+    assert resends.allow(0.0, 1, 1e5, 0.1) and resends.spare()
+    many = [(resends.allow(0.0, number, 1e5, 0.1), resends.spare()) for number in range(2, 30)]
+    assert sum(sent for sent, _ in many) > sum(copied for _, copied in many) > 1
+    assert not resends.spare()
 
 
 def test_what_is_older_than_a_key_frame_is_not_sent_again() -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
-import urllib.request
 import wave
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,73 +14,10 @@ from streaming.config import ServerConfig
 
 from .double import DoubleEngine
 from .harness import Settings, serving_thread
+from .pages import CHROMIUM, FLAGS, MARKS, live, sessions, until, until_sessions
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
-    "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(driver: Any) -> Iterator[Any]:
-    launched = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
-    yield launched
-    launched.close()
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> DoubleEngine:
-    return DoubleEngine(tmp_path, side=128, cost_s=0.002)
-
-
-@pytest.fixture
-def address(engine: DoubleEngine) -> Iterator[str]:
-    with serving_thread(engine) as found:
-        yield found
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    opened = browser.new_page(bypass_csp=True)
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(f"{address}?bench")
-    opened.wait_for_selector("#avatars button")
-    yield opened
-    opened.close()
-    assert not problems
-
-
-def live(page: Any) -> None:
-    page.wait_for_function("document.querySelector('#stage').classList.contains('live')", timeout=15_000)
-
-
-def sessions(address: str) -> int:
-    with urllib.request.urlopen(f"{address}v1/health") as answer:
-        return int(json.load(answer)["sessions"])
-
-
-def until_sessions(page: Any, address: str, count: int, timeout: float) -> None:
-    begun = time.monotonic()
-    while sessions(address) != count:
-        assert time.monotonic() - begun < timeout, f"{sessions(address)} sessions after {timeout} s"
-        page.wait_for_timeout(20)
-
-
-def until(page: Any, done: Any, what: str, timeout: float = 8.0) -> None:
-    begun = time.monotonic()
-    while not done():
-        assert time.monotonic() - begun < timeout, what
-        page.wait_for_timeout(20)
+pytestmark = MARKS
 
 
 def test_start_shows_the_avatar_and_stop_ends_the_session(page: Any, address: str, engine: DoubleEngine) -> None:
@@ -128,35 +61,6 @@ def test_picture_and_voice_come_apart_so_that_neither_waits_for_the_other(page: 
     page.click("#listen")
     targets = "(({ pictures, voice }) => [pictures.jitterBufferTarget, voice.jitterBufferTarget])"
     assert page.evaluate(f"{targets}(visavis.state.connection.lips)") == [0, 0]
-
-
-LIPSYNC = """async (skewMs) => {
-    const { LipSync } = await import("./web/lipsync.js");
-    const pictures = { jitterBufferTarget: 0 }, voice = { jitterBufferTarget: 0 };
-    // What the buffers add shows in the times, as with real ones; RTP time wraps in between.
-    const played = () => 1e6 + skewMs - 36.5 + voice.jitterBufferTarget;
-    voice.getSynchronizationSources = () => [{ rtpTimestamp: 500, timestamp: played() }];
-    const lips = new LipSync(pictures, voice, () => 30);
-    lips.close();
-    lips.listening = true;
-    lips.begun = -1e9;
-    lips.stamps({ frames: [{ rtp: 2 ** 32 - 900, voice_rtp: 2 ** 32 - 460 }] });
-    const skews = [];
-    for (let k = 0; k < 400; k++) {
-        lips.frame({ rtpTimestamp: 900, expectedDisplayTime: 1e6 + pictures.jitterBufferTarget });
-        skews.push(lips.skew());
-        lips.look();
-    }
-    return [skews[0], skews.at(-1), pictures.jitterBufferTarget, voice.jitterBufferTarget];
-}"""
-
-
-@pytest.mark.parametrize("skew", [-300, -60, -10, 0, 20, 60, 300])
-def test_whichever_comes_first_is_made_to_wait_until_lips_and_voice_meet(page: Any, skew: float) -> None:
-    first, last, pictures, voice = page.evaluate(LIPSYNC, skew)
-    assert first == pytest.approx(skew)
-    assert abs(last) <= 15
-    assert min(pictures, voice) == 0 and (max(pictures, voice) == 0 if abs(skew) <= 15 else pictures + voice > 0)
 
 
 def test_drag_wheel_and_keys_move_the_camera_and_double_click_resets(page: Any, engine: DoubleEngine) -> None:

@@ -13,10 +13,10 @@ from streaming.config import PortraitConfig, ServerConfig
 
 from .double import DoubleEngine
 from .harness import Settings, serving_thread
+from .pages import MARKS, live, until
 from .picture import png
-from .test_page import CHROMIUM, FLAGS, browser, driver, engine, live, until  # noqa: F401
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+pytestmark = MARKS
 ENROL = (sys.executable, "-m", "tests.streaming.enroller")
 
 
@@ -26,13 +26,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def address(engine: DoubleEngine, folder: Path) -> Iterator[str]:  # noqa: F811
+def address(engine: DoubleEngine, folder: Path) -> Iterator[str]:
     with serving_thread(engine, Settings(portrait=PortraitConfig(folder=str(folder), max_mb=1.0)), ENROL) as found:
         yield found
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:  # noqa: F811
+def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(bypass_csp=True)  # a localStorage of its own
     opened = context.new_page()
     problems: list[str] = []
@@ -64,7 +64,7 @@ def own(page: Any) -> list[str]:
     return list(found)
 
 
-def test_a_photograph_becomes_an_avatar_and_talks(page: Any, folder: Path, engine: DoubleEngine) -> None:  # noqa: F811
+def test_a_photograph_becomes_an_avatar_and_talks(page: Any, folder: Path, engine: DoubleEngine) -> None:
     fill(page, photograph(folder, "long"))
     page.wait_for_function("document.querySelector('#face-share').value > 0.3")
     assert page.inner_text("#face-step") == "Fitting the head"
@@ -103,7 +103,7 @@ def test_it_is_there_again_after_a_reload_and_can_be_deleted_for_good(page: Any,
     assert own(page) == []
 
 
-def test_others_do_not_see_it(page: Any, browser: Any, address: str, folder: Path) -> None:  # noqa: F811
+def test_others_do_not_see_it(page: Any, browser: Any, address: str, folder: Path) -> None:
     fill(page, photograph(folder))
     page.wait_for_selector("#face-report[src]")
     stranger = browser.new_context().new_page()
@@ -242,7 +242,7 @@ def test_nothing_of_the_dialog_overflows_a_phone(page: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_server_that_takes_no_photographs_offers_nothing(browser: Any, engine: DoubleEngine) -> None:  # noqa: F811
+def test_a_server_that_takes_no_photographs_offers_nothing(browser: Any, engine: DoubleEngine) -> None:
     for portrait, server in (({"enabled": False}, {}), ({}, {"behind_proxy": True, "token": "of sixteen letters"})):
         settings = Settings(server=ServerConfig(port=0, **server), portrait=PortraitConfig(**portrait))
         with serving_thread(engine, settings) as address:

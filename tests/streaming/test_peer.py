@@ -173,7 +173,9 @@ def test_junk_on_the_control_channel_is_answered_and_harmless(engine: DoubleEngi
                 viewer.control.send(raw)
             for known, name in enumerate(("../../secret", "nobody"), start=7):  # of two at once only the last is loaded
                 viewer.say("avatar", id=name)
-                await until(lambda known=known: len(viewer.heard("error")) == known, what="not every message was answered")
+                await until(
+                    lambda known=known: len(viewer.heard("error")) == known, what="not every message was answered"
+                )
             assert all(error["message"] for error in viewer.heard("error"))
             seen, others = len(viewer.pictures), len(other.pictures)
             await until(lambda: len(viewer.pictures) > seen + 5 and len(other.pictures) > others + 5)

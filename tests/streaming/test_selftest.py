@@ -14,10 +14,10 @@ from streaming.config import ServerConfig
 from .coturn import SECRET, TURNSERVER, coturn
 from .double import DoubleEngine
 from .harness import Settings, serving_thread
-from .test_page import CHROMIUM, FLAGS, sessions, until_sessions
+from .pages import CHROMIUM, FLAGS, MARKS, sessions, until_sessions
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+pytestmark = MARKS
 TOKEN = "Zq3vKx81LmWp06RtYc57"
 
 

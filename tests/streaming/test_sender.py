@@ -19,6 +19,7 @@ from aiortc.rtp import (
     RtcpRrPacket,
     RtcpSenderInfo,
     RtcpSrPacket,
+    RtpPacket,
     pack_remb_fci,
 )
 
@@ -262,5 +263,37 @@ def test_after_a_collapse_nothing_is_sent_for_a_moment_and_then_a_whole_picture(
             frame = await video._next_encoded_frame(VP8)
             sent.append(None if frame is None else is_key(frame))
         assert sent == [True, False, None, None, True, False]
+
+    run(work())
+
+
+@pytest.mark.parametrize(("lost", "queueing", "times"), [(0.0, False, 1), (0.05, False, 2), (0.12, True, 1)])
+def test_what_is_asked_for_again_leaves_twice_where_packets_get_lost_but_not_on_a_full_line(
+    lost: float, queueing: bool, times: int
+) -> None:
+    async def work() -> None:
+        _, _, video, _ = pair()
+        video._RTCRtpSender__rtp_history[7] = RtpPacket(sequence_number=7, payload=bytes(100))  # type: ignore[attr-defined]
+        video.transport.line.note_loss(time.monotonic(), lost, queueing)
+        await video._retransmit(7)
+        while video._copies:
+            await asyncio.gather(*video._copies)
+        assert len(video.transport._transport.sent) == times
+
+    run(work())
+
+
+def test_a_copy_that_finds_no_line_any_more_is_forgotten() -> None:
+    async def work() -> None:
+        _, _, video, _ = pair()
+        video._RTCRtpSender__rtp_history[7] = RtpPacket(sequence_number=7, payload=bytes(100))  # type: ignore[attr-defined]
+        video.transport.line.note_loss(time.monotonic(), 0.05, False)
+        await video._retransmit(7)
+
+        async def closed(data: bytes) -> None:
+            raise ConnectionError
+
+        video.transport._transport._send_rtp = closed
+        assert await asyncio.gather(*video._copies) == [None]
 
     run(work())

@@ -51,7 +51,7 @@ class Ear:
     def kept(self, data: bytes) -> None:
         self._note(self.snapshots, data)
 
-    def wait(self, done: Any, timeout: float = 5.0) -> None:
+    def wait(self, done: Any, timeout: float = 20.0) -> None:
         with self.event:
             assert self.event.wait_for(done, timeout), (len(self.frames), self.said)
 

@@ -125,7 +125,16 @@ async def opened(url: str, **options: Any) -> str:
 
 async def ended(url: str, *sessions: str) -> None:
     for session in sessions:
-        await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+
+        async def ask(session: str = session) -> bool:
+            try:
+                await client.ask(url, "DELETE", f"v1/sessions/{session}", "")
+            except client.Refused as refused:
+                assert refused.code == "restarting", refused
+                return False
+            return True
+
+        assert await soon(ask)
 
 
 def worker_of(session: str) -> str:

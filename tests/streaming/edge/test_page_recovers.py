@@ -20,11 +20,12 @@ from streaming.edge import server as edge
 from streaming.edge.directory import Listed
 
 from ..harness import Settings
-from ..test_page import CHROMIUM, FLAGS, live, playwright
-from ..test_page import until as soon
+from ..pages import CHROMIUM, FLAGS, MARKS, live
+from ..pages import until as soon
 from .harness import SECRET
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+playwright = pytest.importorskip("playwright.sync_api")
+pytestmark = MARKS
 
 
 class Media:

@@ -1,0 +1,89 @@
+"""The page in a real headless Chromium, against a real server with the engine's double: what its tests share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .double import DoubleEngine
+from .harness import serving_thread
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed"),
+]
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
+    "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(driver: Any) -> Iterator[Any]:
+    launched = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
+    yield launched
+    launched.close()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> DoubleEngine:
+    return DoubleEngine(tmp_path, side=128, cost_s=0.002)
+
+
+@pytest.fixture
+def address(engine: DoubleEngine) -> Iterator[str]:
+    with serving_thread(engine) as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    opened = browser.new_page(bypass_csp=True)
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(f"{address}?bench")
+    opened.wait_for_selector("#avatars button")
+    yield opened
+    opened.close()
+    assert not problems
+
+
+def live(page: Any) -> None:
+    page.wait_for_function("document.querySelector('#stage').classList.contains('live')", timeout=15_000)
+
+
+def sessions(address: str) -> int:
+    with urllib.request.urlopen(f"{address}v1/health") as answer:
+        return int(json.load(answer)["sessions"])
+
+
+def until_sessions(page: Any, address: str, count: int, timeout: float) -> None:
+    begun = time.monotonic()
+    while sessions(address) != count:
+        assert time.monotonic() - begun < timeout, f"{sessions(address)} sessions after {timeout} s"
+        page.wait_for_timeout(20)
+
+
+def until(page: Any, done: Any, what: str, timeout: float = 20.0) -> None:
+    begun = time.monotonic()
+    while not done():
+        assert time.monotonic() - begun < timeout, what
+        page.wait_for_timeout(20)
