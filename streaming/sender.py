@@ -222,7 +222,7 @@ class MediaSender(RTCRtpSender):
             return  # a whole picture comes next, or came since
         if self._resends.allow(now, sequence_number, self._control.rate, self.round_trip or 0.0):
             await super()._retransmit(sequence_number)
-            if self.transport.line.lossy(now) and self._resends.spare():
+            if self.transport.line.lossy(now) and not self._control.queueing and self._resends.spare():
                 copy = asyncio.ensure_future(self._retransmit_copy(sequence_number))
                 self._copies.add(copy)
                 copy.add_done_callback(self._copies.discard)
