@@ -28,6 +28,7 @@ SPREAD_S: Final = 0.03  # no packet waits longer: the next frame comes after 0.0
 RESEND_SHARE: Final = 0.5  # of the bitrate, for packets that are sent again
 RESENDS_AT_ONCE: Final = 15
 RESENDS_KEPT: Final = 256
+KEPT_FOR_AGAIN: Final = 5
 SOON: Final = 0.5  # of a round trip: what is asked for once more earlier is still on its way
 TWICE_APART_S: Final = 0.008  # between what is sent again and its copy: losses come in bursts
 LOSSY: Final = 0.01  # share of lost packets from which voice is sent twice
@@ -79,34 +80,36 @@ class Bucket:
 
 
 class Resends:
-    """Which lost packets are worth sending again: on a full line they would only displace the next ones."""
+    """Which lost packets are worth sending again: on a full line they would only displace the next ones.
+
+    Where packets overtake each other, half of those that are asked for are still on their way. What is asked for again
+    is not; so a part of the allowance is kept for that.
+    """
 
     def __init__(self) -> None:
-        self._sent: dict[int, float] = {}  # when, by number
+        self._asked: dict[int, float] = {}  # when it was sent again, by number; -inf: it was not, though asked for
         self._allowance = float(RESENDS_AT_ONCE)
         self._at = -math.inf
 
-    def allow(self, now: float, number: int, rate: float, round_trip: float) -> bool:
-        """Whether packet ``number`` may be sent again, on a line of ``rate`` bit/s."""
+    def copies(self, now: float, number: int, rate: float, round_trip: float, lossy: bool) -> int:
+        """How many times packet ``number`` may be sent again, now that it is asked for, on a line of ``rate`` bit/s
+        that is, or is not, ``lossy``: 0 to 2."""
         if self._at > -math.inf:
             grown = (now - self._at) * RESEND_SHARE * rate / (8 * PAYLOAD_MAX)
             self._allowance = min(self._allowance + grown, RESENDS_AT_ONCE)
         self._at = now
-        if self._allowance < 1 or now - self._sent.get(number, -math.inf) < SOON * round_trip:
-            return False
-        self._allowance -= 1
-        self._sent.pop(number, None)
-        self._sent[number] = now
-        if len(self._sent) > RESENDS_KEPT:
-            del self._sent[next(iter(self._sent))]
-        return True
-
-    def spare(self) -> bool:
-        """Whether a copy of what was just sent again may leave too (and counts it): not while many are asked for."""
-        if self._allowance < RESENDS_AT_ONCE / 2:
-            return False
-        self._allowance -= 1
-        return True
+        again = number in self._asked
+        sent = self._asked.pop(number, -math.inf)
+        self._asked[number] = sent
+        if len(self._asked) > RESENDS_KEPT:
+            del self._asked[next(iter(self._asked))]
+        kept = 0 if again else KEPT_FOR_AGAIN
+        if self._allowance < 1 + kept or now - sent < SOON * round_trip:
+            return 0
+        count = 2 if lossy and self._allowance >= 2 + 2 * kept else 1
+        self._allowance -= count
+        self._asked[number] = now
+        return count
 
 
 class PacedTransport:

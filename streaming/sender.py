@@ -220,9 +220,11 @@ class MediaSender(RTCRtpSender):
         now = time.monotonic()
         if now < self._control.paused_until or not self.transport.needed(sequence_number):
             return  # a whole picture comes next, or came since
-        if self._resends.allow(now, sequence_number, self._control.rate, self.round_trip or 0.0):
+        lossy = self.transport.line.lossy(now) and not self._control.queueing
+        copies = self._resends.copies(now, sequence_number, self._control.rate, self.round_trip or 0.0, lossy)
+        if copies:
             await super()._retransmit(sequence_number)
-            if self.transport.line.lossy(now) and not self._control.queueing and self._resends.spare():
+            if copies == 2:
                 copy = asyncio.ensure_future(self._retransmit_copy(sequence_number))
                 self._copies.add(copy)
                 copy.add_done_callback(self._copies.discard)

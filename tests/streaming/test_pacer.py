@@ -91,23 +91,32 @@ def test_many_lost_packets_make_a_line_full_only_where_others_wait_or_nearly_all
     assert not drowned.lossy(0.1)
 
 
-def test_lost_packets_are_sent_again_once_a_round_trip_and_not_without_end() -> None:
+def test_lost_packets_are_sent_again_twice_a_round_trip_at_most_and_not_without_end() -> None:
     resends = Resends()
-    assert resends.allow(0.0, 7, 1e6, 0.1)
-    assert not resends.allow(0.04, 7, 1e6, 0.1)
-    assert resends.allow(0.1, 7, 1e6, 0.1)
-    many = [resends.allow(0.2, number, 1e5, 0.1) for number in range(100, 200)]
+    assert resends.copies(0.0, 7, 1e6, 0.1, False) == 1
+    assert resends.copies(0.04, 7, 1e6, 0.1, False) == 0
+    assert resends.copies(0.1, 7, 1e6, 0.1, False) == 1
+    many = [resends.copies(0.2, number, 1e5, 0.1, False) for number in range(100, 200)]
     assert sum(many) < RESENDS_AT_ONCE
-    later = [resends.allow(1.2, number, 1e5, 0.1) for number in range(200, 300)]
+    later = [resends.copies(1.2, number, 1e5, 0.1, False) for number in range(200, 300)]
     assert sum(later) == 5  # half of 100 kbit/s in packets of 1200 bytes
 
 
-def test_copies_of_what_is_sent_again_leave_only_while_few_are_asked_for() -> None:
+def test_what_is_asked_for_again_goes_before_what_may_still_be_on_its_way() -> None:
     resends = Resends()
-    assert resends.allow(0.0, 1, 1e5, 0.1) and resends.spare()
-    many = [(resends.allow(0.0, number, 1e5, 0.1), resends.spare()) for number in range(2, 30)]
-    assert sum(sent for sent, _ in many) > sum(copied for _, copied in many) > 1
-    assert not resends.spare()
+    for number in range(100):
+        resends.copies(0.0, number, 1e6, 0.1, False)
+    assert resends.copies(0.001, 100, 1e6, 0.1, False) == 0
+    assert resends.copies(0.002, 100, 1e6, 0.1, False) == 1  # though it was refused before
+    assert resends.copies(0.003, 100, 1e6, 0.1, False) == 0  # and now it is on its way
+
+
+def test_on_a_lossy_line_it_leaves_twice_first_of_all_what_is_asked_for_again() -> None:
+    resends = Resends()
+    counts = [resends.copies(0.0, number, 1e5, 0.1, True) for number in range(30)]
+    assert counts[0] == 2 and 1 in counts and counts[-1] == 0 and counts == sorted(counts, reverse=True)
+    assert resends.copies(0.2, 0, 1e5, 0.1, True) == 2
+    assert Resends().copies(0.0, 0, 1e5, 0.1, False) == 1
 
 
 def test_what_is_older_than_a_key_frame_is_not_sent_again() -> None:
