@@ -362,10 +362,8 @@ async function loadAvatars() {
     $("avatars").replaceChildren(...found.avatars.map(card));
     panel.offer(found);
     reflect();
-    const faces = portrait.offer(found.portraits);
-    await Promise.all(found.avatars.map(showPreview));
-    reflect();
-    for (const face of await faces) addFace(face);
+    for (const avatar of found.avatars) showPreview(avatar).then(reflect); // nobody waits for a picture that is slow to come
+    for (const face of await portrait.offer(found.portraits)) addFace(face);
   } catch (problem) {
     if (problem.status === 401) askForToken(); else complain(problem);
   }

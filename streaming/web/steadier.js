@@ -40,7 +40,10 @@ export class Steadier {
     const now = { ms: video.timestamp, repaired: video.retransmittedPacketsReceived ?? video.nackCount ?? 0, decoded: video.framesDecoded ?? 0, shown: this.presented };
     const { before, gap } = this;
     Object.assign(this, { before: now, gap: 0 });
-    if (!before || document.hidden || now.shown === before.shown) return; // nobody looks
+    if (!before || document.hidden || now.shown === before.shown) { // nobody looks
+      this.last = null;
+      return;
+    }
     const passed = Object.fromEntries(Object.keys(now).map((name) => [name, now[name] - before[name]]));
     this.needs = [...this.needs, needed(this.held, { ...passed, gap })].slice(-KEPT);
     const held = Math.round(Math.max(...this.needs));

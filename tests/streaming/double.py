@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -175,8 +177,12 @@ class DoubleEngine:
         found = []
         for name in NAMES:
             path = self.folder / name
-            path.mkdir(parents=True, exist_ok=True)
-            (path / "preview.png").write_bytes(png(150 if name == "ada" else 90))
+            if not path.is_dir():  # once, and whole: others may be reading it
+                self.folder.mkdir(parents=True, exist_ok=True)
+                made = Path(tempfile.mkdtemp(dir=self.folder))
+                (made / "preview.png").write_bytes(png(150 if name == "ada" else 90))
+                with contextlib.suppress(OSError):  # another thread was first
+                    made.rename(path)
             found.append(Meta(name, name.title(), "1", "CC0-1.0", "tests", "none", "made here", "a disc", {}, path))
         return found
 
