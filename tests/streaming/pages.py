@@ -7,6 +7,7 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,22 @@ def address(engine: DoubleEngine) -> Iterator[str]:
         yield found
 
 
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    opened = browser.new_page(bypass_csp=True)
+@contextmanager
+def without_errors(opened: Any, address: str, awaited: str) -> Iterator[Any]:
+    """The page at ``address`` in the tab ``opened``, once it has ``awaited``; no script of it may fail."""
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.goto(f"{address}?bench")
-    opened.wait_for_selector("#avatars button")
+    opened.wait_for_selector(awaited)
     yield opened
     opened.close()
     assert not problems
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    with without_errors(browser.new_page(bypass_csp=True), address, "#avatars button") as found:
+        yield found
 
 
 def live(page: Any) -> None:

@@ -13,7 +13,7 @@ from streaming.config import PortraitConfig, ServerConfig
 
 from .double import DoubleEngine
 from .harness import Settings, serving_thread
-from .pages import MARKS, live, until
+from .pages import MARKS, live, until, without_errors
 from .picture import png
 
 pytestmark = MARKS
@@ -34,14 +34,9 @@ def address(engine: DoubleEngine, folder: Path) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(bypass_csp=True)  # a localStorage of its own
-    opened = context.new_page()
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(f"{address}?bench")
-    opened.wait_for_selector("#face-open")
-    yield opened
+    with without_errors(context.new_page(), address, "#face-open") as found:
+        yield found
     context.close()
-    assert not problems
 
 
 def photograph(folder: Path, how: str = "well", name: str = "me.jpg") -> str:

@@ -20,11 +20,10 @@ from streaming.edge import server as edge
 from streaming.edge.directory import Listed
 
 from ..harness import Settings
-from ..pages import CHROMIUM, FLAGS, MARKS, live
+from ..pages import MARKS, live
 from ..pages import until as soon
 from .harness import SECRET
 
-playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = MARKS
 
 
@@ -81,26 +80,6 @@ def media() -> Iterator[Media]:
 def address(media: Media) -> Iterator[str]:
     with edge_thread(media.path) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    opened = browser.new_page(bypass_csp=True)
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(f"{address}?bench")
-    opened.wait_for_selector("#avatars button")
-    yield opened
-    opened.close()
-    assert not problems
 
 
 def until(page: Any, done: Callable[[], Any], what: str) -> None:
