@@ -23,7 +23,7 @@ from streaming.edge import route
 
 log = logging.getLogger(__name__)
 LOOK_S: Final = 0.1
-ADOPT_S: Final = 3.0  # a director that is started again hears of its workers within
+ADOPT_S: Final = 10.0  # a director that is started again waits for its workers to report, for so long
 LEAVE_S: Final = 15.0
 EDGE_AGAIN_S: Final = 0.5
 
@@ -74,10 +74,13 @@ class Director:
                 return True
         return self._roster.hear(report, now) or self._adopting == float("inf")
 
-    async def table(self) -> list[Row]:
-        """Workers that edges may ask, each with how long ago it told of itself."""
+    async def table(self) -> list[Row] | None:
+        """Workers that edges may ask, each with how long ago it told of itself. None while it does not know them all:
+        started again, it has not heard of some yet that are there all the same."""
         self._ensure()
         now = time.monotonic()
+        if now < self._adopting:
+            return None
         return [
             (
                 route.Worker(
@@ -164,7 +167,10 @@ class Director:
             if made.version > self._blueprint.version:
                 self._blueprint = made
                 self._roster.version, self._roster.config = made.version, made.cluster
-        await asyncio.sleep(max(self._adopting - time.monotonic(), 0.0))
+        unheard = {name.rpartition("-")[2] for name in there}
+        while unheard - self._roster.members.keys() and time.monotonic() < self._adopting:
+            await asyncio.sleep(LOOK_S)
+        self._adopting = min(self._adopting, time.monotonic())
 
     def _look(self, now: float) -> None:
         rooms = [member.report.room for member in self._roster.serving if member.report is not None]

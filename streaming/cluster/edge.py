@@ -24,7 +24,8 @@ Row = tuple[Worker, float]  # and how long ago it told, in seconds
 
 
 class Told(Directory):
-    """Workers as the director tells of them. While it is away, what it told stays, and grows old."""
+    """Workers as the director tells of them. While it is away, or knows nothing yet, what was told stays, and grows
+    old."""
 
     def __init__(self, director: Any) -> None:
         self._director = director
@@ -35,16 +36,17 @@ class Told(Directory):
         """Asks it five times a second."""
         while True:
             try:
-                rows: Sequence[Row] = await asyncio.wait_for(self._director.table.remote(), ANSWER_S)
-                now = time.monotonic()
-                self._workers = tuple(replace(worker, heard=now - age) for worker, age in rows)
-                yield self._workers
-                if rows:
-                    self.some.set()
+                rows: Sequence[Row] | None = await asyncio.wait_for(self._director.table.remote(), ANSWER_S)
             except Exception as problem:  # Ray's own, of many kinds
                 log.info("the director does not answer: %s", type(problem).__name__)
-                if self._workers:
-                    yield self._workers
+                rows = None
+            if rows is not None:
+                now = time.monotonic()
+                self._workers = tuple(replace(worker, heard=now - age) for worker, age in rows)
+            if self._workers or rows is not None:
+                yield self._workers
+            if rows:
+                self.some.set()
             await asyncio.sleep(ASK_S)
 
 

@@ -120,7 +120,8 @@ def resume(workers: Collection[Worker], session: str, now: float) -> Sequence[Wo
     rest = ranked(free, session.rpartition("-")[2])
     if here is None:
         return rest
-    return [*rest, here] if here.silent(now) else [here, *rest]  # full or not: it may have it still
+    gone = here.silent(now) and not all(w.silent(now) for w in others)  # all silent: it is their teller that is gone
+    return [*rest, here] if gone else [here, *rest]  # full or not: it may have it still
 
 
 def anyone(workers: Iterable[Worker], key: str, now: float) -> Sequence[Worker]:

@@ -117,6 +117,8 @@ def test_a_session_goes_on_where_it_was_and_else_where_all_who_ask_meet() -> Non
     assert route.resume(without, other, NOW)[0].name == meeting.name  # who asks by its new name
     silent = [replace(w, heard=NOW - 60) if w.name == "w2" else w for w in workers]
     assert route.resume(silent, session, NOW)[0].name == meeting.name
+    untold = [replace(w, heard=NOW - 60) for w in workers]
+    assert route.resume(untold, session, NOW)[0].name == "w2"  # who tells of them is gone, not they
     alone = [Worker("", "unix:/", heard=NOW - 60)]
     assert route.resume(alone, "0a" * 12, NOW) == alone  # it is being started again: perhaps it is there already
     with pytest.raises(Full) as refused:
