@@ -125,6 +125,7 @@ async function shows(connection) {
 /** The first picture of `connection` is there. */
 function seen(connection) {
   connection.seen = true;
+  orbit.enabled ||= connection.greeted === true; // before, hello would take the view back
   state.lost = null;
   still.drop();
   $("again-note").hidden = true;
@@ -147,6 +148,7 @@ function listenTo(connection) {
     if (connection.again && !connection.settled) connection.look(orbit.view); // as it was left
     else orbit.settle(hello.viewpoint);
     connection.settled = true;
+    orbit.enabled ||= connection.seen === true;
     reflect();
   }));
   connection.addEventListener("stamps", mine((stamps) => {
@@ -185,7 +187,6 @@ function eachFrame() {
 }
 function firstFrame() {
   $("stage").classList.add("live");
-  orbit.enabled = true;
   $("hint").hidden = true;
   void $("hint").offsetWidth; // restarts its animation
   $("hint").hidden = false;

@@ -30,6 +30,7 @@ export class Connection extends EventTarget {
     this.id = null;
     this.clock = { offset: null, rtt: Infinity, samples: [] }; // server ms minus performance.now()
     this.sequence = 0;
+    this.early = []; // what was said before the control channel opened
     this.stream = new MediaStream();
     this.closed = false;
     this.lips = this.steadier = null; // keep them together, and even, where the browser lets a page delay either
@@ -96,11 +97,15 @@ export class Connection extends EventTarget {
     this.#send(this.pose, { type: "viewpoint", ...view, seq: this.sequence, t: performance.now() });
     return this.sequence;
   }
-  wear(id) { this.#send(this.control, { type: "avatar", id }); }
-  frame(name) { this.#send(this.control, { type: "framing", name }); }
-  /** Any other message of the protocol, e.g. tell("emotion", {name, intensity}). */
-  tell(type, fields = {}) { this.#send(this.control, { type, ...fields }); }
-  mute(on) { this.#send(this.control, { type: "mute", on }); }
+  wear(id) { this.tell("avatar", { id }); }
+  frame(name) { this.tell("framing", { name }); }
+  mute(on) { this.tell("mute", { on }); }
+  /** Any other message of the protocol, e.g. tell("emotion", {name, intensity}). Before its channel is open it waits. */
+  tell(type, fields = {}) {
+    const message = { type, ...fields };
+    if ((this.control?.readyState ?? "connecting") === "connecting") this.early.push(message);
+    else this.#send(this.control, message);
+  }
 
   /** A moment of the server's clock, in performance.now() milliseconds; null while the clocks are not paired. */
   local(serverMs) { return this.clock.offset === null ? null : serverMs - this.clock.offset; }
@@ -130,7 +135,7 @@ export class Connection extends EventTarget {
     channel.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     channel.onclose = () => { if (!this.closed && label === "control") this.#emit("hushed", {}); };
     channel.onopen = () => {
-      if (label === "control") this.#send(channel, { type: "hello", client: "web page" });
+      if (label === "control") for (const message of [{ type: "hello", client: "web page" }, ...this.early.splice(0)]) this.#send(channel, message);
       else for (let k = 0; k < 4; k++) setTimeout(() => this.#ping(), 60 * k);
     };
     return channel;

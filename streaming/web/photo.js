@@ -21,7 +21,7 @@ export class PhotoBox {
     $("face-file").onchange = (e) => { this.take(e.target.files[0]); e.target.value = ""; };
     $("face-shoot").onclick = () => (this.stream ? this.#shoot() : this.#film());
     $("face-other").onclick = () => this.clear();
-    $("face-image").onerror = () => { this.visible = false; this.#show(); };
+    $("face-image").onerror = () => { this.visible = false; this.#lay(); };
   }
 
   /** Takes a file as the picture. */
@@ -43,7 +43,8 @@ export class PhotoBox {
   close() { this.#dark(); this.#show(); }
 
   #refuse(why) { this.#show(); this.failed(new SourceError(why)); }
-  #show() {
+  #show() { this.#lay(); this.changed(); }
+  #lay() {
     const filming = this.stream !== null, chosen = this.file !== null && !filming;
     $("face-drop").hidden = filming || chosen;
     $("face-image").hidden = !chosen || !this.visible;
@@ -55,7 +56,6 @@ export class PhotoBox {
     $("face-shoot").classList.toggle("primary", filming);
     $("face-other").hidden = !filming && !chosen;
     $("face-other").textContent = filming ? "Back" : "Another photograph";
-    this.changed();
   }
 
   async #film() {

@@ -14,7 +14,7 @@ from streaming.config import ServerConfig
 
 from .double import DoubleEngine
 from .harness import Settings, serving_thread
-from .pages import CHROMIUM, FLAGS, MARKS, live, sessions, until, until_sessions
+from .pages import CHROMIUM, FLAGS, MARKS, live, sessions, until, until_left
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = MARKS
@@ -23,12 +23,12 @@ pytestmark = MARKS
 def test_start_shows_the_avatar_and_stop_ends_the_session(page: Any, address: str, engine: DoubleEngine) -> None:
     page.click("#begin")
     live(page)
-    assert page.inner_text("#status") == "Connected"
+    until(page, lambda: page.inner_text("#status") == "Connected", "it does not say that it is connected")
     until(page, lambda: "Mbit/s" in page.inner_text("#figures"), "no latency figures")
     assert page.inner_text("#total").endswith("ms")
     assert page.evaluate("document.querySelector('#video').muted")  # the microphone on loudspeakers would echo
     page.click("#start")
-    until_sessions(page, address, 0, 1.5)
+    until_left(page, address)
     assert page.inner_text("#status") == "Not connected"
 
 
@@ -84,6 +84,18 @@ def test_drag_wheel_and_keys_move_the_camera_and_double_click_resets(page: Any, 
     page.keyboard.press("ArrowRight")
     page.keyboard.press("+")
     until(page, lambda: session.controls.viewpoint.yaw > 0.05, "keys did not move the camera")
+
+
+def test_what_is_chosen_while_the_line_opens_is_done_once_it_is(page: Any, engine: DoubleEngine) -> None:
+    asked = page.evaluate("""() => {
+        for (const what of ["#begin", "[data-avatar=ben]", "[data-framing=head]"]) document.querySelector(what).click();
+        return visavis.state.connection.early.map((message) => message.type);
+    }""")
+    assert asked == ["avatar", "framing"]
+    live(page)
+    painter = engine.opened[-1].parts.renderer
+    until(page, lambda: (painter.avatar, painter.framing) == ("ben", "head"), "it was not done")
+    until(page, lambda: page.evaluate("visavis.state.avatar") == "ben", "the page shows what was before")
 
 
 def test_avatar_framing_and_background_change_without_a_new_connection(
@@ -206,27 +218,25 @@ def test_nothing_overflows_a_phone(page: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_reload_and_close_end_the_session_within_a_second(browser: Any, address: str) -> None:
-    page = browser.new_page()
+def test_reload_and_close_end_the_session_with_a_goodbye(browser: Any, address: str) -> None:
+    page, other = browser.new_page(), browser.new_page()
     page.goto(address)
     page.click("#begin")
     live_without_eval(page)
     page.reload()
-    until_sessions(page, address, 0, 1.0)
+    until_left(page, address)
     page.click("#begin")
     live_without_eval(page)
     page.close(run_before_unload=True)
-    begun = time.monotonic()
-    while sessions(address):
-        assert time.monotonic() - begun < 1.0, "a closed page still has its session"
-        time.sleep(0.02)
+    until_left(other, address)
+    other.close()
 
 
 def live_without_eval(page: Any) -> None:
-    page.wait_for_selector("#stage.live", timeout=15_000)
+    page.wait_for_selector("#stage.live", timeout=30_000)
 
 
-def test_a_killed_tab_is_gone_within_ten_seconds(driver: Any, address: str) -> None:
+def test_a_killed_tab_is_gone_before_long(driver: Any, address: str) -> None:
     doomed = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, "--use-fake-ui-for-media-stream"])
     page = doomed.new_page()
     page.goto(address)
@@ -237,7 +247,7 @@ def test_a_killed_tab_is_gone_within_ten_seconds(driver: Any, address: str) -> N
         page.goto("chrome://crash")
     begun = time.monotonic()
     while sessions(address):
-        assert time.monotonic() - begun < 10, "the session of a killed tab is still there"
+        assert time.monotonic() - begun < 40, "the session of a killed tab is still there"
         time.sleep(0.1)
     doomed.close()
 
@@ -292,9 +302,9 @@ def test_a_server_that_went_away_is_explained(browser: Any, engine: DoubleEngine
         page.wait_for_selector("#avatars button")
         page.click("#begin")
         live_without_eval(page)
-    page.wait_for_selector("#status[data-state=lost]", timeout=15_000)
+    page.wait_for_selector("#status[data-state=lost]", timeout=60_000)  # 3 s; 30 where its word was missed
     assert "server stops" in page.inner_text("#status") or "lost" in page.inner_text("#status")
-    page.wait_for_selector("#start[data-running=false]", timeout=15_000)
+    page.wait_for_selector("#start[data-running=false]", timeout=60_000)
     page.click("#start")
     page.wait_for_selector("#alert:not([hidden])")
     assert "cannot be reached" in page.inner_text("#alert-text")
