@@ -2,7 +2,8 @@
 
 ``well``, ``badly`` (an error in words), ``slowly`` (with a child that holds on), ``dead`` (ends without a word),
 ``killed`` (by somebody else), ``broken`` (a pack that cannot be opened), ``empty`` (says done, made
-nothing), ``chatty`` (junk between its lines), ``long`` (30 steps of 50 ms).
+nothing), ``chatty`` (junk between its lines), ``long`` (30 steps of 50 ms), ``held`` (halfway it waits until the file
+that it leaves beside the avatars, pids-ID, is taken away).
 """
 
 import argparse
@@ -46,6 +47,12 @@ def main() -> int:
         time.sleep(600)
     if how == "chatty":
         print('not json\n[1]\n{"step": 5, "share": NaN}\n' + "x" * 200_000, flush=True)
+    if how == "held":
+        mark = out.parents[1] / f"pids-{asked.id}"
+        mark.touch()
+        say(step="fitting the head", share=0.5)
+        while mark.exists():
+            time.sleep(0.05)
     for k in range(30 if how == "long" else 3):
         time.sleep(0.05)
         say(step="fitting the head", share=0.1 + 0.8 * (k + 1) / (30 if how == "long" else 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import urllib.request
@@ -73,8 +74,16 @@ def page(browser: Any, address: str) -> Iterator[Any]:
         yield found
 
 
+GOODBYES = {"left", "asked", "connection_closed"}  # ends that a page told of itself, as /metrics calls them
+LIVE = """() => {
+    const line = visavis.state.connection, shown = document.querySelector("#stage").classList.contains("live");
+    return shown && line?.greeted && line.pose.readyState === "open";
+}"""
+
+
 def live(page: Any) -> None:
-    page.wait_for_function("document.querySelector('#stage').classList.contains('live')", timeout=15_000)
+    """Waits for the picture, and for the line that takes what is clicked next: either may be there first."""
+    page.wait_for_function(LIVE, timeout=30_000)
 
 
 def sessions(address: str) -> int:
@@ -87,6 +96,14 @@ def until_sessions(page: Any, address: str, count: int, timeout: float) -> None:
     while sessions(address) != count:
         assert time.monotonic() - begun < timeout, f"{sessions(address)} sessions after {timeout} s"
         page.wait_for_timeout(20)
+
+
+def until_left(page: Any, address: str) -> None:
+    """Waits until no session is left, and sees that each ended by a goodbye, not for want of a heartbeat."""
+    until_sessions(page, address, 0, 20.0)
+    with urllib.request.urlopen(f"{address}metrics") as answer:
+        ends = re.findall(r'visavis_sessions_closed_total\{reason="(\w+)"\}', answer.read().decode())
+    assert ends and set(ends) <= GOODBYES, ends
 
 
 def until(page: Any, done: Any, what: str, timeout: float = 20.0) -> None:

@@ -54,6 +54,7 @@ def begin(browser: Any, address: str) -> Any:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(address)
+    page.wait_for_selector("#avatars button")  # with ?bench clicks are heard some time after the page has loaded
     page.click("[data-source=sample]")
     page.click("#begin")
     page.wait_for_selector("#stage.live", timeout=20_000)
@@ -78,7 +79,7 @@ def test_the_browser_source_shows_the_newest_session_with_nothing_behind_it(brow
         seen = see_through(source)
         assert (seen["width"], seen["height"]) == (128, 128)
         assert seen["corner"] == [0, 0, 0, 0] and seen["head"][3] == 255 and seen["head"][1] > 90
-        assert source.evaluate("() => document.getElementById('words').hidden")
+        source.wait_for_function("() => document.getElementById('words').hidden")  # it may be seen before
         shown = page.evaluate("() => [video.videoWidth, video.videoHeight]")
         assert shown == [128, 128]  # the page's own picture is as it was
         page.click("#start")

@@ -49,7 +49,8 @@ def test_both_wait_as_long_as_whoever_asks_for_most_and_lips_stay_with_the_voice
 def test_the_page_counts_what_is_seen_and_on_this_line_nothing_waits(page: Any) -> None:
     page.click("#begin")
     live(page)
-    until(page, lambda: page.evaluate("visavis.state.connection.steadier.needs.length") > 1, "it never looks")
+    looked = "(({ needs, before }) => needs.length > 1 && before.shown > 5)(visavis.state.connection.steadier)"
+    until(page, lambda: page.evaluate(looked), "it never looks, or sees nothing")
     held, before, presented = page.evaluate(
         "(({ held, before, presented }) => [held, before, presented])(visavis.state.connection.steadier)"
     )

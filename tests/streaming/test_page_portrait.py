@@ -15,6 +15,7 @@ from .double import DoubleEngine
 from .harness import Settings, serving_thread
 from .pages import MARKS, live, until, without_errors
 from .picture import png
+from .sending import go_on
 
 pytestmark = MARKS
 ENROL = (sys.executable, "-m", "tests.streaming.enroller")
@@ -60,9 +61,10 @@ def own(page: Any) -> list[str]:
 
 
 def test_a_photograph_becomes_an_avatar_and_talks(page: Any, folder: Path, engine: DoubleEngine) -> None:
-    fill(page, photograph(folder, "long"))
+    fill(page, photograph(folder, "held"))
     page.wait_for_function("document.querySelector('#face-share').value > 0.3")
     assert page.inner_text("#face-step") == "Fitting the head"
+    go_on(folder)
     page.wait_for_selector("#face-report[src]")
     assert page.inner_text("#face-title") == "Eve"
     assert "The face is small" in page.inner_text("#face-warnings")
@@ -109,10 +111,11 @@ def test_others_do_not_see_it(page: Any, browser: Any, address: str, folder: Pat
 
 
 def test_one_that_is_being_made_survives_a_reload(page: Any, folder: Path) -> None:
-    fill(page, photograph(folder, "long"))
+    fill(page, photograph(folder, "held"))
     page.wait_for_function("document.querySelector('#face-share').value > 0.2")
     page.reload()
-    page.wait_for_selector("#avatars [data-avatar^=own]", timeout=15_000)
+    go_on(folder)
+    page.wait_for_selector("#avatars [data-avatar^=own]")
     assert page.inner_text("#face-open") == "+\nYour own face" or "Your own face" in page.inner_text("#face-open")
 
 
@@ -133,6 +136,7 @@ def test_photograph_name_and_consent_are_asked_for_before_anything_is_sent(page:
     page.click("#face-make")
     assert "Choose a photograph" in page.inner_text("#face-problem")
     page.set_input_files("#face-file", photograph(folder))
+    page.wait_for_selector("#face-unseen:not([hidden])")  # the browser has looked at it: no picture
     page.click("#face-make")
     assert "name" in page.inner_text("#face-problem")
     page.fill("#face-name", "Eve")

@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import ClientSession
 
 from streaming import signalling
 from streaming.config import ServerConfig, StreamConfig
+from streaming.control import RATE
+from streaming.live import Live
 
 from .double import DoubleEngine
 from .harness import Settings, Viewer, run, serving, sessions, until, until_sessions
+
+PATIENT = Settings(stream=StreamConfig(heartbeat_s=60))  # viewers here send no pings
 
 
 @pytest.fixture
@@ -26,14 +33,17 @@ def engine(tmp_path: Path) -> DoubleEngine:
 
 def test_pictures_and_the_viewers_own_voice_come_back(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address).open()
             await until(lambda: len(viewer.sounds) > 60 and len(viewer.pictures) > 30)
             times = np.array([picture.pts for picture in viewer.pictures[5:30]])
             assert (np.diff(times) % 3600 == 0).all()  # 40 ms of a 90 kHz clock, or a skipped frame
-            spectrum = np.abs(np.fft.rfft(np.concatenate(viewer.sounds[-25:]).astype(float)))
-            peak_hz = np.argmax(spectrum) * 48_000 / (2 * (len(spectrum) - 1))
-            assert abs(peak_hz - 440) < 5
+
+            def pitch() -> float:
+                spectrum = np.abs(np.fft.rfft(np.concatenate(viewer.sounds[-25:]).astype(float)))
+                return float(np.argmax(spectrum)) * 48_000 / (2 * (len(spectrum) - 1))
+
+            await until(lambda: abs(pitch() - 440) < 5, what="it is not his voice")  # half a second of it, unbroken
             await viewer.close()
 
     run(work())
@@ -41,7 +51,7 @@ def test_pictures_and_the_viewers_own_voice_come_back(engine: DoubleEngine) -> N
 
 def test_pictures_come_without_a_word_spoken(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address, speaks=False).open()
             await until(lambda: len(viewer.pictures) > 10)
             await viewer.close()
@@ -51,7 +61,7 @@ def test_pictures_come_without_a_word_spoken(engine: DoubleEngine) -> None:
 
 def test_h264_is_sent_when_configured(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, Settings(stream=StreamConfig(codec="h264"))) as address:
+        async with serving(engine, Settings(stream=StreamConfig(codec="h264", heartbeat_s=60))) as address:
             viewer = await Viewer(address).open()
             answer = viewer.pc.remoteDescription.sdp
             assert answer.index("H264/90000") < answer.index("VP8/90000")
@@ -63,7 +73,7 @@ def test_h264_is_sent_when_configured(engine: DoubleEngine) -> None:
 
 def test_the_control_protocol_both_ways(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address, options={"avatar": "ben", "framing": "head", "seed": 4}).open()
             await until(lambda: viewer.heard("hello"), what="no hello")
             hello = viewer.heard("hello")[-1]
@@ -84,7 +94,7 @@ def test_the_control_protocol_both_ways(engine: DoubleEngine) -> None:
             viewer.say("framing", name="upper")
             await until(lambda: viewer.heard("hello")[-1]["framing"] == "upper")
             viewer.say("bye")
-            await until_sessions(address, 0, 3)
+            await until_sessions(address, 0, 20)
             await viewer.close()
 
     run(work())
@@ -92,9 +102,9 @@ def test_the_control_protocol_both_ways(engine: DoubleEngine) -> None:
 
 def test_mute_silences_what_the_engine_hears(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address).open()
-            await until(lambda: viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
+            await until(lambda: viewer.heard("hello") and viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
             viewer.say("mute", on=True)
             await until(lambda: np.abs(np.concatenate(viewer.sounds[-10:])).max() < 50, what="still heard")
             viewer.say("mute", on=False)
@@ -106,9 +116,9 @@ def test_mute_silences_what_the_engine_hears(engine: DoubleEngine) -> None:
 
 def test_how_to_behave_reaches_the_session_and_no_other(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address).open()
-            await until(lambda: viewer.heard("hello"))
+            await until(lambda: viewer.heard("hello") and viewer.pose.readyState == "open")
             mine = engine.opened[-1]
             other = await Viewer(address).open()
             await until(lambda: other.heard("hello"))
@@ -147,13 +157,15 @@ def test_how_to_behave_reaches_the_session_and_no_other(engine: DoubleEngine) ->
 
 def test_an_interruption_cuts_the_voice_until_new_speech(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address).open()
-            await until(lambda: viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
+            await until(lambda: viewer.heard("hello") and viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
+            await until(lambda: viewer.heard("stamps"), what="no stamps")
             viewer.say("interrupt")
             await until(lambda: np.abs(np.concatenate(viewer.sounds[-10:])).max() < 50, what="still heard")
-            stamps = [f for m in viewer.heard("stamps") for f in m["frames"]]
-            assert stamps[-1]["interrupted"] and not stamps[0]["interrupted"]
+            stamps = lambda: [f for m in viewer.heard("stamps") for f in m["frames"]]  # noqa: E731
+            await until(lambda: stamps()[-1]["interrupted"], what="no frame says so")  # stamps come five at a time
+            assert not stamps()[0]["interrupted"]
             assert np.abs(engine.opened[-1].inbox._data).max() > 0.1  # the engine hears on, to find the next speech
             viewer.say("mute", on=True)  # a pause ...
             await until(lambda: engine.opened[-1].paused)
@@ -166,7 +178,7 @@ def test_an_interruption_cuts_the_voice_until_new_speech(engine: DoubleEngine) -
 
 def test_junk_on_the_control_channel_is_answered_and_harmless(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer, other = await Viewer(address).open(), await Viewer(address).open()
             await until(lambda: viewer.heard("hello") and len(other.pictures) > 5)
             for raw in ("x", "[]", b"\x00\xff" * 50, '{"v":1,"type":"viewpoint","yaw":NaN}', "y" * 10_000, "{" * 4000):
@@ -187,14 +199,15 @@ def test_junk_on_the_control_channel_is_answered_and_harmless(engine: DoubleEngi
 
 def test_a_flood_of_messages_is_cut_off_not_queued(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello"))
+            begun = time.monotonic()
             for k in range(2000):
                 viewer.say("ping", t=k)
             seen = len(viewer.pictures)
             await until(lambda: len(viewer.pictures) > seen + 10, what="the flood stopped the pictures")
-            assert len(viewer.heard("pong")) < 1500
+            assert len(viewer.heard("pong")) <= RATE * (1 + time.monotonic() - begun)
             await viewer.close()
 
     run(work())
@@ -202,13 +215,14 @@ def test_a_flood_of_messages_is_cut_off_not_queued(engine: DoubleEngine) -> None
 
 def test_an_engine_that_fails_ends_only_its_own_session(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             good = await Viewer(address).open()
             await until(lambda: len(good.pictures) > 5)
             bad = await Viewer(address).open()
             await until(lambda: bad.heard("hello"))
             engine.opened[-1].fail = True
-            await until_sessions(address, 1, 5)
+            await until_sessions(address, 1, 20)
+            await until(lambda: bad.heard("error"), what="nobody was told")
             assert "out of paint" in bad.heard("error")[0]["message"]
             seen = len(good.pictures)
             await until(lambda: len(good.pictures) > seen + 5)
@@ -220,16 +234,23 @@ def test_an_engine_that_fails_ends_only_its_own_session(engine: DoubleEngine) ->
 def test_an_engine_that_cannot_open_a_session_is_told_from_a_bad_offer(
     engine: DoubleEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def slow_answer(*arguments: Any) -> str:
-        await asyncio.sleep(0.2)  # the engine has failed before the answer is ready
-        return await answer(*arguments)
+    failed: list[Exception] = []
+    note, answer = Live._note_failure, signalling.answer
 
-    answer = signalling.answer
+    def noted(live: Live, problem: Exception) -> None:
+        note(live, problem)
+        failed.append(problem)
+
+    async def slow_answer(*arguments: Any, **options: Any) -> str:
+        await until(lambda: failed)  # the engine has failed before the answer is ready
+        return await answer(*arguments, **options)
+
+    monkeypatch.setattr(Live, "_note_failure", noted)
     monkeypatch.setattr(signalling, "answer", slow_answer)
     engine.fail_open = True
 
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             with pytest.raises(AssertionError, match=r"engine.*never opens"):
                 await Viewer(address).open()
             assert await sessions(address) == 0
@@ -237,15 +258,22 @@ def test_an_engine_that_cannot_open_a_session_is_told_from_a_bad_offer(
     run(work())
 
 
-def test_a_closed_viewer_is_gone_within_a_second_and_a_vanished_one_within_ten(engine: DoubleEngine) -> None:
+async def ends(address: str) -> set[str]:
+    """Why sessions have ended so far."""
+    async with ClientSession() as http, http.get(f"{address}metrics") as response:
+        return set(re.findall(r'visavis_sessions_closed_total\{reason="(\w+)"\}', await response.text()))
+
+
+def test_a_closed_viewer_is_gone_at_its_goodbye_and_a_vanished_one_before_long(engine: DoubleEngine) -> None:
     async def work() -> None:
         async with serving(engine, Settings(stream=StreamConfig(heartbeat_s=4.0))) as address:
             polite, killed = await Viewer(address).open(), await Viewer(address).open()
             await until(lambda: polite.heard("hello") and killed.heard("hello"))
             await polite.close()
-            assert await until_sessions(address, 1, 1.0) < 1.0
+            await until_sessions(address, 1, 20.0)
+            assert await ends(address) == {"connection_closed"}  # nobody waited for its heartbeat
             await killed.vanish()
-            assert await until_sessions(address, 0, 10.0) < 10.0
+            await until_sessions(address, 0, 30.0)
             await killed.close()
 
     run(work())
@@ -256,7 +284,8 @@ def test_a_page_that_only_falls_silent_is_let_go(engine: DoubleEngine) -> None:
         async with serving(engine, Settings(stream=StreamConfig(heartbeat_s=2.0))) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello"))
-            await until_sessions(address, 0, 5.0)
+            await until_sessions(address, 0, 20.0)
+            await until(lambda: viewer.heard("bye"), what="it was not told")
             assert viewer.heard("bye")[-1]["reason"] == "no heartbeat"
             await viewer.close()
 
@@ -276,7 +305,7 @@ def test_fifty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> N
         viewer = await Viewer(address).open()
         await until(lambda: len(viewer.pictures) > 2 and viewer.heard("hello"), what=f"cycle {k} got no picture")
         await viewer.close()
-        await until_sessions(address, 0, 3.0)
+        await until_sessions(address, 0, 20.0)
 
     def census() -> tuple[int, int, int]:
         gc.collect()
@@ -284,25 +313,25 @@ def test_fifty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> N
         return len(asyncio.all_tasks()), len(threads), len(os.listdir("/proc/self/fd"))
 
     async def work() -> None:
-        settings = Settings(server=ServerConfig(port=0, sessions_per_minute=10_000, max_sessions=1))
-        async with serving(engine, settings) as address:
+        server = ServerConfig(port=0, sessions_per_minute=10_000, max_sessions=1)
+        async with serving(engine, Settings(server=server, stream=PATIENT.stream)) as address:
             for k in range(10):  # pools, caches and allocators fill up
                 await cycle(address, k)
             before, memory = census(), resident_mb()
             for k in range(50):
                 await cycle(address, k)
-            after, grown = census(), resident_mb() - memory
-            assert after[0] <= before[0] + 1, "tasks are left over"
-            assert after[1] <= before[1], "threads are left over"
-            assert after[2] <= before[2] + 2, "files or sockets are left over"
+            grown = resident_mb() - memory
+            await until(lambda: census()[0] <= before[0] + 1, what="tasks are left over")  # the last are let end
+            await until(lambda: census()[1] <= before[1], what="threads are left over")
+            await until(lambda: census()[2] <= before[2] + 2, what="files or sockets are left over")
             assert grown < 25, f"memory grew by {grown:.0f} MB in 50 sessions"
 
-    run(work(), 180)
+    run(work(), 280)
 
 
 def test_the_server_stops_with_sessions_open(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine) as address:
+        async with serving(engine, PATIENT) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello"))
             assert await sessions(address) == 1

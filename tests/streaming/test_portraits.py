@@ -13,7 +13,7 @@ from streaming.config import PortraitConfig, ServerConfig
 
 from .double import DoubleEngine
 from .harness import Settings, Viewer, run, serving, until
-from .sending import CONSENT, ENROL, ask, ended, form, in_folder, send, settings, told
+from .sending import CONSENT, ENROL, ask, ended, form, go_on, in_folder, send, settings, told
 
 SECRET = "a-secret-of-enough-length"
 
@@ -39,11 +39,12 @@ def alive(pid: int) -> bool:
 def test_a_photograph_becomes_an_avatar_that_only_its_id_finds(engine: DoubleEngine, folder: Path) -> None:
     async def work() -> None:
         async with serving(engine, settings(folder), ENROL) as address:
-            status, job = await send(address, "long", name=" Eve \n Müller ")
+            status, job = await send(address, "held", name=" Eve \n Müller ")
             assert (status, job["state"]) == (202, "waiting")
             name = job["id"]
             seen = await told(address, name, lambda a: 0.2 < a["share"] < 1)
             assert seen["step"] == "fitting the head"
+            go_on(folder)
             made = await told(address, name, ended)
             assert (made["state"], made["share"]) == ("done", 1.0), made
             assert made["warnings"] == ["the face is small: the texture will be soft"]
@@ -146,11 +147,11 @@ def test_cancelling_what_is_done_takes_the_avatar_away(engine: DoubleEngine, fol
 
 def test_an_enrolment_that_takes_too_long_is_ended_and_explained(engine: DoubleEngine, folder: Path) -> None:
     async def work() -> None:
-        async with serving(engine, settings(folder, timeout_s=2.0), ENROL) as address:
+        async with serving(engine, settings(folder, timeout_s=8.0), ENROL) as address:
             name = (await send(address, "slowly"))[1]["id"]
             child = await grandchild(folder, name)
-            answer = await told(address, name, ended)
-            assert "longer than 2 s" in answer["error"]
+            answer = await told(address, name, ended, 40.0)
+            assert "longer than 8 s" in answer["error"]
             await until(lambda: not alive(child), what="a child of the worker lives on")  # killed is not gone at once
             assert in_folder(folder) == []
 

@@ -51,13 +51,14 @@ def test_what_nobody_has_worn_for_long_is_swept_away(engine: DoubleEngine, folde
 def test_an_avatar_that_nobody_ever_asked_about_is_not_kept(
     engine: DoubleEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portraits, "REMEMBERED_S", 0.5)
+    monkeypatch.setattr(portraits, "REMEMBERED_S", 2.0)
     monkeypatch.setattr(portraits, "SWEEP_S", 0.2)
 
     async def work() -> None:
         async with serving(engine, settings(folder), ENROL) as address:
-            asked, lost = (await send(address))[1]["id"], (await send(address))[1]["id"]
+            asked = (await send(address))[1]["id"]
             await ask(address, "GET", f"v1/portraits/{asked}")
+            lost = (await send(address))[1]["id"]
             await until(lambda: folder.is_dir() and lost in in_folder(folder), what="it was never made")
             await until(lambda: in_folder(folder) == [asked], what="it is kept for nobody")
             assert (await ask(address, "GET", f"v1/portraits/{asked}"))[0] == 404

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
@@ -72,7 +71,7 @@ def test_a_session_with_all_its_troubles_tells_no_secret(tmp_path: Path, lines: 
             session = await ask(http, "POST", f"{address}v1/sessions", TOKEN, json={"type": "agent"})
             await until(lambda: engine.opened[-1:] != before, what="no session opened")
             engine.opened[-1].fail = True
-            await asyncio.sleep(0.2)
+            await until(lambda: "the engine stopped" in lines.getvalue(), what="nothing is said of it")
             await ask(http, "DELETE", f"{address}v1/sessions/{session['id']}", TOKEN)
             logging.getLogger("streaming").error("told of %s", {"authorization": f"Bearer {made['token']}"})
 

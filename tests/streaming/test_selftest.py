@@ -14,7 +14,7 @@ from streaming.config import ServerConfig
 from .coturn import SECRET, TURNSERVER, coturn
 from .double import DoubleEngine
 from .harness import Settings, serving_thread
-from .pages import CHROMIUM, FLAGS, MARKS, sessions, until_sessions
+from .pages import CHROMIUM, FLAGS, MARKS, sessions, until_left, until_sessions
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = MARKS
@@ -30,7 +30,7 @@ def browser() -> Iterator[Any]:
 
 
 def tried(
-    browser: Any, address: str, *, mic: bool = True, broken: str = "", wait: int = 10
+    browser: Any, address: str, *, mic: bool = True, broken: str = "", wait: int = 30
 ) -> dict[str, dict[str, Any]]:
     """The steps of the report, by id. ``broken``: JavaScript that runs before the page's."""
     page = browser.new_page()
@@ -40,10 +40,10 @@ def tried(
         page.add_init_script(broken)
     try:
         base, _, fragment = address.partition("#")
-        page.goto(f"{base}selftest?watch=1&wait={wait}#{fragment}")
+        page.goto(f"{base}selftest?watch=2&wait={wait}#{fragment}")
         page.set_checked("#with-mic", mic)
         page.click("#begin")
-        page.wait_for_selector("#begin:enabled:has-text('Again')", timeout=60_000)
+        page.wait_for_selector("#begin:enabled:has-text('Again')", timeout=120_000)
         assert not problems
         steps = json.loads(page.evaluate("selftest.report()"))["steps"]
         for step in steps:
@@ -58,10 +58,11 @@ def test_where_all_is_well_it_says_so_and_leaves_nothing(browser: Any, tmp_path:
     with serving_thread(DoubleEngine(tmp_path, side=128, cost_s=0.002)) as address:
         steps = tried(browser, address)
         page = browser.new_page()
-        until_sessions(page, address, 0, 5)
+        until_left(page, address)
         page.close()
-    wrong = {id: step for id, step in steps.items() if step["verdict"] != "ok" and id != "pictures"}
-    assert not wrong  # pictures: how many come is the machine's
+    slow = steps["call"]["details"].get("firstMs", 0) > 3000  # that is the machine's, and so is how many pictures come
+    assert steps["call"]["verdict"] == ("note" if slow else "ok"), steps["call"]
+    assert not {id: step for id, step in steps.items() if step["verdict"] != "ok" and id not in ("call", "pictures")}
     assert steps["pictures"]["verdict"] != "skipped"
     assert steps["pictures"]["details"]["width"] == 128
     assert steps["call"]["details"]["protocol"] == "udp"
@@ -94,7 +95,7 @@ def test_a_full_server_and_a_missing_token_are_named(browser: Any, tmp_path: Pat
         page = browser.new_page()
         page.goto(address)
         page.click("#begin")
-        until_sessions(page, address, 1, 10)
+        until_sessions(page, address, 1, 20)
         steps = tried(browser, address, mic=False)
         assert steps["call"]["verdict"] == "bad"
         assert "all 1 sessions are taken" in steps["call"]["what"]

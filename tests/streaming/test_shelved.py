@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -58,10 +59,12 @@ def test_a_name_that_is_no_sessions_reaches_no_file(tmp_path: Path) -> None:
 def test_a_disk_that_is_slow_or_full_stops_nobody(tmp_path: Path) -> None:
     async def work() -> None:
         shelved = Shelved(tmp_path / "kept")
-        held = shelved._writer.submit(lambda: time.sleep(0.2))
+        gate = threading.Event()
+        held = shelved._writer.submit(gate.wait, 20)
         for k in range(10 * BEHIND):
             shelved.put(f"s{k}", b"x")  # returns
         assert shelved._waiting <= BEHIND
+        gate.set()
         held.result()
         assert await shelved.get("s0") == b"x" and await shelved.get(f"s{10 * BEHIND - 1}") is None
         for path in (tmp_path / "kept").iterdir():

@@ -118,7 +118,9 @@ def test_it_serves_through_the_end_of_each_process_and_ends_with_all_of_them(tmp
             await asyncio.sleep(0.2)
             await again(address)
             other = await Viewer(address).open()
+            beat = asyncio.create_task(beating(other))
             await until(lambda: len(other.pictures) > 3, 200)
+            beat.cancel()
             await other.close()
 
             mine = children(server.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ def test_a_session_is_a_span_over_its_avatar_and_some_of_its_frames(exporter: An
         portraits = Portraits(PortraitConfig(folder=str(tmp_path)), engine)  # type: ignore[arg-type]
         traced = traces.Traces(hub, portraits, tracer, every=5)
         live = hub.open(Options("ada", "upper", 7))
-        await until(lambda: live.shown_pts >= 16 * 640)
+        await until(lambda: len(named(exporter.get_finished_spans(), "frame")) >= 4)
         await live.close("asked to")
         for watcher in portraits.watchers:
             watcher(Job("own-1", "me", "yes", b"", state="done"))
@@ -78,12 +79,13 @@ def test_a_request_and_a_sampled_frame_on_the_wire_are_spans(
     monkeypatch.setattr("streaming.observe.tracer_of", lambda observe: tracer)
 
     async def work() -> None:
-        settings = Settings(observe=ObserveConfig(trace_every=1))
+        settings = Settings(observe=ObserveConfig(trace_every=1), stream=StreamConfig(heartbeat_s=60))
         async with serving(DoubleEngine(tmp_path), settings) as address:
             viewer = await Viewer(address).open()
-            await until(lambda: len(viewer.pictures) > 10)
+            await until(lambda: len(viewer.pictures) > 10 and viewer.heard("hello"))
+            await until(lambda: named(exporter.get_finished_spans(), "send"), what="no frame was traced to the wire")
             viewer.say("bye")
-            await until_sessions(address, 0, 10)
+            await until_sessions(address, 0, 20)
             await viewer.close()
         offer = named(exporter.get_finished_spans(), "POST /v1/sessions")[0]
         assert offer.attributes["visavis.session"] == viewer.id
@@ -137,7 +139,7 @@ def test_spans_reach_a_collector(tmp_path: Path) -> None:
 
     try:
         run(work())
+        asyncio.run(until(lambda: any(b"raster" in body for _, body in got), what="no stage of a frame came"))
     finally:
         server.shutdown()
     assert got and {path for path, _ in got} == {"/v1/traces"}
-    assert any(b"raster" in body for _, body in got)

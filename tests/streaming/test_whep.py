@@ -124,7 +124,7 @@ def test_a_viewer_sees_and_hears_with_one_post_and_leaves_with_a_delete(engine: 
                 assert response.status == 200
             async with http.delete(place) as response:
                 assert response.status == 404
-            await until(lambda: viewer.pc.connectionState == "closed", 10)
+            await until(lambda: viewer.pc.connectionState == "closed", 20)
             await viewer.close()
 
     run(work())
@@ -164,15 +164,16 @@ class Claps:
     def interrupted(self) -> None: ...
 
 
-def onsets(times: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Where ``levels`` (n,) rise beyond the middle of their range."""
+def onsets(times: np.ndarray, levels: np.ndarray, step: float) -> np.ndarray:
+    """Where ``levels`` (n,) rise beyond the middle of their range, from one to the next, ``step`` seconds later: where
+    some were left out between the two, nobody knows when."""
     over = levels > (levels.min() + levels.max()) / 2
-    return times[1:][over[1:] & ~over[:-1]]
+    return times[1:][over[1:] & ~over[:-1] & (np.diff(times) < 1.1 * step)]
 
 
-def skew(viewer: Watcher) -> float:
+def skews(viewer: Watcher) -> np.ndarray:
     """Seconds by which a viewer's voice is later than its lips, by what he saw and heard, each put on the server's
-    clock by its sender reports: the median of all claps."""
+    clock by its sender reports: of each clap."""
     moments = {}
     for receiver in viewer.pc.getReceivers():
         kind, rate = receiver.track.kind, 48_000 if receiver.track.kind == "audio" else 90_000
@@ -187,11 +188,10 @@ def skew(viewer: Watcher) -> float:
     sound = [np.abs(frame.to_ndarray().reshape(-1, 2)[:, 0]).astype(np.float64) for frame in viewer.frames["audio"]]
     parts = [start + np.arange(len(piece)) / 48_000 for start, piece in zip(moments["audio"], sound, strict=False)]
     times = np.concatenate(parts)
-    beeps = onsets(times[::48], np.concatenate(sound)[: len(times)].reshape(-1, 48).max(1))  # by milliseconds
-    lips = onsets(np.array(moments["video"]), np.array(open_mouths))
-    apart = np.array([beep - lips[np.abs(lips - beep).argmin()] for beep in beeps])
-    assert (np.abs(apart) < 0.5).sum() >= 2, (beeps, lips)
-    return float(np.median(apart[np.abs(apart) < 0.5]))
+    beeps = onsets(times[::48], np.concatenate(sound)[: len(times)].reshape(-1, 48).max(1), 0.001)  # by milliseconds
+    lips = onsets(np.array(moments["video"])[: len(open_mouths)], np.array(open_mouths), 0.04)
+    apart = np.array([beep - lips[np.abs(lips - beep).argmin()] for beep in beeps if len(lips)])
+    return apart[np.abs(apart) < 0.5]
 
 
 def test_a_late_viewer_begins_at_once_with_a_whole_picture_and_in_sync(engine: DoubleEngine) -> None:
@@ -206,11 +206,14 @@ def test_a_late_viewer_begins_at_once_with_a_whole_picture_and_in_sync(engine: D
             await until(lambda: all(len(viewer.reports) == 2 for viewer in (early, late)), 20)
             first, later = (late.frames["video"][k].to_ndarray(format="gray").astype(float) for k in (0, 5))
             assert np.abs(first - later).mean() < 10  # whole, not made of what he has not seen
-            skews = [skew(viewer) for viewer in (early, late)]
-            assert np.abs(skews).max() < 0.02 and abs(skews[0] - skews[1]) < 0.01, skews
+            async with asyncio.timeout(40):
+                while min(len(claps := skews(early)), len(others := skews(late))) < 3:
+                    await asyncio.sleep(1)
+            skew = [float(np.median(claps)), float(np.median(others))]
+            assert np.abs(skew).max() < 0.02 and abs(skew[0] - skew[1]) < 0.01, skew
             await asyncio.gather(early.close(), late.close())
 
-    run(work())
+    run(work(), 120)
 
 
 def test_a_full_house_says_so_and_a_viewer_who_vanished_leaves_his_place(engine: DoubleEngine) -> None:
@@ -223,7 +226,7 @@ def test_a_full_house_says_so_and_a_viewer_who_vanished_leaves_his_place(engine:
             second = await Watcher(http, name).open(status=503)
             assert "places" in second.body and second.headers["Retry-After"]
             await first.vanish()
-            for _ in range(100):  # ICE consent: some five seconds
+            for _ in range(300):  # ICE consent: some five seconds
                 async with http.post(
                     f"/v1/sessions/{name}/whep", data=second.pc.localDescription.sdp, headers=SDP
                 ) as got:

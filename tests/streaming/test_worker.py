@@ -70,7 +70,7 @@ def start(engine: DoubleEngine, ear: Ear, **options: Any) -> SessionWorker:
 
 def end(worker: SessionWorker) -> None:
     worker.stop()
-    assert worker.join(5)
+    assert worker.join(20)
 
 
 def test_every_forty_milliseconds_of_voice_become_a_frame(engine: DoubleEngine) -> None:
@@ -101,14 +101,24 @@ def test_the_last_viewpoint_counts_from_the_next_frame(engine: DoubleEngine) -> 
 
 
 def test_an_engine_that_falls_behind_skips_ahead_and_its_frames_say_so(engine: DoubleEngine) -> None:
-    engine.cost_s = 0.1
-    ear = Ear()
+    ear, turns = Ear(), threading.Semaphore(0)
     worker = start(engine, ear, max_backlog_ms=200)
-    for _ in range(100):  # two seconds, in real time: 2.5 times what it can paint
-        worker.push(np.zeros(960, np.float32))
-        time.sleep(0.02)
-    ear.wait(lambda: len(ear.frames) > 12)
-    end(worker)
+    session, step = engine.opened[-1], engine.opened[-1].step
+
+    def slow(paint: bool = True) -> Any:
+        turns.acquire()
+        return step(paint)
+
+    session.step = slow  # type: ignore[method-assign]
+    for k in range(20):  # two seconds: 2.5 times what it can paint, which takes as long as 100 ms of voice
+        for _ in range(5):
+            worker.push(np.zeros(960, np.float32))
+        turns.release()
+        ear.wait(lambda k=k: len(ear.frames) > k)
+    worker.stop()
+    turns.release(100)
+    assert worker.join(20)
+    assert 20 <= len(ear.frames) <= 21
     assert worker.dropped_ms >= 400
     assert worker.dropped_ms % 40 == 0
     steps = np.diff([frame.pts for frame in ear.frames])
@@ -129,7 +139,7 @@ def test_an_interruption_while_much_voice_waits_moves_no_picture_out_of_its_time
         worker.interrupt()
         ear.wait(lambda start=start: ear.frames and ear.frames[-1].pts * 3 >= start + 7 * 1920)
     worker.stop()
-    assert worker.join(5)
+    assert worker.join(20)
     assert [frame.pts for frame in ear.frames] == [FRAME * k for k in range(24)]
     for frame in ear.frames:
         assert frame.voice is not None
@@ -155,7 +165,7 @@ def test_the_background_changes_live_and_stays_behind_the_next_avatar(engine: Do
     worker = start(engine, ear)
     worker.change("background", backdrop=Backdrop("colour", (1, 2, 3)))
     ear.wait(lambda: engine.opened)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while engine.opened[0].parts.renderer.backdrop.kind != "image" and time.monotonic() < until:
         time.sleep(0.01)
     assert engine.opened[0].parts.renderer.backdrop.picture[0, 0].tolist() == [1, 2, 3]
@@ -181,14 +191,14 @@ def test_an_engine_that_fails_is_reported_and_the_thread_ends(engine: DoubleEngi
     ear = Ear()
     worker = start(engine, ear)
     assert ear.said == [("died", "this engine never opens")]
-    assert worker.join(5)
+    assert worker.join(20)
 
 
 def test_stop_ends_a_waiting_thread_at_once(engine: DoubleEngine) -> None:
     worker = start(engine, Ear())
     begun = time.monotonic()
     end(worker)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 15
 
 
 def test_changes_that_come_together_are_all_made(engine: DoubleEngine) -> None:
@@ -196,13 +206,13 @@ def test_changes_that_come_together_are_all_made(engine: DoubleEngine) -> None:
     ear = Ear()
     worker = start(engine, ear)
     gate = threading.Event()
-    worker_module.OPENERS.submit(gate.wait, 5.0)  # somebody else's avatar loads
+    worker_module.OPENERS.submit(gate.wait, 20.0)  # somebody else's avatar loads
     worker.change("avatar", avatar="ben")
     worker.change("framing", framing="head")
     gate.set()
     ear.wait(lambda: any(said[:3] == ("opened", "ben", "head") for said in ear.said))
     worker.stop()
-    assert worker.join(5.0)
+    assert worker.join(20.0)
 
 
 def test_of_changes_that_wait_only_the_last_is_loaded_and_none_once_stopped(engine: DoubleEngine) -> None:
@@ -210,16 +220,16 @@ def test_of_changes_that_wait_only_the_last_is_loaded_and_none_once_stopped(engi
     worker = start(engine, ear)
     engine.renderer = lambda name, *rest, **named: loaded.append(name) or renderer(name, *rest, **named)  # type: ignore
     gate = threading.Event()
-    worker_module.OPENERS.submit(gate.wait, 5.0)
+    worker_module.OPENERS.submit(gate.wait, 20.0)
     for name in ("ben", "ada") * 50 + ("ben",):
         worker.change("avatar", avatar=name)
     gate.set()
     ear.wait(lambda: any(said[:2] == ("opened", "ben") for said in ear.said))
     assert loaded == ["ben"]
     worker.stop()
-    assert worker.join(5.0)
+    assert worker.join(20.0)
     worker.change("avatar", avatar="ada")
-    worker_module.OPENERS.submit(lambda: None).result(5.0)
+    worker_module.OPENERS.submit(lambda: None).result(20.0)
     assert loaded == ["ben"]
 
 
@@ -234,7 +244,7 @@ def test_a_change_that_fails_in_an_unforeseen_way_is_answered(engine: DoubleEngi
     worker.change("background", backdrop=Backdrop("colour", colour=(1, 2, 3)))
     ear.wait(lambda: ("refused", "background", "out of colours") in ear.said)
     worker.stop()
-    assert worker.join(5.0)
+    assert worker.join(20.0)
 
 
 class Scheduled(DoubleEngine):
@@ -248,12 +258,12 @@ class Scheduled(DoubleEngine):
 
 def test_a_session_that_waits_for_its_turn_ends_when_it_is_told_to(tmp_path: Path) -> None:
     engine, ear = Scheduled(tmp_path, side=64, cost_s=0.0), Ear()
-    other = engine.join(lambda: time.monotonic() * 1e3)
+    other = engine.join(lambda: 0.0)  # time stands still: a turn that takes long would be written off
     with other.turn(0.0, 0.0) as turn:
         assert turn.granted
         worker = start(engine, ear)
         worker.push(np.zeros(1920, np.float32))
-        until = time.monotonic() + 5
+        until = time.monotonic() + 20
         while not engine.turns.report().waiting and time.monotonic() < until:
             time.sleep(0.005)
         assert engine.turns.report().waiting == 1 and not ear.frames

@@ -111,6 +111,7 @@ def test_a_page_whose_worker_is_killed_comes_back_by_itself_as_it_was_left(page:
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     yaw = page.evaluate("visavis.orbit.view.yaw")
+    until(page, lambda: page.evaluate("visavis.state.voice !== null"), "no microphone")
     until(page, lambda: page.evaluate("visavis.state.connection.clock.offset") is not None, "never connected")
     before = page.evaluate("visavis.state.connection.id")
     track = page.evaluate("visavis.state.voice.track.id")
@@ -122,7 +123,7 @@ def test_a_page_whose_worker_is_killed_comes_back_by_itself_as_it_was_left(page:
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=f"{folder}/reconnecting.png")
     media.start()
-    page.wait_for_selector("#again-note", state="hidden", timeout=20_000)
+    page.wait_for_selector("#again-note", state="hidden", timeout=30_000)
     until(page, lambda: page.inner_text("#status") == "Connected", "it does not say so")
     assert brightness(page) > 60
     assert page.evaluate("visavis.state.connection.id") != before  # the double keeps no snapshots: it began anew
@@ -143,7 +144,7 @@ def test_a_line_that_breaks_goes_on_with_the_same_session(page: Any, media: Medi
         page, lambda: page.evaluate("visavis.state.connection !== visavis.first && visavis.state.connection.seen"), "no"
     )
     assert page.evaluate("[visavis.state.connection.id, visavis.state.connection.resumed]") == [before, True]
-    assert page.inner_text("#status") == "Connected"
+    until(page, lambda: page.inner_text("#status") == "Connected", "it does not say so")
 
 
 def test_a_server_that_stays_away_is_given_up_with_words_and_a_button(page: Any, media: Media) -> None:
@@ -158,6 +159,7 @@ def test_a_server_that_stays_away_is_given_up_with_words_and_a_button(page: Any,
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=f"{folder}/given-up.png")
     media.start()
+    page.evaluate("delete performance.now")  # its own pace again: it waits for pictures as long as it should
     page.click("#begin")
     live(page)
     assert page.is_hidden("#alert")

@@ -55,7 +55,7 @@ def test_another_line_takes_the_place_of_the_first_and_the_session_goes_on(tmp_p
             await until(lambda: len(first.pictures) > 3, what="no pictures")
             second = await Viewer(address, options={"resume": first.id}).open()
             assert second.id == first.id
-            await until(lambda: len(second.pictures) > 3, what="no pictures on the new line")
+            await until(lambda: len(second.pictures) > 3 and second.heard("hello"), what="no pictures on the new line")
             await until(lambda: first.heard("bye"), what="the old line was not told")
             await first.close()
             seen, session = len(second.pictures), engine.opened[-1]
