@@ -1,7 +1,8 @@
-"""Commands about training data: references, check-data, sheet-data. Mounted by python -m training.renderer."""
+"""Commands about packs and training data: references, previews, check-data, sheet-data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,14 +24,37 @@ def references(
     from training.renderer.references import SIDE, ship
     from training.studio.take import Studio
 
+    names, studio = _shipped(who), Studio(SIDE)
+    _each(names, lambda name: ship(IDENTITIES[name], studio))
+
+
+@app.command()
+def previews(
+    who: Annotated[list[str] | None, typer.Argument(help="Shipped avatars; all when left out.")] = None,
+    network: Annotated[str, typer.Option(help="Shipped size or ONNX file that paints them.")] = "lite",
+) -> None:
+    """Paints the pictures by which the shipped avatars are chosen, as the network shows them: seconds."""
+    from engine.render.network import find
+    from training.renderer.previews import ship
+
+    paints = find(network)
+    _each(_shipped(who), lambda name: ship(name, paints))
+
+
+def _shipped(who: list[str] | None) -> list[str]:
+    from training.bake.identities import IDENTITIES
+
     names = who or list(IDENTITIES)
     unknown = [name for name in names if name not in IDENTITIES]
     if unknown:
         raise typer.BadParameter(f"no shipped avatar is called {unknown[0]!r}: {', '.join(IDENTITIES)}")
-    studio = Studio(SIDE)
+    return names
+
+
+def _each(names: list[str], ship: Callable[[str], int]) -> None:
     for name in names:
         try:
-            console.print(f"{name}: {ship(IDENTITIES[name], studio) / 1000:.0f} kB")
+            console.print(f"{name}: {ship(name) / 1000:.0f} kB")
         except ValueError as error:
             console.print(f"[red]{escape(str(error))}[/red]", highlight=False)
             raise typer.Exit(1) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -73,13 +74,18 @@ def ship(identity: Identity, studio: Studio) -> int:
     data = encode(of_pack(studio, identity))
     if len(data) > MOST_BYTES:
         raise ValueError(f"{identity.id}: {len(data)} bytes of photographs, at most {MOST_BYTES} are shipped")
-    partial = folder / f".{FILE}.partial"
+    put(folder, FILE, data)
+    return len(data)
+
+
+def put(folder: Path, name: str, data: bytes) -> None:
+    """Writes one file of a pack, whole or not at all. Raises ValueError when the pack is broken then."""
+    partial = folder / f".{name}.partial"
     try:
         partial.write_bytes(data)
-        partial.replace(folder / FILE)
+        partial.replace(folder / name)
     finally:
         partial.unlink(missing_ok=True)
     problems = packs.check(folder)
     if problems:
         raise ValueError(f"{folder}: {problems[0]}")
-    return len(data)
