@@ -23,6 +23,7 @@ from visavis.config import Config
 from visavis.doctor import Finding
 
 WAIT_S: Final = 6.0
+ANSWER_S: Final = 5.0  # for a server on this machine to say who it is
 LEAST_BITS: Final = 60.0  # of a token, as its characters tell
 SOON_DAYS: Final = 14
 
@@ -136,9 +137,9 @@ def _is_visavis(server: ServerConfig) -> bool:
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE  # asked of this machine, and told nothing
     connection = (
-        http.client.HTTPSConnection(host, server.port, timeout=1.5, context=trust)
+        http.client.HTTPSConnection(host, server.port, timeout=ANSWER_S, context=trust)
         if server.tls_cert
-        else http.client.HTTPConnection(host, server.port, timeout=1.5)
+        else http.client.HTTPConnection(host, server.port, timeout=ANSWER_S)
     )
     try:
         connection.request("GET", "/v1/health", headers={"Host": "localhost"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from typing import Any, Final
 
 from streaming.cluster import names
@@ -17,6 +18,7 @@ KEEPERS: Final = 2  # each has every snapshot
 STORE: Final = 100 << 20  # bytes of Ray's object store on this machine: ours holds next to nothing
 START_S: Final = 300.0  # the first time on a machine, kernels are compiled
 STOP_S: Final = 30.0
+REACH_S: Final = 5.0
 
 
 class ClusterError(RuntimeError):
@@ -34,15 +36,24 @@ def connect(config: ClusterConfig, *, join: bool = False) -> None:
     common: dict[str, Any] = {"namespace": names.SPACE, "logging_level": logging.ERROR}
     try:
         if config.address or join:
-            ray.init(address=config.address or "auto", log_to_driver=False, **common)
+            address = config.address or os.environ.get("RAY_ADDRESS") or "auto"
+            _reach(address)
+            ray.init(address=address, log_to_driver=False, **common)
             return
         common |= {"num_cpus": max(int(config.max_workers * config.cpus + 1), 1), "include_dashboard": False}
         if config.gpus:
             common["num_gpus"] = int(config.max_workers * config.gpus)
         ray.init(address="local", object_store_memory=STORE, **common)
     except (ConnectionError, ValueError, RuntimeError, OSError) as problem:
-        where = config.address or ("this machine" if join else "a Ray of its own")
+        where = config.address or (os.environ.get("RAY_ADDRESS", "this machine") if join else "a Ray of its own")
         raise ClusterError(f"no connection to {where}: {str(problem).strip().splitlines()[0][:300]}") from problem
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nobody listens: Ray itself goes on asking for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
 
 
 def launch(blueprint: Blueprint, seconds: float = START_S) -> list[str]:
