@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ def test_it_starts_answers_and_ends(command: Command, tmp_path: Path) -> None:
         assert health["status"] == "ok", health
         with urllib.request.urlopen(f"{server.address}/v1/avatars", timeout=30) as answer:
             assert json.load(answer)
+        until = time.monotonic() + 30  # the browser is opened once the address is said
+        while "--open" in command.text and not (tmp_path / "opened").exists() and time.monotonic() < until:
+            time.sleep(0.05)
     assert (tmp_path / "opened").exists() == ("--open" in command.text)
 
 

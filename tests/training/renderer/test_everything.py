@@ -28,17 +28,17 @@ def starting(monkeypatch, seconds=0.0, clip="(f / 'a.clip').touch()", fails=Fals
 
 def test_lanes_are_data_sets_of_their_own_seeds_beside_one_to_judge_by(tmp_path, monkeypatch):
     started = starting(monkeypatch)
-    everything.gather(tmp_path, tmp_path, 60, clips=9, workers=4, lanes=3, enough=3)
+    everything.gather(tmp_path, tmp_path, 200, clips=9, workers=4, lanes=3, enough=3)
     makers = [one[1:] for one in started if one[0] == "training.studio"]
     assert makers == [(0, "held-out"), (0, "train"), (1, "train"), (2, "train")]
     assert len(list((tmp_path / "cooked" / "train").rglob("*.clip"))) == 3
 
 
 def test_what_is_not_done_in_time_is_stopped(tmp_path, monkeypatch):
-    starting(monkeypatch, seconds=60)
+    starting(monkeypatch, seconds=600)
     began = time.monotonic()
-    everything.gather(tmp_path, tmp_path, 3.0, clips=2, workers=1, enough=1)
-    assert time.monotonic() - began < 30
+    everything.gather(tmp_path, tmp_path, 12.0, clips=2, workers=1, enough=1)
+    assert time.monotonic() - began < 120
 
 
 def test_too_little_data_and_a_maker_that_fails_are_said(tmp_path, monkeypatch):
