@@ -17,6 +17,7 @@ from engine.render.picture import Renderer
 from engine.ring import FrameRing
 from engine.stages import Stages
 from engine.viewpoint import Viewpoint
+from kernels.edges import Edges
 from kernels.resize import resize_i420
 
 U8 = NDArray[np.uint8]
@@ -72,7 +73,7 @@ class Easel:
         if renderer is parts.renderer:
             parts.to_i420(picture.rgb, i420)
         else:
-            resize_i420(parts.to_i420(picture.rgb, self._small(renderer.size)), i420)
+            self._enlarge(parts.to_i420(picture.rgb, self._small(renderer.size)), i420)
         stages.mark("yuv")
         cutout = renderer.cutout() if renderer.transparent else None
         if parts.mark is not None:
@@ -94,4 +95,13 @@ class Easel:
         shape = (size[0] * 3 // 2, size[1])
         if self._room is None or self._room.shape != shape:
             self._room = np.empty(shape, np.uint8)
+            self._edges = Edges(size, self._parts.renderer.size)
+            self._large = np.empty(self._edges.wanted, np.uint8)
         return self._room
+
+    def _enlarge(self, small: U8, i420: U8) -> None:
+        resize_i420(small, i420)
+        height, width = self._edges.size
+        luma = i420[: self._edges.wanted[0]]
+        np.copyto(self._large, luma)
+        self._edges.smooth(small[:height], self._large, luma)
