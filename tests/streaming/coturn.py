@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .harness import free_ports
+
 TURNSERVER = shutil.which("turnserver")
 SECRET = "a secret of two servers"
 
@@ -18,9 +20,7 @@ SECRET = "a secret of two servers"
 def coturn(folder: Path, *options: str) -> Iterator[int]:
     """The port of a coturn that takes credentials made with SECRET."""
     assert TURNSERVER is not None
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = int(trial.getsockname()[1])
+    port = free_ports()
     command = [
         TURNSERVER, "-n", "--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1", "--listening-port", str(port),
         "--use-auth-secret", "--static-auth-secret", SECRET, "--realm", "visavis.test", "--allow-loopback-peers",
@@ -35,7 +35,7 @@ def coturn(folder: Path, *options: str) -> Iterator[int]:
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,9 @@ from streaming.server import start
 
 from .double import DoubleEngine
 
+KEPT = 2000  # pictures of a viewer: many enough that a test may wait for more of them
+PATIENT = StreamConfig(heartbeat_s=600)  # viewers here send no pings
+
 
 @dataclass
 class Settings:
@@ -47,8 +52,9 @@ class Settings:
 async def serving(
     engine: DoubleEngine, settings: Settings | None = None, enrol: Sequence[str] | None = None
 ) -> AsyncIterator[str]:
-    """The address of a server on this event loop; ``enrol`` is the command that makes avatars of photographs."""
-    settings = settings or Settings()
+    """The address of a server on this event loop, PATIENT without ``settings``; ``enrol`` is the command that makes
+    avatars of photographs."""
+    settings = settings or Settings(stream=PATIENT)
     patches.install(settings.stream, settings.server)
     portraits = None if enrol is None else Portraits(settings.portrait, engine, enrol)  # type: ignore[arg-type]
     runner, address = await start(settings, engine, portraits)  # type: ignore[arg-type]
@@ -62,29 +68,41 @@ async def serving(
 def serving_thread(
     engine: DoubleEngine, settings: Settings | None = None, enrol: Sequence[str] | None = None
 ) -> Iterator[str]:
-    """The same on a loop of its own, for tests that block."""
+    """The same on a loop of its own, for tests that block; as it comes without ``settings``."""
     ready, addresses, loop, stop = threading.Event(), [], asyncio.new_event_loop(), asyncio.Event()
 
     async def work() -> None:
-        async with serving(engine, settings, enrol) as address:
+        async with serving(engine, settings or Settings(), enrol) as address:
             addresses.append(address)
             ready.set()
             await stop.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(work()), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield addresses[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(60)
         loop.close()
 
 
-def run(work: Coroutine[Any, Any, None], timeout: float = 60.0) -> None:
+def run(work: Coroutine[Any, Any, None], timeout: float = 120.0) -> None:
     """Runs a test's coroutine, with an end."""
     asyncio.run(asyncio.wait_for(work, timeout))
+
+
+def free_ports(count: int = 1) -> int:
+    """The first of ``count`` ports in a row, TCP and UDP, that nobody uses now: below those that are given to whoever
+    asks for any, and from a place of this process's own on, so that they stay free until somebody here takes them."""
+    for first in (20_000 + (os.getpid() * 101 + k) % 12_000 for k in range(0, 12_000, 97)):
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    held.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no free ports")
 
 
 class Tone(MediaStreamTrack):
@@ -111,7 +129,7 @@ class Tone(MediaStreamTrack):
 
 @dataclass
 class Viewer:
-    """An aiortc client that does what the page does."""
+    """An aiortc client that does what the page does, but for its pings. It keeps what came in the last minute or so."""
 
     address: str
     speaks: bool = True
@@ -145,10 +163,10 @@ class Viewer:
             while True:
                 frame = await track.recv()
                 if track.kind == "video":
-                    self.pictures = [*self.pictures[-200:], frame]  # type: ignore[list-item]
+                    self.pictures = [*self.pictures[-KEPT:], frame]  # type: ignore[list-item]
                 else:
                     samples = frame.to_ndarray().reshape(-1, 2)[:, 0]  # type: ignore[union-attr]
-                    self.sounds = [*self.sounds[-200:], samples]
+                    self.sounds = [*self.sounds[-2 * KEPT :], samples]
 
     def say(self, kind: str, channel: Any = None, **fields: Any) -> None:
         (channel or self.control).send(json.dumps({"v": 1, "type": kind, **fields}))

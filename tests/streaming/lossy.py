@@ -28,9 +28,11 @@ class Got:
     def hear(self, samples: np.ndarray, rtp: int, now: float) -> None:
         self.sounds.append((rtp, samples))
 
-    def share_of_pictures(self) -> float:
-        """How many of the pictures since the first have come: one is due every 40 ms of media time."""
-        return len(self.pictures) / (1 + (self.pictures[-1] - self.pictures[0]) / 3600)
+    def share_of_pictures(self, last: int) -> float:
+        """How many of the pictures came of those due, one every 40 ms of media time, since the ``last`` last of them; 0
+        before there are so many. To be waited for: a machine that is held up leaves pictures out too, for a while."""
+        seen = self.pictures[-last:]
+        return 0.0 if len(seen) < last else len(seen) / (1 + (seen[-1] - seen[0] & 0xFFFFFFFF) / 3600)
 
 
 @contextlib.asynccontextmanager

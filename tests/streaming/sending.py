@@ -14,14 +14,14 @@ from aiohttp import ClientSession, FormData
 
 from streaming.config import PortraitConfig
 
-from .harness import Settings
+from .harness import PATIENT, Settings
 
 ENROL = (sys.executable, "-m", "tests.streaming.enroller")
 CONSENT = "The person in this photograph is me."
 
 
 def settings(folder: Path, **portrait: Any) -> Settings:
-    return Settings(portrait=PortraitConfig(folder=str(folder), **portrait))
+    return Settings(portrait=PortraitConfig(folder=str(folder), **portrait), stream=PATIENT)
 
 
 async def ask(address: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
@@ -45,7 +45,7 @@ async def send(address: str, how: str | bytes = "well", **fields: Any) -> tuple[
     return await ask(address, "POST", "v1/portraits", data=form(how, **fields))
 
 
-async def told(address: str, name: str, done: Callable[[Any], Any], seconds: float = 20.0) -> Any:
+async def told(address: str, name: str, done: Callable[[Any], Any], seconds: float = 40.0) -> Any:
     """What the server says of an enrolment once ``done(it)``."""
     begun = time.monotonic()
     while True:

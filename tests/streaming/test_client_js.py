@@ -56,9 +56,10 @@ def test_a_page_from_elsewhere_shows_an_avatar_and_speaks_through_it(tmp_path: P
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(f"{site}/examples/agent.html?server={address}#token=a+secret+of+nobody")
+        page.wait_for_function("window.avatar")  # its script waits for our client, and the page for neither
         page.click("#start")
-        page.wait_for_function("document.querySelector('#log').textContent.includes('hello')", timeout=15_000)
-        page.wait_for_function("document.querySelector('#video').videoWidth > 0", timeout=15_000)
+        page.wait_for_function("document.querySelector('#log').textContent.includes('hello')", timeout=30_000)
+        page.wait_for_function("document.querySelector('#video').videoWidth > 0", timeout=30_000)
 
         said = page.evaluate(f"""async () => {{
           avatar.listen(false); // or the fake microphone's beeps interrupt
@@ -87,7 +88,7 @@ def test_a_page_from_elsewhere_shows_an_avatar_and_speaks_through_it(tmp_path: P
         assert "8000" in said["wrong"] and said["sounds"] >= 5
 
         page.evaluate("avatar.close()")
-        page.wait_for_function("document.querySelector('#log').textContent.includes('closed')", timeout=5000)
+        page.wait_for_function("document.querySelector('#log').textContent.includes('closed')", timeout=20_000)
         browser.close()
         assert not problems
 
@@ -97,6 +98,7 @@ def test_a_page_that_is_not_let_in_is_told_so(tmp_path: Path, site: str) -> None
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
         page.goto(f"{site}/examples/agent.html?server={address}")
+        page.wait_for_function("window.avatar")
         page.click("#start")
-        page.wait_for_function("document.querySelector('#log').textContent.includes('allowed_origins')", timeout=5000)
+        page.wait_for_function("document.querySelector('#log').textContent.includes('allowed_origins')", timeout=20_000)
         browser.close()

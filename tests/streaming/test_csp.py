@@ -89,6 +89,7 @@ def test_every_page_works_under_its_policy(browser: Any, tmp_path: Path) -> None
     settings = Settings(server=ServerConfig(port=0, sessions_per_minute=1000, max_sessions=8))
     with serving_thread(engine, settings) as address:
         pages = [open_page(browser, address)]
+        pages[0].wait_for_selector("#avatars button")  # the whole script has run
         pages[0].click("#start")
         until(pages[0], "document.getElementById('video').videoWidth > 0")
         session = pages[0].evaluate("fetch('v1/sessions').then((told) => told.json()).then((it) => it.sessions[0].id)")

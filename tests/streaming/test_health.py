@@ -92,7 +92,7 @@ def test_a_server_that_drains_takes_nobody_new_and_ends_with_its_last_session(en
         await until(lambda: health.reasons() == ["draining"])
         assert not draining.done() and not live.closing
         await live.close("asked to")
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 20)
 
     run(work())
 
@@ -132,7 +132,7 @@ def test_one_signal_to_end_lets_sessions_finish_and_a_second_does_not(
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
         await live.close("asked to")
-        await asyncio.wait_for(draining, 5)
+        await asyncio.wait_for(draining, 20)
 
     run(work())
 
@@ -141,7 +141,7 @@ def test_a_drain_ends_when_its_time_is_over(engine: DoubleEngine) -> None:
     async def work() -> None:
         hub = Hub(engine, ServerConfig(), StreamConfig())  # type: ignore[arg-type]
         hub.open(Options("ada", "upper", 0))
-        await asyncio.wait_for(drain(hub, 0.2, asyncio.Event()), 5)
+        await asyncio.wait_for(drain(hub, 0.2, asyncio.Event()), 20)
         assert hub.lives and hub.draining
         await hub.stop()
 
@@ -162,7 +162,7 @@ def test_signals_are_heard_where_the_loop_cannot_hear_them_itself() -> None:
         stop.listen(Windows(asyncio.get_running_loop()))  # type: ignore[arg-type]
         try:
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.wait_for(stop.told.wait(), 5)
+            await asyncio.wait_for(stop.told.wait(), 20)
             assert not stop.now.is_set()
         finally:
             for number, handler in before.items():

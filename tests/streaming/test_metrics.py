@@ -25,7 +25,6 @@ from streaming.tracks import OutFrame, OutQueue
 from .double import DoubleEngine
 from .harness import Settings, Viewer, run, serving, until, until_sessions
 
-PATIENT = Settings(stream=StreamConfig(heartbeat_s=60))  # viewers here send no pings
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -56,7 +55,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 def test_a_session_with_a_viewer_shows_in_every_figure(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address).open()
             await until(lambda: len(viewer.pictures) > 30 and len(viewer.sounds) > 30 and viewer.heard("hello"))
             samples: Samples = {}

@@ -21,9 +21,7 @@ from streaming.control import RATE
 from streaming.live import Live
 
 from .double import DoubleEngine
-from .harness import Settings, Viewer, run, serving, sessions, until, until_sessions
-
-PATIENT = Settings(stream=StreamConfig(heartbeat_s=60))  # viewers here send no pings
+from .harness import PATIENT, Settings, Viewer, run, serving, sessions, until, until_sessions
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def engine(tmp_path: Path) -> DoubleEngine:
 
 def test_pictures_and_the_viewers_own_voice_come_back(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address).open()
             await until(lambda: len(viewer.sounds) > 60 and len(viewer.pictures) > 30)
             times = np.array([picture.pts for picture in viewer.pictures[5:30]])
@@ -51,7 +49,7 @@ def test_pictures_and_the_viewers_own_voice_come_back(engine: DoubleEngine) -> N
 
 def test_pictures_come_without_a_word_spoken(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address, speaks=False).open()
             await until(lambda: len(viewer.pictures) > 10)
             await viewer.close()
@@ -73,7 +71,7 @@ def test_h264_is_sent_when_configured(engine: DoubleEngine) -> None:
 
 def test_the_control_protocol_both_ways(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address, options={"avatar": "ben", "framing": "head", "seed": 4}).open()
             await until(lambda: viewer.heard("hello"), what="no hello")
             hello = viewer.heard("hello")[-1]
@@ -102,7 +100,7 @@ def test_the_control_protocol_both_ways(engine: DoubleEngine) -> None:
 
 def test_mute_silences_what_the_engine_hears(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello") and viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
             viewer.say("mute", on=True)
@@ -116,7 +114,7 @@ def test_mute_silences_what_the_engine_hears(engine: DoubleEngine) -> None:
 
 def test_how_to_behave_reaches_the_session_and_no_other(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello") and viewer.pose.readyState == "open")
             mine = engine.opened[-1]
@@ -157,7 +155,7 @@ def test_how_to_behave_reaches_the_session_and_no_other(engine: DoubleEngine) ->
 
 def test_an_interruption_cuts_the_voice_until_new_speech(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello") and viewer.sounds and np.abs(viewer.sounds[-1]).max() > 1000)
             await until(lambda: viewer.heard("stamps"), what="no stamps")
@@ -178,7 +176,7 @@ def test_an_interruption_cuts_the_voice_until_new_speech(engine: DoubleEngine) -
 
 def test_junk_on_the_control_channel_is_answered_and_harmless(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer, other = await Viewer(address).open(), await Viewer(address).open()
             await until(lambda: viewer.heard("hello") and len(other.pictures) > 5)
             for raw in ("x", "[]", b"\x00\xff" * 50, '{"v":1,"type":"viewpoint","yaw":NaN}', "y" * 10_000, "{" * 4000):
@@ -199,7 +197,7 @@ def test_junk_on_the_control_channel_is_answered_and_harmless(engine: DoubleEngi
 
 def test_a_flood_of_messages_is_cut_off_not_queued(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello"))
             begun = time.monotonic()
@@ -215,7 +213,7 @@ def test_a_flood_of_messages_is_cut_off_not_queued(engine: DoubleEngine) -> None
 
 def test_an_engine_that_fails_ends_only_its_own_session(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             good = await Viewer(address).open()
             await until(lambda: len(good.pictures) > 5)
             bad = await Viewer(address).open()
@@ -250,7 +248,7 @@ def test_an_engine_that_cannot_open_a_session_is_told_from_a_bad_offer(
     engine.fail_open = True
 
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             with pytest.raises(AssertionError, match=r"engine.*never opens"):
                 await Viewer(address).open()
             assert await sessions(address) == 0
@@ -314,7 +312,7 @@ def test_fifty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> N
 
     async def work() -> None:
         server = ServerConfig(port=0, sessions_per_minute=10_000, max_sessions=1)
-        async with serving(engine, Settings(server=server, stream=PATIENT.stream)) as address:
+        async with serving(engine, Settings(server=server, stream=PATIENT)) as address:
             for k in range(10):  # pools, caches and allocators fill up
                 await cycle(address, k)
             before, memory = census(), resident_mb()
@@ -331,7 +329,7 @@ def test_fifty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> N
 
 def test_the_server_stops_with_sessions_open(engine: DoubleEngine) -> None:
     async def work() -> None:
-        async with serving(engine, PATIENT) as address:
+        async with serving(engine) as address:
             viewer = await Viewer(address).open()
             await until(lambda: viewer.heard("hello"))
             assert await sessions(address) == 1

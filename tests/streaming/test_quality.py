@@ -12,13 +12,10 @@ from aiohttp import ClientSession
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from streaming.config import StreamConfig
 from streaming.quality import Quality, read
 
 from .double import DoubleEngine
-from .harness import Settings, Viewer, run, serving, until
-
-PATIENT = Settings(stream=StreamConfig(heartbeat_s=60))  # viewers here send no pings
+from .harness import Viewer, run, serving, until
 
 
 def test_a_query_is_read_and_the_rest_of_it_left_alone() -> None:
@@ -38,7 +35,7 @@ def test_what_makes_no_sense_is_named(words: dict[str, str], named: str) -> None
 
 def test_a_picture_becomes_smaller_and_rarer_for_the_viewer_who_asked(tmp_path: Path) -> None:
     async def work() -> None:
-        async with serving(DoubleEngine(tmp_path, side=256), PATIENT) as address:
+        async with serving(DoubleEngine(tmp_path, side=256)) as address:
             asking, other = await Viewer(address).open(), await Viewer(address).open()
             await until(lambda: asking.pictures and other.pictures and asking.heard("hello"), 20, "no pictures")
             assert asking.pictures[-1].height == 256
@@ -63,7 +60,7 @@ def test_a_picture_becomes_smaller_and_rarer_for_the_viewer_who_asked(tmp_path: 
 
 def test_a_whep_viewer_chooses_in_its_address(tmp_path: Path) -> None:
     async def work() -> None:
-        async with serving(DoubleEngine(tmp_path, side=256), PATIENT) as address:
+        async with serving(DoubleEngine(tmp_path, side=256)) as address:
             own = await Viewer(address).open()
             pc = RTCPeerConnection()
             heights: list[int] = []

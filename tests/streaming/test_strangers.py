@@ -13,11 +13,10 @@ from aiohttp import ClientSession
 from bench.fuzz_server import offers
 from streaming import signalling
 from streaming.app import HUB
-from streaming.config import StreamConfig
 from streaming.server import start
 
 from .double import DoubleEngine
-from .harness import Settings, Viewer, run, serving, until
+from .harness import PATIENT, Settings, Viewer, run, serving, until
 
 CHROMIUM = offers()[0].decode()
 
@@ -25,7 +24,7 @@ CHROMIUM = offers()[0].decode()
 def test_a_stranger_s_datagrams_neither_reach_nor_end_a_session(tmp_path: Path) -> None:
     async def work() -> None:
         engine = DoubleEngine(tmp_path, side=64, cost_s=0.001)
-        async with serving(engine, Settings(stream=StreamConfig(heartbeat_s=60))) as address:
+        async with serving(engine, Settings(stream=PATIENT)) as address:
             viewer = await Viewer(address).open()
             await until(lambda: len(viewer.pictures) > 3, what="no pictures")
             lines = [line.split() for line in viewer.pc.remoteDescription.sdp.split("\r\n") if "a=candidate" in line]

@@ -19,7 +19,7 @@ from streaming.live import Options
 from streaming.portraits import Job, Portraits
 
 from .double import DoubleEngine
-from .harness import Settings, Viewer, run, serving, until, until_sessions
+from .harness import PATIENT, Settings, Viewer, run, serving, until, until_sessions
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="traces need: pip install visavis[otel]")
 
@@ -79,7 +79,7 @@ def test_a_request_and_a_sampled_frame_on_the_wire_are_spans(
     monkeypatch.setattr("streaming.observe.tracer_of", lambda observe: tracer)
 
     async def work() -> None:
-        settings = Settings(observe=ObserveConfig(trace_every=1), stream=StreamConfig(heartbeat_s=60))
+        settings = Settings(observe=ObserveConfig(trace_every=1), stream=PATIENT)
         async with serving(DoubleEngine(tmp_path), settings) as address:
             viewer = await Viewer(address).open()
             await until(lambda: len(viewer.pictures) > 10 and viewer.heard("hello"))

@@ -20,9 +20,8 @@ from streaming.snapshots import Here
 from streaming.tokens import Asker
 
 from ..double import DoubleEngine
-from ..harness import Settings, Viewer, run, serving, sessions, until
+from ..harness import PATIENT, Settings, Viewer, run, serving, sessions, until
 from ..test_access import NAMED, OTHER, STUDIO, public
-from ..test_agents import PATIENT
 from .harness import edged
 from .test_workers import ask
 

@@ -16,11 +16,11 @@ from streaming.edge.route import worker_of
 from streaming.edge.sockets import RESTART
 
 from ..double import DoubleEngine
-from ..harness import Settings, Viewer, run, sessions, until
+from ..harness import PATIENT, Settings, Viewer, run, sessions, until
 from ..sending import ENROL, ended, in_folder, send, told
 from ..test_access import SECRET as TOKEN
 from ..test_access import public
-from ..test_agents import PATIENT, agent
+from ..test_agents import agent
 from .harness import SECRET, before, edged
 
 

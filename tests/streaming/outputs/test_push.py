@@ -18,17 +18,11 @@ import pytest
 from streaming.config import OutputsConfig
 from streaming.outputs import Output, Spec, open_output, push
 
-from ..harness import run, until
+from ..harness import free_ports, run, until
 from .clap import claps
 from .stage import STATEMENT, Stage
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager
@@ -55,7 +49,7 @@ async def played(stage: Stage, output: Output, seconds: float) -> None:
 
 @pytest.mark.parametrize("kind", ["rtmp", "rtsp"])
 def test_a_server_gets_lips_and_voice_together_also_when_it_was_gone(tmp_path: Path, kind: str) -> None:
-    url = f"{kind}://127.0.0.1:{free_port()}/live/secret-key"
+    url = f"{kind}://127.0.0.1:{free_ports()}/live/secret-key"
     paths = [tmp_path / "first.mkv", tmp_path / "second.mkv"]
 
     async def work() -> None:
@@ -68,7 +62,7 @@ def test_a_server_gets_lips_and_voice_together_also_when_it_was_gone(tmp_path: P
                 assert output.state == "running" and (output.reconnects > 0) >= (number > 0)
                 if number:
                     await output.close()
-                    assert await asyncio.to_thread(process.wait, 10) == 0  # it was told of the end
+                    assert await asyncio.to_thread(process.wait, 30) == 0  # it was told of the end
         assert output.state == "ended" and output.bytes > 0
         assert "reconnecting" in [said["state"] for said in stage.said]
         assert not any("secret-key" in str(said) for said in stage.said)
@@ -81,7 +75,7 @@ def test_a_server_gets_lips_and_voice_together_also_when_it_was_gone(tmp_path: P
 
 
 def test_a_server_that_says_nothing_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(push, "CONNECT_S", 1.5)
+    monkeypatch.setattr(push, "CONNECT_S", 4.0)
 
     async def work() -> None:
         stage, longest = Stage(), 0.0
@@ -92,12 +86,12 @@ def test_a_server_that_says_nothing_keeps_nobody_waiting(monkeypatch: pytest.Mon
             output = open_output(stage, Spec("rtmp", url=url), OutputsConfig(), None)  # type: ignore[arg-type]
             begun = time.monotonic()
             while output.state != "reconnecting":
-                assert time.monotonic() - begun < 20
+                assert time.monotonic() - begun < 30
                 before = time.monotonic()
                 await stage.play(1, at_most=10**6)
                 await asyncio.sleep(0.01)
                 longest = max(longest, time.monotonic() - before)
-            assert "no answer" in output.error and longest < 1.4  # FFmpeg itself would wait for ever, and hold the GIL
+            assert "no answer" in output.error and longest < 3.5  # FFmpeg itself would wait for ever, and hold the GIL
             await output.close()
             assert output.state == "ended"
 
@@ -107,7 +101,7 @@ def test_a_server_that_says_nothing_keeps_nobody_waiting(monkeypatch: pytest.Mon
 def test_a_server_that_is_never_there_is_given_up_and_its_address_told_without_the_key() -> None:
     async def work() -> None:
         stage = Stage()
-        spec = Spec("rtmp", url=f"rtmp://127.0.0.1:{free_port()}/live/secret-key")
+        spec = Spec("rtmp", url=f"rtmp://127.0.0.1:{free_ports()}/live/secret-key")
         output = open_output(stage, spec, OutputsConfig(give_up_s=0.2), None)  # type: ignore[arg-type]
         await stage.play(1, at_most=9)
         await until(lambda: output.state == "failed", 20)

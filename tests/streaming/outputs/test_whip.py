@@ -39,14 +39,18 @@ def publish(live: Live, url: str, token: str = "", give_up_s: float = 60.0) -> O
     return open_output(live, Spec("whip", url=url, token=token), OutputsConfig(give_up_s=give_up_s))
 
 
+def loudest(there: Endpoint) -> float:
+    """Of what came last."""
+    return max(float(np.abs(sound).max()) for sound in there.sounds[-10:])
+
+
 def test_a_session_is_published_seen_and_heard_and_taken_back(tmp_path: Path) -> None:
     async def work() -> None:
         async with Endpoint(token="sesame").serving() as there, session(tmp_path) as live:
             output = publish(live, f"{there.address}/whip/room", "sesame")
-            await until(lambda: len(there.pictures) > 12 and len(there.sounds) > 25, 20)
+            await until(lambda: len(there.pictures) > 12 and len(there.sounds) > 25 and loudest(there) > 8000, 20)
             assert output.state == "running" and output.frames > 12 and output.bytes > 1000
             assert (there.pictures[-1].width, there.pictures[-1].height) == (128, 128)
-            assert max(float(np.abs(sound).max()) for sound in there.sounds[-10:]) > 8000
             await output.close()
             assert output.state == "ended" and not live.outlets
             assert there.requests == [
@@ -68,7 +72,7 @@ def test_a_lost_server_is_found_again(tmp_path: Path) -> None:
             await there.connections[0].close()
             await until(lambda: output.state == "reconnecting", 20)
             before = len(there.pictures)
-            await until(lambda: len(there.pictures) > before + 3, 20)
+            await until(lambda: len(there.connections) == 2 and len(there.pictures) > before + 3, 20)
             assert output.reconnects == 2 and "503" in said[0] and "busy" in said[0] and "<b>" not in said[0]
             await output.close()
             assert len(there.connections) == 2
@@ -123,7 +127,7 @@ def test_nobody_there_is_told_and_an_end_does_not_wait_for_it(tmp_path: Path) ->
             output = publish(live, "http://127.0.0.1:9/whip")
             await until(lambda: output.state == "reconnecting", 20)
             assert "cannot be reached" in output.error and live.held
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(10):
                 await output.close()
             assert output.state == "ended"
 
