@@ -93,8 +93,8 @@ def test_what_is_chosen_while_the_line_opens_is_done_once_it_is(page: Any, engin
     }""")
     assert asked == ["avatar", "framing"]
     live(page)
-    painter = engine.opened[-1].parts.renderer
-    until(page, lambda: (painter.avatar, painter.framing) == ("ben", "head"), "it was not done")
+    worn = lambda: engine.opened[-1].parts.renderer  # noqa: E731
+    until(page, lambda: (worn().avatar, worn().framing) == ("ben", "head"), "it was not done")
     until(page, lambda: page.evaluate("visavis.state.avatar") == "ben", "the page shows what was before")
 
 

@@ -298,7 +298,7 @@ def resident_mb() -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_fifty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> None:
+def test_sixty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> None:
     async def cycle(address: str, k: int) -> None:
         viewer = await Viewer(address).open()
         await until(lambda: len(viewer.pictures) > 2 and viewer.heard("hello"), what=f"cycle {k} got no picture")
@@ -315,14 +315,16 @@ def test_fifty_sessions_come_and_go_and_leave_nothing(engine: DoubleEngine) -> N
         async with serving(engine, Settings(server=server, stream=PATIENT)) as address:
             for k in range(10):  # pools, caches and allocators fill up
                 await cycle(address, k)
-            before, memory = census(), resident_mb()
-            for k in range(50):
+            before, memory = census(), [resident_mb()]
+            for k in range(60):
                 await cycle(address, k)
-            grown = resident_mb() - memory
+                if k % 20 == 19:
+                    memory.append(resident_mb())
             await until(lambda: census()[0] <= before[0] + 1, what="tasks are left over")  # the last are let end
             await until(lambda: census()[1] <= before[1], what="threads are left over")
             await until(lambda: census()[2] <= before[2] + 2, what="files or sockets are left over")
-            assert grown < 25, f"memory grew by {grown:.0f} MB in 50 sessions"
+            grown = np.diff(memory)  # what is kept grows every time; a thread's arena, or a pool, once
+            assert grown.min() < 8, f"memory grew by {grown.round()} MB, every 20 sessions"
 
     run(work(), 280)
 
