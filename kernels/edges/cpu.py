@@ -67,9 +67,10 @@ def smooth(large: U8, along: F32, rows: I32, columns: I32, down: Real, across: R
             value = large[y, x]
             if weight > 0:
                 dy, dx = told[columns[x], 1] * np.float32(down), told[columns[x], 2] * np.float32(across)
-                total = np.float32(value)
-                for k in (-2, -1, 1, 2):
-                    total += _at(large, np.float32(y) + k * dy, np.float32(x) + k * dx)
+                v, u, total = np.float32(y), np.float32(x), np.float32(value)
+                total += _at(large, v - dy, u - dx) + _at(large, v + dy, u + dx)
+                dy, dx = dy + dy, dx + dx
+                total += _at(large, v - dy, u - dx) + _at(large, v + dy, u + dx)
                 mean = np.float32(value) + weight * (np.float32(0.2) * total - np.float32(value))
                 out[y, x] = np.uint8(mean + np.float32(0.5))
             else:
