@@ -83,6 +83,7 @@ class VisavisVideoService(AIService):
         self._drained = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._running = False
+        self._order = asyncio.Lock()  # of what goes out: an interruption's frame is behind all that it ends
 
     def can_generate_metrics(self) -> bool:
         """TTFB: from the first sound of a turn to the first that the avatar says."""
@@ -160,7 +161,8 @@ class VisavisVideoService(AIService):
         kept: list[Frame] = []
         if isinstance(frame, InterruptionFrame):
             kept = self._interrupt()
-        await self.push_frame(frame, direction)
+        async with self._order:
+            await self.push_frame(frame, direction)
         for held in kept:
             await self.push_frame(held)
 
@@ -221,7 +223,9 @@ class VisavisVideoService(AIService):
             audio = TTSAudioRawFrame(moment.pcm, VOICE_RATE, 1, first.context_id)
             audio.interruptible = first.interruptible
             audio.transport_destination = first.transport_destination
-            await self.push_frame(audio)
+            async with self._order:
+                if moment.segment in self._frames:
+                    await self.push_frame(audio)
         for ended in moment.ended:
             await self._let_go(ended)
 
@@ -230,8 +234,11 @@ class VisavisVideoService(AIService):
             return
         if ended.id == self._segment:
             self._segment = self._format = None
-        while self._held and self._held[0][0] == ended.id:
-            await self.push_frame(self._held.popleft()[1])
+        while True:
+            async with self._order:
+                if not self._held or self._held[0][0] != ended.id:
+                    break
+                await self.push_frame(self._held.popleft()[1])
         self._drained.set()
 
 
