@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import FIELDS, Avatar, Meta
+from engine.render.picture import Renderer
 from training.bake import atlas, head, mesh, occlusion, original, paint_hair, paint_parts
 from training.bake.accessories import accessory_parts, paint_accessories
 from training.bake.beard import beard_parts
@@ -214,17 +215,20 @@ def meta(identity: Identity, seed: int) -> Meta:
     )  # fmt: skip
 
 
-def preview(avatar: Avatar) -> Array:
-    """Head and shoulders by the engine's own renderer, smiling a little."""
+def preview(avatar: Avatar, renderer: Renderer | None = None, frames: int = 1) -> Array:
+    """Head and shoulders (512,512,3) uint8 sRGB, smiling a little: the last of ``frames`` by ``renderer``, without one
+    by the geometric one."""
     from engine.motion.frame import ACTION_INDEX, Motion
     from engine.render.geometric import GeometricRenderer
     from engine.viewpoint import Viewpoint
 
-    renderer = GeometricRenderer(avatar, size=(512, 512), framing="head")
+    renderer = renderer or GeometricRenderer(avatar, size=(512, 512), framing="head")
     motion = Motion.rest()
     for name in ("mouthSmileLeft", "mouthSmileRight"):
         motion.face[ACTION_INDEX[name]] = 0.25
     view = dataclasses.replace(renderer.default_viewpoint(), yaw=0.18)
     assert isinstance(view, Viewpoint)
-    picture, _ = renderer.step(motion, view, renderer.initial_state())
+    state = renderer.initial_state()
+    for _ in range(frames):
+        picture, state = renderer.step(motion, view, state)
     return np.array(picture.rgb)
