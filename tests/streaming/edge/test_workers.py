@@ -45,10 +45,12 @@ def test_a_session_stays_where_it_was_opened_and_lists_and_figures_are_of_all(en
     async def work() -> None:
         async with edged(engines, Settings(stream=PATIENT)) as (address, workers), ClientSession() as http:
             names = [await opened(http, address) for _ in range(6)]
-            assert {worker_of(name) for name in names} == {"w1", "w2"}
+            while len({worker_of(name) for name in names}) < 2:  # of equals, chance chooses
+                assert len(names) < 60, "nothing is ever sent to the other"
+                names.append(await opened(http, address))
             for worker, its in workers.items():
                 assert sorted(its.hub.lives) == sorted(name for name in names if worker_of(name) == worker)
-            assert await sessions(address) == 6
+            assert await sessions(address) == len(names)
             listed = (await ask(http, f"{address}v1/sessions"))[1]["sessions"]
             assert sorted(each["id"] for each in listed) == sorted(names)
             assert [each["age_s"] for each in listed] == sorted((each["age_s"] for each in listed), reverse=True)
@@ -106,7 +108,7 @@ def test_a_full_or_draining_worker_is_passed_over_and_the_last_refusal_says_when
     engines: dict[str, DoubleEngine],
 ) -> None:
     async def work() -> None:
-        settings = Settings(server=ServerConfig(port=0, max_sessions=2, sessions_per_minute=1000))
+        settings = Settings(server=ServerConfig(port=0, max_sessions=2, sessions_per_minute=10_000))
         async with edged(engines, settings) as (address, workers), ClientSession() as http:
             workers["w1"].hub.draining = True
             names = [await opened(http, address) for _ in range(2)]  # whatever the table says by now
@@ -117,6 +119,7 @@ def test_a_full_or_draining_worker_is_passed_over_and_the_last_refusal_says_when
                     async with http.post(f"{address}v1/sessions", json={"type": "agent"}) as answer:
                         assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 1
                         message = (await answer.json())["error"]["message"]
+                    await asyncio.sleep(0.02)
             assert (await ask(http, f"{address}readyz"))[1]["reasons"] == ["draining", "full"]
             workers["w1"].hub.draining = False
             status, said = 503, {}
