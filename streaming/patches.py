@@ -26,6 +26,7 @@ import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
 import aiortc.rtcrtpsender
 import aiortc.rtcsctptransport
+from aiortc.codecs import get_decoder as _get_decoder
 from aiortc.codecs.base import Decoder
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -73,7 +74,7 @@ def jitter_buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> J
 
 def decoder(codec: RTCRtpCodecParameters) -> Decoder | InOrder:
     """Stands where aiortc's receiver calls ``get_decoder``."""
-    return InOrder(get_decoder(codec)) if codec.mimeType.lower().startswith("audio/") else get_decoder(codec)
+    return InOrder(get_decoder(codec)) if codec.mimeType.lower().startswith("audio/") else _get_decoder(codec)
 
 
 def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:

@@ -9,8 +9,10 @@ import pytest
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
+from streaming import patches
 from streaming.encoders import VoiceEncoder
 from streaming.red import PACKET, RedDecoder, blocks, get_decoder
+from streaming.reorder import VoiceFrame
 
 from .double import DoubleEngine
 from .harness import Viewer, run, serving
@@ -57,6 +59,31 @@ def test_what_got_lost_is_heard_and_nothing_twice() -> None:
     plain = [whole.decode(JitterFrame(packet, k * PACKET))[0].to_ndarray() for k, packet in enumerate(packets)]
     for k in range(3, 19):
         np.testing.assert_array_equal(heard[k], plain[k])  # mended is not merely like it
+
+
+@pytest.mark.parametrize("name", ["audio/opus", "audio/red", "audio/PCMU", "audio/PCMA"])
+@pytest.mark.parametrize("bad", [b"", b"\x6f", b"\xff" * 3, bytes(80), b"\xff" * 2000])
+def test_voice_goes_on_after_a_packet_that_is_empty_or_broken(name: str, bad: bytes) -> None:
+    def sound(between: bytes | None) -> list[int]:
+        decoder = patches.decoder(RTCRtpCodecParameters(name, 48_000 if packs else 8000, 2 if packs else 1, 111))
+        for k, packet in enumerate(packets):
+            if k == 5 and between is not None:
+                decoder.decode(VoiceFrame(between, k * PACKET, [(between, PACKET), (packet, 2 * PACKET)]))
+            now = decoder.decode(VoiceFrame(packet, (k + 3) * PACKET, []))
+        return [int(np.abs(frame.to_ndarray().astype(np.int32)).max()) for frame in now]
+
+    packs = name in ("audio/opus", "audio/red")
+    coded = voice(12) if packs else [bytes(range(80, 240))] * 12
+    packets = [red(one, None) for one in coded] if name == "audio/red" else coded
+    assert sound(None)[0] > 1000
+    assert sound(bad) == pytest.approx(sound(None), rel=0.2)
+
+
+def test_what_was_held_behind_a_broken_packet_is_heard() -> None:
+    decoder = patches.decoder(RTCRtpCodecParameters("audio/opus", 48_000, 2, 111))
+    first, second = voice(2)
+    held = VoiceFrame(first, 0, [(b"\xff" * 3, PACKET), (second, 2 * PACKET)])
+    assert [frame.pts for frame in decoder.decode(held)] == [0, 2 * PACKET]
 
 
 def test_a_stream_that_begins_anew_is_heard() -> None:
