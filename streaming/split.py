@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -94,11 +95,13 @@ def serve(
         server.close()
 
 
-def free_port(host: str) -> int:
-    """A TCP port that nobody has now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
-        trial.bind((host, 0))
-        return int(trial.getsockname()[1])
+def hold_port(host: str) -> socket.socket:
+    """A socket that has a TCP port of its own and does not listen: while it is open nobody is given that port, but who
+    binds to its number may (on Linux)."""
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((host, 0))
+    return held
 
 
 class Told:
@@ -200,9 +203,14 @@ class Split:
         self, settings: Settings, engine: EngineConfig, make: Callable[[], Engine], logs: LogSetup | None
     ) -> None:
         server = with_secrets(settings.server)
-        server = dataclasses.replace(  # whatever is started again is where, and trusts what, it did before
-            server, token_key=server.token_key or secrets.token_hex(32), port=server.port or free_port(server.host)
-        )
+        self._held = contextlib.ExitStack()
+        if not server.port:
+            held = self._held.enter_context(hold_port(server.host))
+            server = dataclasses.replace(server, port=held.getsockname()[1])
+            if not sys.platform.startswith("linux"):
+                self._held.close()
+        # Whatever is started again is where, and trusts what, it did before.
+        server = dataclasses.replace(server, token_key=server.token_key or secrets.token_hex(32))
         settings = dataclasses.replace(settings, server=server)  # type: ignore[type-var]
         self._settings, self._places = settings, place.plan(place.cores())
         self._folder = Path(tempfile.mkdtemp(prefix="visavis-"))  # of this user alone
@@ -253,4 +261,5 @@ class Split:
         for kept in (self.web, self.media):
             kept.close()
         self.crew.close()
+        self._held.close()
         shutil.rmtree(self._folder, ignore_errors=True)

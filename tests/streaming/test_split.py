@@ -17,7 +17,7 @@ from aiohttp import ClientError, ClientSession
 from aiortc import InvalidStateError
 
 from streaming.guard import ServeError
-from streaming.split import splits
+from streaming.split import hold_port, splits
 
 from .harness import Viewer, run, until
 
@@ -144,6 +144,19 @@ def test_a_server_that_is_killed_takes_its_processes_with_it(tmp_path: Path) -> 
             assert not list(tmp_path.glob("visavis-*"))
 
     run(work(), 500)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the port is not held")
+def test_a_held_port_is_of_the_process_that_asks_for_it_by_number() -> None:
+    with hold_port("127.0.0.1") as held, socket.socket() as stranger, socket.socket() as web:
+        port = held.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", port))
+        web.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as asyncio's servers do
+        web.bind(("127.0.0.1", port))
+        web.listen()
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
