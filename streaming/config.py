@@ -153,8 +153,8 @@ class StreamConfig:
     bitrate_start: int = 1_000_000  # what a connection begins with; it grows or falls as the line takes it
     bitrate_floor: int = 150_000  # never below this, however bad the line
     heartbeat_s: float = 5.0  # a page that has not been heard from for so long is gone
-    consent_interval_s: float = 1.0  # seconds between ICE consent checks (aiortc: 5)
-    consent_failures: int = 4  # checks lost in a row that end the connection (aiortc: 6)
+    consent_interval_s: float = 1.0  # seconds between ICE consent checks
+    consent_failures: int = 4  # intervals without any packet of the client that end the connection
     mic_slack_ms: float = 100.0  # microphone audio later than this is replaced by silence
     max_backlog_ms: float = 240.0  # voice waiting for the engine beyond this is dropped: late lips are worse
 

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import math
 import random
 import socket
 import time
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 import aioice.ice
+import aioice.stun
 from aiohttp import web
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import RTCIceServer
@@ -31,6 +33,8 @@ GATHER_S: Final = 2.0  # an answer waits no longer for STUN and TURN servers (ai
 SILENT_S: Final = 60.0  # and a TURN server that gave nothing is not asked again for so long: everybody would wait
 RECEIVE_BUFFER: Final = 262_144  # bytes, as aioice asks for
 STUN_BYTES: Final = range(4)
+CONSENT_S: Final = 30.0  # RFC 7675 section 5.1: without an answer for so long nothing more is sent
+SENT_AGAIN: Final = 2  # times that a check is; its answer may take 3.5 s
 
 
 def credentials(secret: str, lifetime_s: float, now: float, name: str = "visavis") -> tuple[str, str]:
@@ -89,6 +93,7 @@ class Connection(aioice.ice.Connection):
     public_ip: str = ""
     ports: tuple[int, ...] = ()
     silent: ClassVar[dict[tuple[str, int], float]] = {}  # TURN servers that are not asked, until when
+    heard: float = -math.inf  # when anything came from the client, on the monotonic clock
 
     async def get_component_candidates(
         self, component: int, addresses: list[str], timeout: float = GATHER_S
@@ -110,6 +115,42 @@ class Connection(aioice.ice.Connection):
         for answers in await asyncio.gather(self._relayed(component, timeout), self._reflexive(own, timeout)):
             found += answers
         return found
+
+    async def query_consent(self) -> None:
+        """Until the client is gone: nothing came from it for CONSENT_FAILURES intervals, or no answer for CONSENT_S.
+
+        aioice's counts unanswered checks alone, of which each must be answered in half a second: a line that loses a
+        tenth each way loses four in a row every twenty minutes, and one that takes longer loses them all.
+        """
+        silent = unanswered = 0.0  # seconds; those in which this loop stood still are not the client's
+        looked, heard, check = time.monotonic(), self.heard, asyncio.ensure_future(self._agrees())
+        try:
+            while silent < aioice.ice.CONSENT_INTERVAL * aioice.ice.CONSENT_FAILURES and unanswered < CONSENT_S:
+                await asyncio.sleep(aioice.ice.CONSENT_INTERVAL * random.uniform(0.8, 1.2))
+                now = time.monotonic()
+                passed, looked = min(now - looked, 1.5 * aioice.ice.CONSENT_INTERVAL), now
+                silent, heard = silent + passed if heard == self.heard else 0.0, self.heard
+                unanswered += passed
+                if check.done():
+                    unanswered = 0.0 if check.result() else unanswered
+                    check = asyncio.ensure_future(self._agrees())
+        finally:
+            check.cancel()
+        log.info("%r: %s", self, "consent to send expired" if unanswered >= CONSENT_S else "the client fell silent")
+        self._query_consent_task = None  # which close() would wait for
+        await self.close()
+
+    async def _agrees(self) -> bool:
+        """Whether the client answers a check."""
+        assert self.remote_password is not None
+        key = self.remote_password.encode()
+        for pair in list(self._nominated.values()):
+            check = self.build_request(pair, nominate=False)
+            try:
+                await pair.protocol.request(check, pair.remote_addr, integrity_key=key, retransmissions=SENT_AGAIN)
+            except aioice.stun.TransactionError:
+                return False
+        return True
 
     async def _relayed(self, component: int, timeout: float) -> list[Candidate]:
         """An address of a TURN server's, unless it lately had none for us."""
@@ -170,7 +211,10 @@ class Protocol(aioice.ice.StunProtocol):
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """STUN, which proves itself, from anybody; the rest (RFC 7983: its first byte) from those who have."""
-        if len(data) and (data[0] in STUN_BYTES or self._knows(addr)):
+        known = self._knows(addr)
+        if known and isinstance(self.receiver, Connection):
+            self.receiver.heard = time.monotonic()
+        if len(data) and (data[0] in STUN_BYTES or known):
             super().datagram_received(data, addr)
 
     def _knows(self, addr: tuple[Any, ...]) -> bool:

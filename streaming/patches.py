@@ -4,7 +4,7 @@
    a line where packets overtake each other (reorder.py); MicClock fills gaps.
 2. VP8 is capped at 1.5 Mbit/s, and every estimate of the receiver re-creates the codec. -> sender.py, rate.py
 3. VP8 runs its denoiser and x264 its *medium* preset. -> encoders.py
-4. A vanished browser is noticed after 30 s of unanswered consent checks. -> about 5 s
+4. A vanished browser is noticed after 30 s of unanswered consent checks. -> about 5 s; a bad line is not one (ice.py)
 5. Sender reports follow the scheduler's jitter. -> sender.py pairs them with the media clock.
 6. ICE takes any UDP port, and knows nothing of an address that a cloud maps to ours. -> ice.py
 7. A packet that cannot be parsed ends the connection. -> it is dropped
