@@ -6,6 +6,7 @@ Decoding happens in a process of its own with bounded memory and time, for a fil
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ LARGEST: Final = 2048  # pixels of the longer side that are kept: a face needs n
 SECONDS: Final = 20.0
 TOO_LONG: Final = f"decoding took longer than {SECONDS:.0f} s and was stopped: save it as a plain JPEG"
 MEMORY: Final = 2 << 30  # bytes of address space for the decoder
+ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # of many cores, numpy's take 2 GB alone
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 FULL_FRAME: Final = 36.0  # mm: width of the film that "35 mm equivalent" focal lengths are for
 LENS_TABLE: Final = 0x8769  # EXIF 2.32: where the lens is described
@@ -59,7 +61,7 @@ def read(source: Path | bytes) -> Photo:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "training.portrait.photo"], input=data, capture_output=True, timeout=SECONDS,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[2], env={**os.environ, **ONE_THREAD},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise PhotoError(TOO_LONG) from None

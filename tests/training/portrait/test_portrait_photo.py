@@ -36,6 +36,17 @@ def test_a_photograph_comes_back_through_a_process_of_its_own():
     assert np.array_equal(found.rgb, array) and found.focal is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_numpy_takes_no_memory_for_each_core_of_the_machine(monkeypatch):
+    ran, given = subprocess.run, []
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "64")
+    monkeypatch.setattr(subprocess, "run", lambda *words, **more: given.append(more["env"]) or ran(*words, **more))
+    assert photo.read(saved(picture())).rgb.shape == (160, 200, 3)
+    look = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('Threads')))"
+    seen = ran([sys.executable, "-c", f"import numpy; {look}"], env=given[0], capture_output=True, text=True)
+    assert seen.stdout.strip() == "1"
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
 def test_every_format_looks_the_same(kind):
     found = photo.decode(saved(picture(), kind, **({"quality": 95} if kind in ("JPEG", "WEBP") else {})))
