@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from engine.ring import FrameRing, SampleRing
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(40, 97))
 def test_samples_come_out_in_order_for_any_chunking(chunks: list[int], capacity: int) -> None:
     ring, sent, got = SampleRing(capacity), 0, []
@@ -65,7 +66,7 @@ def test_one_producer_and_one_consumer_thread_lose_no_sample() -> None:
     assert np.array_equal(np.concatenate(received), np.arange(total, dtype=np.float32))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(2, 6))
 def test_a_claimed_picture_stays_intact_for_slots_minus_one_claims(slots: int) -> None:
     ring = FrameRing(slots, 4, 6)

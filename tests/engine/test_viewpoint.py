@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.viewpoint import PITCH_LIMIT, YAW_LIMIT, SpringState, Viewpoint, ViewSpring
@@ -9,6 +9,7 @@ from engine.viewpoint import PITCH_LIMIT, YAW_LIMIT, SpringState, Viewpoint, Vie
 TARGET = Viewpoint(yaw=0.8, pitch=-0.2, distance=1.4, pan_x=0.1)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.2), st.floats(0.001, 0.3))
 def test_two_half_steps_equal_one_step(half_life: float, dt: float) -> None:
     spring, state = ViewSpring(half_life), SpringState(Viewpoint())

@@ -104,5 +104,6 @@ def test_a_command_that_outlasts_the_call_is_ended_and_what_it_said_is_kept(tmp_
     machine = phases.Machine(tmp_path, tmp_path / "work", tmp_path, time.monotonic() + 60, gpu=False)
     phases.prepare(machine)
     with pytest.raises(phases.PhaseError, match="early"):
-        machine.python("-c", "import time; print('early', flush=True); time.sleep(60)", limit=1.5)
+        # Python starts within the limit on a busy machine, too
+        machine.python("-c", "import time; print('early', flush=True); time.sleep(60)", limit=5.0)
     assert "early" in (tmp_path / phases.LOG).read_text()

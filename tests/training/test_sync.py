@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def streams(count: int = 6, frames: int = 400) -> Streams:
 
 
 @pytest.fixture(scope="module")
-def syncer() -> Syncer:
+def syncer() -> Iterator[Syncer]:
+    threads = torch.get_num_threads()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     net, world = Syncer(SyncConfig(width=24, embedding=16)), streams()
@@ -54,7 +56,8 @@ def syncer() -> Syncer:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return net.eval()
+    yield net.eval()
+    torch.set_num_threads(threads)  # what runs next in this process has its own
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor]:

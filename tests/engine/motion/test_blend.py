@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -60,6 +60,7 @@ def test_an_action_set_by_hand_wins_over_lips_and_expression() -> None:
     assert face[JAW] == pytest.approx(0.6) and lip_gap(face) > 15
 
 
+@settings(deadline=None)
 @given(said=FACES, felt=FACES, level=st.floats(0, 1), hush=st.floats(0, 1), contact=st.none() | st.floats(0, 1))
 def test_any_blend_is_a_face(said: np.ndarray, felt: np.ndarray, level: float, hush: float, contact) -> None:
     touch = None if contact is None else np.array([contact, 1 - contact], np.float32)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.render.camera import FRAMINGS, camera, framing, target
@@ -25,6 +25,7 @@ def pixel_of(view, point):
     return view.focal * x / z + view.centre[0], view.focal * y / z + view.centre[1], z
 
 
+@settings(deadline=None)
 @given(ANGLES, st.floats(0.45, 3.0), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
 def test_the_camera_looks_at_its_target_from_its_distance(angles, distance, pan_x, pan_y):
     viewpoint = Viewpoint(*angles, distance, pan_x, pan_y)
