@@ -41,6 +41,7 @@ PLANS: Final[dict[str, Plan]] = {
     "burst5": ((0, Condition(loss=0.05, burst=4)),),
     "jitter50": ((0, Condition(delay=20, jitter=50)),),
     "loss5_jitter50": ((0, Condition(loss=0.05, delay=20, jitter=50)),),
+    "far": ((0, Condition(delay=300, overtaking=False)),),
     "reorder": ((0, Condition(delay=20, jitter=15, duplicate=0.02)),),
     "narrow": ((0, WIDE), (NARROW_S, NARROW), (AGAIN_S, WIDE)),
 }
