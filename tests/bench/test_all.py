@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench import all as everything
 from bench import report
+from tests.processes import alive
 
 ROOT = Path(__file__).parents[2]
 # Suites that do what suites do: write their figures, fail with a word, hang with a child, or fail without one.
@@ -42,13 +43,6 @@ def run(folder: Path, *suites: str, **more: object) -> list[str]:
 def outcomes(folder: Path) -> dict[str, tuple[str, str]]:
     told = json.loads((folder / "all.json").read_text())
     return {row["suite"]: (row["how"], row["why"]) for row in told["outcomes"]}
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_suite_that_fails_does_not_lose_the_others_and_its_last_words_are_kept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from streaming.config import PortraitConfig, ServerConfig
+from tests.processes import alive
 
 from .double import DoubleEngine
 from .harness import Settings, Viewer, run, serving, until
@@ -26,14 +27,6 @@ def engine(tmp_path: Path) -> DoubleEngine:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "kept"
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_a_photograph_becomes_an_avatar_that_only_its_id_finds(engine: DoubleEngine, folder: Path) -> None:

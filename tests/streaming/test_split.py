@@ -18,6 +18,7 @@ from aiortc import InvalidStateError
 
 from streaming.guard import ServeError
 from streaming.split import hold_port, splits
+from tests.processes import alive
 
 from .harness import Viewer, run, until
 
@@ -127,7 +128,7 @@ def test_it_serves_through_the_end_of_each_process_and_ends_with_all_of_them(tmp
             server.send_signal(signal.SIGTERM)
             await asyncio.to_thread(server.wait, 200)
             assert server.returncode == 0
-            assert not [pid for pid in mine if Path(f"/proc/{pid}").exists()]
+            assert not any(map(alive, mine))
             assert not list(tmp_path.glob("visavis-*"))
 
     run(work(), 500)
@@ -140,7 +141,7 @@ def test_a_server_that_is_killed_takes_its_processes_with_it(tmp_path: Path) -> 
             mine = children(server.pid)
             assert {"web", "media", "inference"} <= set(mine.values())
             server.kill()
-            await until(lambda: not [pid for pid in mine if Path(f"/proc/{pid}").exists()], 200)
+            await until(lambda: not any(map(alive, mine)), 200)
             assert not list(tmp_path.glob("visavis-*"))
 
     run(work(), 500)

@@ -15,6 +15,7 @@ import pytest
 from engine.clock import FRAME
 from engine.motion.frame import Motion
 from engine.viewpoint import PITCH_LIMIT, YAW_LIMIT
+from tests.processes import alive
 from tests.synthetic import make_avatar
 from tests.training.studio_double import DoubleStage
 from training.choreography.arms import AVERAGE
@@ -246,14 +247,6 @@ def children(process: int) -> list[int]:
     return found
 
 
-def gone(process: int) -> bool:
-    """Whether it has ended; one whose parent was killed may stay a zombie where nobody takes in orphans."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def until(condition: Any, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -273,7 +266,7 @@ def test_a_killed_run_goes_on_without_loss_or_repetition(speech: Path, tmp_path:
         os.kill(workers[0] if victim == "worker" else stopped.pid, signal.SIGKILL)
         assert stopped.stderr is not None and stopped.wait(60) != 0
         assert victim == "parent" or b"a worker died" in stopped.stderr.read()
-        until(lambda pids=workers: all(map(gone, pids)))
+        until(lambda pids=workers: not any(map(alive, pids)))
         assert any("missing" in text for text in complaints(folder))
     whole = [path.with_suffix(".tar") for path in folder.glob("sitting-*.json")]  # a tar before its manifest is not yet
     kept = {path: path.stat().st_mtime_ns for path in whole}
