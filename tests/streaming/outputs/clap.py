@@ -42,7 +42,7 @@ def items(count: int, begin: int = 7, blind: Collection[int] = (), missing: Coll
 
 def claps(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Seconds at which a film turns white, and at which a beep begins."""
-    flashes, before = [], False
+    flashes, before = [], True  # one that the film begins in has begun before
     with av.open(str(path)) as film:
         for frame in film.decode(video=0):
             white = float(frame.to_ndarray(format="gray").mean()) > 130
