@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -12,15 +11,13 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from streaming.answers import Answers
 from streaming.config import LimitsConfig, ServerConfig
 from streaming.guard import Refusal, client_address, forwarded_for, host_fits, is_private, origin_fits
-from streaming.heading import Heading
 from streaming.hub import Hub
 from streaming.limits import Limits
-from streaming.logs import HIDDEN, secrets_of
 from streaming.tokens import CHALLENGE, Asker, Keyring, asking
 
-log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Which scope a route of /v1 asks for, by its pattern as registered; "": any token. What is not here is for the server's
 # own token, so that a new route is closed until somebody thinks about it.
@@ -42,46 +39,18 @@ SUBPROTOCOL: Final = "token."  # how a browser's WebSocket carries its token, pe
 
 
 class Access:
-    """The middleware of one server. ``refused`` may be given: it hears of every refusal."""
+    """The middleware of one server."""
 
     def __init__(self, server: ServerConfig, limits: LimitsConfig, hub: Hub) -> None:
         self.keyring = Keyring(server)
         self.limits = hub.limits = Limits(limits, is_private(server))
         self._server, self._config, self._hub = server, limits, hub
-        self._secrets = secrets_of(server)
-        self._heading = Heading(server)
-        self.refused: Callable[[Refusal], None] = lambda refusal: None
+        self.answers = Answers(server)
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lets a request through to its handler, or answers it; nothing a client sends ends in another way."""
-        turn = None
-        try:
-            self._whereabouts(request)
-            if request.method == "OPTIONS":
-                response = await self._preflight(request, handler)
-            else:
-                turn = asking.set(self._who(request))
-                await self._body(request)
-                response = await handler(request)
-        except Refusal as refusal:
-            response = self._refuse(refusal)
-        except web.HTTPRequestEntityTooLarge:
-            limit = f"a request body has at most {self._server.max_body_kb} kB"
-            response = self._refuse(Refusal(413, "too_large", limit))
-        except web.HTTPException as problem:
-            said = Refusal(problem.status, problem.reason.lower().replace(" ", "_"), problem.reason)
-            response = self._refuse(said) if problem.status >= 400 else problem
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception:  # one request's bug must not end the others
-            log.exception("%s %s", request.method, request.path)
-            response = self._refuse(Refusal(500, "internal", "the server failed on this request; its log says why"))
-        finally:
-            if turn is not None:
-                asking.reset(turn)
-        self._heading.put(request, response)
-        return response
+        return await self.answers.to(request, self._let(request, handler))
 
     def check_session(self, asker: Asker, session: str) -> None:
         """Raises Refusal when ``asker`` may not have to do with a session, or there is none."""
@@ -89,6 +58,17 @@ class Access:
             raise Refusal(403, "other_session", "this token is for another session")
         if session not in self._hub.lives or not asker.reaches(session, self._hub.owners.get(session)):
             raise Refusal(404, "no_session", "no such session; it may have ended already")
+
+    async def _let(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._whereabouts(request)
+        if request.method == "OPTIONS":
+            return await self._preflight(request, handler)
+        turn = asking.set(self._who(request))
+        try:
+            await self._body(request)
+            return await handler(request)
+        finally:
+            asking.reset(turn)
 
     def _whereabouts(self, request: web.Request) -> None:
         """From where to where: host and origin."""
@@ -167,14 +147,6 @@ class Access:
             finally:
                 asking.reset(turn)
         return web.Response(status=204)
-
-    def _refuse(self, refusal: Refusal) -> web.Response:
-        self.refused(refusal)
-        message = refusal.message
-        for secret in self._secrets:  # an error of a library may quote what it was given
-            message = message.replace(secret, HIDDEN)
-        body = {"error": {"code": refusal.code, "message": message}}
-        return web.json_response(body, status=refusal.status, headers=refusal.headers)
 
 
 def credential(request: web.Request) -> str:

@@ -55,7 +55,7 @@ class Server:
         self._parts += [Whep(self.hub), self.outputs]
         self._parts.append(Tokens(self.access.keyring, self.access.check_session))
         self._observation = Observation(self.hub, portraits, settings.observe)
-        self.access.refused = self._observation.refused
+        self.access.answers.refused = self._observation.refused
         self._parts.append(self._observation)
         self._behind = Behind(self.hub, secret) if secret else None
         self._started = time.monotonic()

@@ -61,7 +61,7 @@ class Worker:
             self._engine, settings, Portraits(settings.portrait, self._engine), self._blueprint.secret
         )
         self._server.hub.snapshots = self._keepers
-        self._server.access.refused = self._count(self._server.access.refused)
+        self._server.access.answers.refused = self._count(self._server.access.answers.refused)
         self._runner = web.AppRunner(self._server.application(), access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
         self._node = _node()

@@ -16,6 +16,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from streaming import files
+from streaming.answers import Answers
 from streaming.config import Settings
 from streaming.edge import gather, route
 from streaming.edge.directory import Directory, Table
@@ -26,13 +27,13 @@ from streaming.edge.relay import Relay, body_of, restarting
 from streaming.edge.route import Full, Worker
 from streaming.edge.sockets import Sockets, is_socket
 from streaming.guard import Refusal, client_address, forwarded_for, host_fits, is_private, with_secrets
-from streaming.heading import Heading
 from streaming.limits import Limits
-from streaming.logs import ACCESS, HIDDEN, secrets_of
+from streaming.logs import ACCESS
 
 log = logging.getLogger(__name__)
 PAGES: Final = {"/": "index.html", "/selftest": "selftest.html"}
 API: Final = ("/v1", "/metrics")
+BY: Final = web.RequestKey("by", str)  # who answered a request: "edge" or "worker"
 INSIDE: Final = "/v1/worker"  # what only an edge asks a worker
 TRIES: Final = 3  # workers that are asked for one session
 FIRST_S: Final = 2.0  # a request that comes before the list of workers waits so long for it
@@ -49,7 +50,7 @@ class Edge:
         self.table, self.link = Table(), Link(secret)
         self._directory, self._relay, self._sockets = directory, Relay(self.link), Sockets(self.link)
         self._limits = Limits(settings.limits, is_private(self._server))
-        self._heading, self._secrets = Heading(self._server), [*secrets_of(self._server), secret]
+        self._answers = Answers(self._server, [secret])
         self._figures = Figures(self._states, lambda: len(self._sockets))
         self._access_log = settings.observe.access_log
         self._follow: asyncio.Task[None] | None = None
@@ -84,35 +85,25 @@ class Edge:
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Host, limits, errors as JSON, headers, figures: around every request."""
-        begun, by = time.monotonic(), "edge"
-        try:
-            target_of(request.raw_path)
-            if not host_fits(self._server, request.host):
-                raise Refusal(403, "bad_host", f'this server does not answer as "{request.host[:100]}" (server.names)')
-            unsaid = self._server.max_body_kb * 1024 if request.can_read_body else 0  # as long as a body may be
-            length = unsaid if request.content_length is None else request.content_length
-            self._limits.request(self._client(request), length, time.monotonic())
-            response = await handler(request)
-            by = "worker" if request.path.startswith(API) else "edge"
-        except Refusal as refusal:
-            response = self._refuse(refusal)
-        except web.HTTPRequestEntityTooLarge:
-            limit = f"a request body has at most {self._server.max_body_kb} kB"
-            response = self._refuse(Refusal(413, "too_large", limit))
-        except web.HTTPException as problem:
-            said = Refusal(problem.status, problem.reason.lower().replace(" ", "_"), problem.reason)
-            response = self._refuse(said) if problem.status >= 400 else problem
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception:  # one request's bug must not end the others
-            log.exception("%s %s", request.method, request.path)
-            response = self._refuse(Refusal(500, "internal", "the server failed on this request; its log says why"))
-        self._heading.put(request, response)
+        begun = time.monotonic()
+        response = await self._answers.to(request, self._let(request, handler))
+        by = request.get(BY, "edge")  # what an edge refuses is its own, whatever was asked for
         took = time.monotonic() - begun
         if response.status != 101:  # a WebSocket lasts as long as its agent
             self._figures.answered(by, response.status, took)
         if self._access_log and by == "edge":  # a worker writes its own
             self._log(request, response.status, took)
+        return response
+
+    async def _let(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        target_of(request.raw_path)
+        if not host_fits(self._server, request.host):
+            raise Refusal(403, "bad_host", f'this server does not answer as "{request.host[:100]}" (server.names)')
+        unsaid = self._server.max_body_kb * 1024 if request.can_read_body else 0  # as long as a body may be
+        length = unsaid if request.content_length is None else request.content_length
+        self._limits.request(self._client(request), length, time.monotonic())
+        response = await handler(request)
+        request[BY] = "worker" if request.path.startswith(API) else "edge"
         return response
 
     def _log(self, request: web.Request, status: int, took: float) -> None:
@@ -122,13 +113,6 @@ class Edge:
 
     def _client(self, request: web.Request) -> str:
         return client_address(self._server, request.remote, forwarded_for(request.headers))
-
-    def _refuse(self, refusal: Refusal) -> web.Response:
-        message = refusal.message
-        for secret in self._secrets:
-            message = message.replace(secret, HIDDEN)
-        body = {"error": {"code": refusal.code, "message": message}}
-        return web.json_response(body, status=refusal.status, headers=refusal.headers)
 
     # What the edge answers itself.
 
