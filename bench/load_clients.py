@@ -17,11 +17,11 @@ import aiohttp
 import numpy as np
 from aiortc import RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from aiortc.rtp import RtcpSrPacket, RtpPacket
+from aiortc.rtp import RtpPacket
 from numpy.typing import NDArray
 
 from bench.load_traces import Painted, Pictures
-from bench.viewer import Line, Viewer, Voice
+from bench.viewer import Viewer, Voice, read_reports
 from engine.clock import FRAME, FRAME_SECONDS, VOICE_RATE
 from streaming.encoders import VIDEO_CLOCK
 from streaming.sender import OPUS_DELAY
@@ -126,7 +126,7 @@ class Counter(Viewer):
         receiver: Any = transceiver.receiver
         video = track.kind == "video"
         receiver._RTCRtpReceiver__jitter_buffer = Count(self._see if video else self._listen)
-        _read_reports(receiver, self.pictures_line if video else self.voice_line)
+        read_reports(receiver, self.pictures_line if video else self.voice_line)
         self._tasks.append(asyncio.ensure_future(_idle(track)))
 
     def _see(self, packet: RtpPacket, now: float) -> None:
@@ -200,13 +200,7 @@ class Eyes(Counter):
         """Offers to receive, alone."""
         for kind in ("audio", "video"):
             self.pc.addTransceiver(kind, direction="recvonly")
-        self.control = self.pc.createDataChannel("control")
-        self.pose = self.pc.createDataChannel("pose", ordered=False, maxRetransmits=0)
-        for channel in (self.control, self.pose):
-            channel.on("message", self._message)
-        self.pc.on("track", self._track)
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        return str(self.pc.localDescription.sdp)
+        return await self._describe()
 
     async def post(self, *, take: bool = True) -> None:
         """Sends the offer, and takes the answer."""
@@ -337,18 +331,6 @@ async def _idle(track: MediaStreamTrack) -> None:
     with contextlib.suppress(MediaStreamError):
         while True:
             await track.recv()
-
-
-def _read_reports(receiver: Any, line: Line) -> None:
-    """``line`` gets the sender reports that ``receiver`` gets."""
-    handle = receiver._handle_rtcp_packet
-
-    async def note(packet: Any) -> None:
-        if isinstance(packet, RtcpSrPacket):
-            line.note(packet)
-        await handle(packet)
-
-    receiver._handle_rtcp_packet = note
 
 
 async def _read(response: aiohttp.ClientResponse) -> dict[str, Any]:

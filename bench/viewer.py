@@ -126,6 +126,10 @@ class Viewer:
         """Makes the offer and begins to look for candidates; its SDP."""
         self.pc.addTransceiver(self._voice or "audio", direction="sendrecv")
         self.pc.addTransceiver("video", direction="recvonly")
+        return await self._describe()
+
+    async def _describe(self) -> str:
+        """The offer of what ``pc`` has, and of the two channels."""
         self.control = self.pc.createDataChannel("control")
         self.pose = self.pc.createDataChannel("pose", ordered=False, maxRetransmits=0)
         for channel in (self.control, self.pose):
@@ -153,15 +157,8 @@ class Viewer:
 
     def _track(self, track: MediaStreamTrack) -> None:
         transceiver = next(t for t in self.pc.getTransceivers() if t.receiver.track is track)
-        receiver, line = transceiver.receiver, self.pictures_line if track.kind == "video" else self.voice_line
-        handle = receiver._handle_rtcp_packet
-
-        async def note(packet: AnyRtcpPacket) -> None:
-            if isinstance(packet, RtcpSrPacket):
-                line.note(packet)
-            await handle(packet)
-
-        receiver._handle_rtcp_packet = note  # type: ignore[method-assign]
+        receiver = transceiver.receiver
+        read_reports(receiver, self.pictures_line if track.kind == "video" else self.voice_line)
         self._tasks.append(asyncio.ensure_future(self._watch(track, receiver)))
 
     async def _watch(self, track: MediaStreamTrack, receiver: Any) -> None:
@@ -199,6 +196,18 @@ class Viewer:
         for transport in {sender.transport for sender in self.pc.getSenders()}:
             for protocol in transport.transport._connection._protocols:
                 protocol.transport.close()
+
+
+def read_reports(receiver: Any, line: Line) -> None:
+    """``line`` gets the sender reports that ``receiver`` gets."""
+    handle = receiver._handle_rtcp_packet
+
+    async def note(packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpSrPacket):
+            line.note(packet)
+        await handle(packet)
+
+    receiver._handle_rtcp_packet = note
 
 
 class Clicks:
