@@ -152,7 +152,7 @@ class Quick:
     costs = {(1, 4): 10.0, (2, 4): 14.0, (4, 4): 24.0, (1, 1): 4.0, (2, 1): 5.0, (4, 1): 8.0}
 
     def __init__(self):
-        self.batches, self.go = [], threading.Semaphore(0)
+        self.batches, self.go, self.collecting = [], threading.Semaphore(0), False
 
     def attach(self):
         pass
@@ -162,6 +162,7 @@ class Quick:
         return [ask.wish for ask in asks]
 
     def collect(self, pending):
+        self.collecting = True
         self.go.acquire()
         return pending
 
@@ -185,16 +186,14 @@ def test_the_most_urgent_go_into_the_next_tick():
     for k, deadline in enumerate(deadlines):
         threads.append(threading.Thread(target=paint, args=(places[k], k, deadline)))
         threads[-1].start()
-        until(lambda count=k + 1: sum(map(len, tick.batches)) + scheduler.report().waiting == count)
-    there = list(tick.batches)
-    begun = len(there)  # one tick, or two: the rest waits for them
-    waited = sorted(set(range(7)) - {wish for wish, _ in sum(there, [])}, key=deadlines.__getitem__)
+        until(lambda count=k: tick.collecting and scheduler.report().waiting == count)  # the first is painted alone
     for _ in threads:
         tick.go.release()
     for thread in threads:
         thread.join()
-    assert len(waited) >= 4
-    assert tick.batches[begun] == [(wish, 4) for wish in waited[:4]], "earliest deadline first, as many as fit"
+    assert tick.batches[0] == [(0, 4)]
+    assert tick.batches[1] == [(1, 4), (6, 4), (5, 4), (4, 4)], "earliest deadline first, as many as fit"
+    assert sorted(sum(tick.batches, [])) == [(wish, 4) for wish in range(7)]
     for place in places:
         place.leave()
     assert scheduler.report().sessions == 0
