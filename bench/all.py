@@ -35,12 +35,12 @@ EXPECTED: Final = {
     "latency": (25, 80), "stream": (45, 130), "present": (40, 90), "agents": (50, 120), "outputs": (60, 150),
     "motion": (60, 600), "render": (90, 900), "soak": (600, 5400), "faults": (45, 900), "fuzz": (35, 720),
     "precision": (20, 60), "watermark": (60, 600), "portrait": (90, 1800), "kernels": (30, 60), "gpu": (60, 300),
-    "load": (60, 600), "speed": (60, 600),
+    "load": (60, 600), "processes": (100, 250), "speed": (60, 600),
 }  # fmt: skip
 # What a suite is told besides when all are quick: a part of it.
 QUICK_ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {"faults": ("--parts", "stall,killed")}
 ALONE: Final = "not with --quick: its quickest form takes a minute or more; run it on its own"
-NOT_QUICK: Final = ("soak", "watermark", "portrait")
+NOT_QUICK: Final = ("soak", "watermark", "portrait", "processes")
 IF_IT_FITS: Final = ("render",)  # goes last when all are quick
 LIMIT: Final = 4.0  # times what is expected, and
 LEAST_LIMIT_S: Final = 120.0

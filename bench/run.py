@@ -29,6 +29,7 @@ SUITES: Final = {
     "motion": "visemes, lip closures and lag on real speech, next to six other systems",
     "render": "pictures of held-out people against photographs of them: parts, views, flicker, identity, ablations",
     "load": "many sessions at once: how many, what the next one costs, overload, killed processes, the scheduler alone",
+    "processes": "painting in a process of its own: what it costs, and how soon sessions are back when it is killed",
     "speed": "our network and generators of eight public systems, on the same cores and runtimes, in turns",
     "soak": "hours of talk, a thousand viewers, bad lines, junk: what grows, drifts or breaks",
     "faults": "lossy lines, slow viewers, killed servers, full disks, clock steps: what each does to a session",
